@@ -1,0 +1,1 @@
+"""The nouns. Frozen values that every layer may hold; no I/O, no behaviour beyond their own shape."""
