@@ -1,0 +1,22 @@
+"""Call + principal + roles → Permit or Deny: pure, total, default deny; and the same walk in words.
+
+`decide` answers one question; `may_see` filters lists with the same grants; `explain` says why. `globs` and `uris` say what a pattern
+matches and which URIs are refused before any pattern is tried, `methods` what each MCP method reaches for, `roles` who holds a role.
+"""
+
+from gatebook.policy.decide import Policy, PolicyView, compiled, decide, may_see
+from gatebook.policy.explain import explain
+from gatebook.policy.globs import Globs, glob_problem
+from gatebook.policy.uris import suspicious_uri
+
+__all__ = [
+    "Globs",
+    "Policy",
+    "PolicyView",
+    "compiled",
+    "decide",
+    "explain",
+    "glob_problem",
+    "may_see",
+    "suspicious_uri",
+]
