@@ -11,7 +11,7 @@ TargetKind = Literal["lifecycle", "list", "listen", "tool", "resource", "prompt"
 
 lifecycle  the connection itself (initialize, ping, notifications, the GET stream, DELETE); no name
 list       a list of objects, filtered afterwards (tools/list, resources/list, …); no name
-listen     subscriptions/listen; no name: each URI of its filter is asked again as a resource
+listen     subscriptions/listen; without a name the stream itself, with one a URI of its filter, judged as a resource
 tool, resource, prompt   one object; `name` is the tool's or prompt's name, the resource's URI or its URI template, raw
 task       work that a tool call left behind (tasks/get, …); no name
 method     anything else: an extension, permitted by name of the method only

@@ -4,19 +4,25 @@
 matches and which URIs are refused before any pattern is tried, `methods` what each MCP method reaches for, `roles` who holds a role.
 """
 
+from gatebook.model.decision import Asking, Decision, Deny, Permit
 from gatebook.policy.decide import Policy, PolicyView, compiled, decide, may_see
 from gatebook.policy.explain import explain
-from gatebook.policy.globs import Globs, glob_problem
+from gatebook.policy.globs import Globs, glob_problem, matches
 from gatebook.policy.uris import suspicious_uri
 
 __all__ = [
+    "Asking",
+    "Decision",
+    "Deny",
     "Globs",
+    "Permit",
     "Policy",
     "PolicyView",
     "compiled",
     "decide",
     "explain",
     "glob_problem",
+    "matches",
     "may_see",
     "suspicious_uri",
 ]

@@ -42,8 +42,10 @@ class Grant:
     def covers(self, asking: Asking) -> bool:
         """Whether this grant permits what is asked, whose kind and URI were found sound."""
         match asking.target_kind:
-            case "lifecycle" | "list" | "listen":
+            case "lifecycle" | "list":
                 return True
+            case "listen":
+                return asking.name is None or self.objects["resource"].matches(asking.name)
             case "task":
                 return bool(self.objects["tool"])
             case "method":
@@ -174,7 +176,7 @@ def unsound(asking: Asking) -> Deny | None:
         return Deny(reason=Reason.DENIED, words_for_operator="a known method asked for as something that it is not")
     if asking.target_kind in _USES and asking.name is None:
         return Deny(reason=Reason.DENIED, words_for_operator=f"a {asking.target_kind} without a name")
-    if asking.target_kind == "resource" and (why := suspicious_uri(asking.name or "")):
+    if asking.target_kind in ("resource", "listen") and (why := suspicious_uri(asking.name or "")):
         return Deny(
             reason=Reason.DENIED, words_for_operator=f"the URI holds {why}: a server may read it otherwise than a rule"
         )

@@ -61,7 +61,7 @@ def _because(asking: Asking, allow: Allow) -> str:
             return "any grant on a server implies the lifecycle methods"
         case "list":
             return "any grant on a server implies its lists, filtered to what may be used"
-        case "listen":
+        case "listen" if asking.name is None:
             return "any grant on a server implies listening; each resource of the filter is judged by itself"
         case "task":
             return f"tasks follow the grant on tools: tools = {list(allow.tools)}"
@@ -69,7 +69,7 @@ def _because(asking: Asking, allow: Allow) -> str:
             return f"methods = {list(allow.methods)}"
         case "tool":
             return f"tools = {list(allow.tools)}"
-        case "resource":
+        case "resource" | "listen":
             return f"resources = {list(allow.resources)}"
         case "prompt":
             return f"prompts = {list(allow.prompts)}"

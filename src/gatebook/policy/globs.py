@@ -7,6 +7,7 @@ whatever the pattern.
 
 import re
 import unicodedata
+from functools import lru_cache
 
 import re2
 
@@ -27,6 +28,11 @@ def glob_problem(pattern: str) -> str | None:
     if pattern != pattern.strip():
         return "begins or ends with white space, which no name would match"
     return None
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether one glob matches the whole of `name`; compiled once and kept. For lists, and where it is asked often: Globs."""
+    return _one(pattern).matches(name)
 
 
 class Globs:
@@ -57,3 +63,8 @@ def _expression(pattern: str) -> str:
     """The RE2 expression that matches what the glob matches, newlines included."""
     parts = _WILDCARDS.split(pattern)
     return "".join("(?s:.*)" if part == "**" else "[^/]*" if part == "*" else re2.escape(part) for part in parts)
+
+
+@lru_cache(maxsize=1_024)
+def _one(pattern: str) -> Globs:
+    return Globs((pattern,))

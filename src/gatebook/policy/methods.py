@@ -43,4 +43,4 @@ KINDS: MappingProxyType[str, frozenset[TargetKind]] = MappingProxyType(
         ),
     }
 )
-"""Method → the kinds it may be asked as. `subscriptions/listen` is asked once as itself, then per URI of its filter."""
+"""Method → the kinds it may be asked as. `subscriptions/listen` is asked once without a name, then per URI of its filter."""

@@ -130,7 +130,10 @@ def test_any_grant_on_a_server_implies_its_lists(method: str) -> None:
 def test_listening_needs_a_grant_and_each_resource_of_its_filter_one_of_its_own() -> None:
     assert isinstance(decide(ask("subscriptions/listen", "listen"), person("support"), BOOK), Permit)
     assert isinstance(decide(ask("subscriptions/listen", "resource", "orders://7"), person("support"), BOOK), Permit)
-    assert isinstance(decide(ask("subscriptions/listen", "resource", "crm://7"), person("support"), BOOK), Deny)
+    for kind in ("resource", "listen"):
+        assert isinstance(decide(ask("subscriptions/listen", kind, "orders://7"), person("support"), BOOK), Permit)
+        assert isinstance(decide(ask("subscriptions/listen", kind, "crm://7"), person("support"), BOOK), Deny)
+        assert isinstance(decide(ask("subscriptions/listen", kind, "orders://.."), person("support"), BOOK), Deny)
 
 
 @pytest.mark.parametrize("method", ["resources/read", "resources/subscribe", "resources/unsubscribe"])
