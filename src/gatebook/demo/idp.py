@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from gatebook.demo.people import JOB_TOKEN_S, JOBS, PEOPLE, PERSON_TOKEN_S, job_claims, person_claims
@@ -69,7 +69,7 @@ def application(port: int) -> Starlette:
     people = DemoIssuer(base_url, "/people", jwk.ECKey.generate_key("P-256", auto_kid=True), "ES256")
     ci = DemoIssuer(base_url, "/ci", jwk.RSAKey.generate_key(2048, auto_kid=True), "RS256")
 
-    async def person_token(request: Request) -> JSONResponse:
+    async def person_token(request: Request) -> Response:
         asked = await _parameters(request)
         person = PEOPLE.get(asked.get("person", ""))
         if person is None or "audience" not in asked:
@@ -78,15 +78,17 @@ def application(port: int) -> Starlette:
             )
         claims = person_claims(person, agent=asked.get("agent", "demo-client"), now=int(time.time()))
         claims["sid"] = asked.get("sid", secrets.token_hex(8))
-        return _issued(people.token(claims, audience=asked["audience"], lifetime_s=PERSON_TOKEN_S), PERSON_TOKEN_S)
+        return _issued(
+            people.token(claims, audience=asked["audience"], lifetime_s=PERSON_TOKEN_S), PERSON_TOKEN_S, asked
+        )
 
-    async def job_token(request: Request) -> JSONResponse:
+    async def job_token(request: Request) -> Response:
         asked = await _parameters(request)
         job = JOBS.get(asked.get("job", ""))
         if job is None or "audience" not in asked:
             return _explain(f"give job=({'|'.join(JOBS)}) and audience=URL of the MCP server as Gatebook serves it")
         claims = job_claims(job, run_id=asked.get("run_id", str(9_000_000_000 + secrets.randbelow(10**9))))
-        return _issued(ci.token(claims, audience=asked["audience"], lifetime_s=JOB_TOKEN_S), JOB_TOKEN_S)
+        return _issued(ci.token(claims, audience=asked["audience"], lifetime_s=JOB_TOKEN_S), JOB_TOKEN_S, asked)
 
     return Starlette(
         routes=[
@@ -125,7 +127,10 @@ async def _healthz(_request: Request) -> JSONResponse:
     return JSONResponse({"status": "ok", "demo": WARNING})
 
 
-def _issued(token: str, lifetime_s: int) -> JSONResponse:
+def _issued(token: str, lifetime_s: int, asked: dict[str, str]) -> Response:
+    """A token response (RFC 6749 §5.1), or the bare token where `format=text` was asked for: handy in a shell."""
+    if asked.get("format") == "text":
+        return PlainTextResponse(token, headers={"Cache-Control": "no-store"})
     body = {"access_token": token, "token_type": "Bearer", "expires_in": lifetime_s, "demo": WARNING}
     return JSONResponse(body, headers={"Cache-Control": "no-store"})
 

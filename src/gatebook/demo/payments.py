@@ -20,7 +20,9 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gatebook.demo.customers import Order
@@ -181,6 +183,10 @@ def _add_documents(server: MCPServer, database: PaymentsDatabase) -> None:
         return f"Write two friendly sentences: the order {order.order_id} ({order.item}) is late, and we are sorry."
 
 
+async def _healthz(_request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
 def _order(database: PaymentsDatabase, order_id: str) -> Order:
     order = database.order(order_id)
     if order is None:
@@ -204,8 +210,8 @@ class ApiKeyRequired:
         self._expected = f"Bearer {api_key}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets lifespan events and requests with the key through."""
-        if scope["type"] == "http" and not self._admits(Headers(scope=scope)):
+        """Lets lifespan events, the health check and requests with the key through."""
+        if scope["type"] == "http" and scope["path"] != "/healthz" and not self._admits(Headers(scope=scope)):
             refusal = JSONResponse({"error": "the payments server answers to its API key only"}, status_code=401)
             await refusal(scope, receive, send)
             return
@@ -228,6 +234,7 @@ def main() -> None:
     database = PaymentsDatabase(given.data / "payments.sqlite")
     database.recreate()
     app = payments_server(database).streamable_http_app()
+    app.routes.append(Route("/healthz", _healthz))
     guarded = ApiKeyRequired(app, given.api_key_file.read_text("utf-8").strip())
     uvicorn.run(
         guarded,
