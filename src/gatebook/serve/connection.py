@@ -1,0 +1,469 @@
+"""One client's connection: bytes in, `answer` called, bytes out; one request at a time, in order.
+
+The path of a request: `data_received` → `RequestReader.advance` → one task running `_exchange` → `answer` → written → the next.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import assert_never
+
+from gatebook.model.deployment import Limits
+from gatebook.model.errors import Reason
+from gatebook.model.http import Answer, Arrival, EventStream, Headers, Reply
+from gatebook.serve.forwarded import Network, address, client_address, trusts
+from gatebook.serve.request import Head, RequestReader, Unreadable
+
+Answering = Callable[[Arrival, asyncio.Event], Awaitable[Answer]]
+"""What answers a request. The event is set when the client is gone; the task is never cancelled for that."""
+
+LastResort = Callable[[Arrival, BaseException], Awaitable[Reply]]
+"""Called with what `answer` or a stream raised: what it returns is sent, unless an answer had begun. May itself fail."""
+
+UnreadableSeen = Callable[[str, Reason], Awaitable[object]]
+"""Told (client address, reason) of a request that never became one, before its 4xx leaves. Raising turns the 4xx into 503."""
+
+PENDING_BYTES = 64 << 10
+"""What a client may send ahead while its request is being answered; beyond that we stop reading."""
+
+LINGER_S = 2.0
+"""How long a refused client may go on sending, so that our refusal is not lost to a reset."""
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_OURS = frozenset({b"connection", b"content-length", b"date", b"keep-alive", b"server", b"transfer-encoding"})
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus}
+INTERNAL = Reply(status=500, headers=((b"content-type", b"text/plain"),), body=b"internal error\n")
+_NEVER = float("inf")
+
+
+class ConnectionRegistry:
+    """The connections of one worker: their bounds, their clocks, and their end."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.connections: set[HttpProtocol] = set()
+        self.exchanges: set[asyncio.Task[None]] = set()
+        self.buffered_bytes = 0
+        """Bytes received or waiting to be taken, over all connections."""
+        self.accepted = 0
+        self.turned_away = 0
+        """Connections closed at once because there were too many."""
+        self.draining = False
+        self._tick_s = min(1.0, limits.header_s / 4, limits.body_s / 4, limits.idle_s / 4, limits.stream_idle_s / 4)
+        self._ticking = False
+
+    def admit(self, connection: "HttpProtocol") -> bool:
+        """Whether there is room for one more; then it is counted, and its deadlines are watched."""
+        if self.draining or len(self.connections) >= self.limits.connections:
+            self.turned_away += 1
+            return False
+        self.accepted += 1
+        self.connections.add(connection)
+        if not self._ticking:
+            self._ticking = True
+            asyncio.get_running_loop().call_later(self._tick_s, self._tick)
+        return True
+
+    @property
+    def overloaded(self) -> bool:
+        return self.buffered_bytes > self.limits.buffered_bytes
+
+    def _tick(self) -> None:
+        # One timer for all: a deadline per request then costs an assignment. Late by a tick at most.
+        now = time.monotonic()
+        for connection in tuple(self.connections):
+            connection.look_at_clock(now)
+        self._ticking = bool(self.connections)
+        if self._ticking:
+            asyncio.get_running_loop().call_later(self._tick_s, self._tick)
+
+    async def drain(self, deadline_s: float, *, settle_s: float = 2.0) -> int:
+        """Every connection is closed. Idle ones at once; answers under way may end within `deadline_s` and say `Connection: close`.
+
+        What then still runs loses its client (streams are closed, `gone` is set) and gets `settle_s` more to write its records.
+        Returns how many exchanges were cut or still ran. Close the listener first."""
+        self.draining = True
+        for connection in tuple(self.connections):
+            connection.drain()
+        await self._settled(deadline_s)
+        cut = len(self.exchanges)
+        for connection in tuple(self.connections):
+            connection.cut()
+        await self._settled(settle_s)
+        return cut
+
+    async def _settled(self, deadline_s: float) -> None:
+        deadline = time.monotonic() + deadline_s
+        while (self.connections or self.exchanges) and (left := deadline - time.monotonic()) > 0:
+            await asyncio.sleep(min(0.02, left))  # noqa: ASYNC110 - once in a worker's life; an event would cost every request
+
+
+class HttpProtocol(asyncio.Protocol):
+    """The server's side of one HTTP/1.1 connection. Contracts of the callables: beside their types, above.
+
+    `trusted_proxies`: only a peer within them is believed about X-Forwarded-For.
+    """
+
+    def __init__(
+        self,
+        answer: Answering,
+        limits: Limits,
+        connections: ConnectionRegistry,
+        *,
+        unreadable: UnreadableSeen,
+        last_resort: LastResort,
+        trusted_proxies: tuple[Network, ...] = (),
+    ) -> None:
+        self._answer = answer
+        self._limits = limits
+        self._registry = connections
+        self._unreadable = unreadable
+        self._last_resort = last_resort
+        self._trusted = trusted_proxies
+        self._reader = RequestReader(limits)
+        self._transport: asyncio.Transport
+        self._peer = ""
+        self._peer_is_proxy = False
+        self._tls = False
+        self._task: asyncio.Task[None] | None = None
+        self._gone: asyncio.Event | None = None
+        self._streaming = False
+        self._lost = False
+        self._closing = False
+        self._reading_paused = False
+        self._continued = False
+        self._charged = 0
+        self._deadline = _NEVER
+        self._in_head = False
+        self._room: asyncio.Future[None] | None = None
+        self._full = False
+        self._written = 0
+        self._taken = 0
+        self._stalled_at = _NEVER
+
+    # What the transport tells us
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if not self._registry.admit(self):
+            self._closing = True
+            transport.abort()
+            return
+        name = transport.get_extra_info("peername")
+        peer = address(name[0]) if isinstance(name, tuple) else None
+        self._peer = "unix" if peer is None else str(peer)
+        self._peer_is_proxy = peer is not None and trusts(self._trusted, peer)
+        self._tls = transport.get_extra_info("sslcontext") is not None
+        # From here to the first byte a connection says nothing about itself: it gets no more time than a head does.
+        self._deadline = time.monotonic() + min(self._limits.header_s, self._limits.idle_s)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        self._charged += len(data)
+        self._registry.buffered_bytes += len(data)
+        self._reader.feed(data)
+        if self._task is None:
+            self._read()
+        elif self._reader.pending_bytes > PENDING_BYTES and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        # A client that sends no more counts as gone: nothing tells a half-closed socket from a closed one, and an answer nobody reads
+        # must not look delivered.
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = self._closing = True
+        self._registry.connections.discard(self)
+        if self._gone is not None:
+            self._gone.set()
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        if self._streaming and self._task is not None:
+            self._task.cancel()
+        if self._task is None:
+            self._release(0)
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    # What the registry tells us
+
+    def look_at_clock(self, now: float) -> None:
+        """Act on a deadline that has passed and on a reader that takes nothing."""
+        if self._written != self._taken:
+            taken = self._written - self._transport.get_write_buffer_size()
+            if taken > self._taken or self._stalled_at == _NEVER:
+                self._taken = taken
+                self._stalled_at = now + self._limits.stream_idle_s
+            elif now >= self._stalled_at:
+                self._transport.abort()
+                return
+        if now >= self._deadline:
+            self._deadline = _NEVER
+            self._time_is_up()
+
+    def drain(self) -> None:
+        """Close if nothing is under way here; what is under way ends with Connection: close."""
+        if self._task is None and not self._in_head and self._reader.head is None:
+            self._close()
+
+    def cut(self) -> None:
+        """Close now, whatever is under way."""
+        self._transport.abort()
+
+    def _time_is_up(self) -> None:
+        if self._closing:
+            self._transport.abort()
+        elif self._in_head or self._reader.head is not None:
+            self._refuse(Unreadable(408, Reason.BAD_REQUEST, "the request took too long"))
+        else:
+            self._close()
+
+    # Reading
+
+    def _read(self) -> None:
+        """Go on to the next request, if its bytes are here. No request is being answered."""
+        try:
+            if self._registry.overloaded:
+                raise Unreadable(503, Reason.OVERLOADED, "overloaded")
+            was_in_body = self._reader.head is not None
+            whole = self._reader.advance()
+        except Unreadable as refused:
+            self._refuse(refused)
+            return
+        if whole is not None:
+            self._start(*whole)
+            return
+        head = self._reader.head
+        if head is None:
+            if not self._in_head and self._reader.pending_bytes:
+                self._in_head = True
+                self._deadline = time.monotonic() + self._limits.header_s
+        elif not was_in_body:
+            self._in_head = False
+            self._deadline = time.monotonic() + self._limits.body_s
+            if head.expects_continue and not self._reader.pending_bytes:
+                self._write(_CONTINUE)
+
+    def _start(self, head: Head, body: bytes) -> None:
+        self._in_head = False
+        self._deadline = _NEVER
+        client_ip = self._peer
+        if self._peer_is_proxy:
+            client_ip = client_address(self._peer, head.headers, self._trusted)
+        arrival = Arrival(
+            method=head.method, target=head.target, headers=head.headers, body=body, client_ip=client_ip, tls=self._tls
+        )
+        self._gone = asyncio.Event()
+        self._run(self._exchange(head, arrival, self._gone))
+
+    def _refuse(self, refused: Unreadable) -> None:
+        self._closing = True
+        self._in_head = False
+        self._deadline = _NEVER
+        self._run(self._refusal(refused))
+
+    def _run(self, story: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(story)
+        self._task = task
+        self._registry.exchanges.add(task)
+        task.add_done_callback(self._registry.exchanges.discard)
+
+    # Answering
+
+    async def _exchange(self, head: Head, arrival: Arrival, gone: asyncio.Event) -> None:
+        """One request is answered, or its connection is closed."""
+        try:
+            try:
+                answer = await self._answer(arrival, gone)
+            except Exception as failure:
+                answer = await self._rescue(arrival, failure)
+            closes = head.closes or self._registry.draining
+            match answer:
+                case Reply():
+                    closes = await self._send_reply(head, arrival, answer, closes=closes)
+                case EventStream():
+                    closes = await self._send_stream(head, arrival, answer, closes=closes)
+                case _:
+                    assert_never(answer)
+        except BaseException:
+            # Only a cancelled task comes here: whoever cancelled it wants it gone, and half an answer must not look whole.
+            self._transport.abort()
+            raise
+        finally:
+            self._task = self._gone = None
+            self._release(self._reader.pending_bytes)
+        self._go_on(closes=closes)
+
+    def _go_on(self, *, closes: bool) -> None:
+        if self._lost:
+            return
+        if closes or self._registry.draining:
+            self._close()
+            return
+        if self._reading_paused:
+            self._reading_paused = False
+            self._transport.resume_reading()
+        self._deadline = time.monotonic() + self._limits.idle_s
+        if self._reader.pending_bytes:
+            self._read()
+
+    async def _rescue(self, arrival: Arrival, failure: BaseException) -> Reply:
+        try:
+            return await self._last_resort(arrival, failure)
+        except Exception:
+            return INTERNAL
+
+    async def _send_reply(self, head: Head, arrival: Arrival, reply: Reply, *, closes: bool) -> bool:
+        """The reply is with the transport. Returns whether the connection must be closed."""
+        if self._lost:
+            return True
+        bodiless = reply.status in (204, 304)
+        framing = b"" if bodiless else b"content-length: %d\r\n" % len(reply.body)
+        try:
+            block = _head_block(reply.status, reply.headers, framing, closes=closes)
+        except ValueError as broken:
+            reply = await self._rescue(arrival, broken)
+            block = _head_block(500, INTERNAL.headers, b"content-length: %d\r\n" % len(reply.body), closes=closes)
+        self._write(block if bodiless or head.method == "HEAD" else block + reply.body)
+        if self._full:
+            unsent = len(reply.body)
+            self._charged += unsent
+            self._registry.buffered_bytes += unsent
+            await self._wait_for_room()
+        return closes
+
+    async def _send_stream(self, head: Head, arrival: Arrival, stream: EventStream, *, closes: bool) -> bool:
+        """The stream has ended, whoever ended it; its iterator is closed. Returns whether the connection must be closed."""
+        whole = False
+        chunked = not head.http_1_0
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            if self._lost or head.method == "HEAD":
+                # Begun all the same: a generator that never starts would never come to its `finally`.
+                task.cancel()
+            if not self._lost:
+                framing = b"transfer-encoding: chunked\r\n" if chunked else b""
+                self._write(_head_block(stream.status, stream.headers, framing, closes=closes))
+            self._streaming = True
+            async for events in stream.events:
+                if self._lost or head.method == "HEAD":
+                    break
+                if events:
+                    self._write(b"%x\r\n%b\r\n" % (len(events), events) if chunked else events)
+                if self._full:
+                    await self._wait_for_room()
+            else:
+                whole = True
+        except asyncio.CancelledError:
+            if not self._lost and head.method != "HEAD":
+                raise
+            task.uncancel()
+        except Exception as failure:
+            await self._rescue(arrival, failure)
+        finally:
+            self._streaming = False
+            await self._close_events(arrival, stream)
+        if self._lost:
+            return True
+        if head.method == "HEAD":
+            return closes
+        if whole and chunked:
+            self._write(b"0\r\n\r\n")
+        elif not whole and not chunked:
+            self._transport.abort()
+        return closes or not whole
+
+    async def _close_events(self, arrival: Arrival, stream: EventStream) -> None:
+        close = getattr(stream.events, "aclose", None)
+        if close is None:
+            return
+        try:
+            await close()
+        except Exception as failure:
+            await self._rescue(arrival, failure)
+
+    async def _refusal(self, refused: Unreadable) -> None:
+        """The refusal is noted, then sent; the connection is closed when the client stops sending or LINGER_S have passed."""
+        status, words = refused.status, refused.words
+        try:
+            try:
+                await self._unreadable(self._peer, refused.reason)
+            except Exception:
+                status, words = 503, "not available"
+            if self._lost:
+                return
+            body = words.encode("ascii") + b"\n"
+            headers = ((b"content-type", b"text/plain"),)
+            framing = b"content-length: %d\r\n" % len(body)
+            self._write(_head_block(status, headers, framing, closes=True) + body)
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            self._deadline = time.monotonic() + LINGER_S
+        finally:
+            self._task = None
+            self._release(0)
+
+    # Writing
+
+    def _write(self, data: bytes) -> None:
+        self._written += len(data)
+        self._transport.write(data)
+
+    async def _wait_for_room(self) -> None:
+        """The client has taken most of what was written, or is gone."""
+        while self._full and not self._lost:
+            self._room = asyncio.get_running_loop().create_future()
+            try:
+                await self._room
+            finally:
+                self._room = None
+
+    def _close(self) -> None:
+        self._closing = True
+        self._deadline = _NEVER
+        self._transport.close()
+
+    def _release(self, still_held: int) -> None:
+        self._registry.buffered_bytes -= self._charged - still_held
+        self._charged = still_held
+
+
+class _Date:
+    """The Date header, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._line = b""
+
+    def line(self) -> bytes:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._line = b"date: %b\r\n" % formatdate(second, usegmt=True).encode("ascii")
+        return self._line
+
+
+_date = _Date()
+
+
+def _head_block(status: int, headers: Headers, framing: bytes, *, closes: bool) -> bytes:
+    """Status line and header block, with its empty line. Raises ValueError where a header would begin another one."""
+    fields = b"".join([b"%b: %b\r\n" % field for field in headers if field[0] not in _OURS])
+    if fields.count(b"\n") != fields.count(b"\r\n") or fields.count(b"\r") > len(headers) or b"\0" in fields:
+        raise ValueError("a header field of the answer holds a line break")
+    line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    closing = b"connection: close\r\n" if closes else b""
+    return b"".join((line, fields, _date.line(), framing, closing, b"\r\n"))
