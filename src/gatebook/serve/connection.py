@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import assert_never
+from typing import assert_never, cast
 
 from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason
@@ -96,8 +96,9 @@ class ConnectionRegistry:
 
     async def _settled(self, deadline_s: float) -> None:
         deadline = time.monotonic() + deadline_s
-        while (self.connections or self.exchanges) and (left := deadline - time.monotonic()) > 0:
-            await asyncio.sleep(min(0.02, left))  # noqa: ASYNC110 - once in a worker's life; an event would cost every request
+        # Polled once in a worker's life; an event would cost every request.
+        while (self.connections or self.exchanges) and (left := deadline - time.monotonic()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(0.02, left))
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -146,8 +147,7 @@ class HttpProtocol(asyncio.Protocol):
     # What the transport tells us
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         if not self._registry.admit(self):
             self._closing = True
             transport.abort()
