@@ -430,8 +430,10 @@ class _Connection(asyncio.Protocol):
             return
         self._silent_bytes = 0
         response.begin(self._parser.get_status_code())
-        if response.complete:
+        if response.bodiless:
+            # llhttp cannot be told that HEAD's answer has no body: whatever comes next would be misread.
             self._spoilt = True
+            response.end()
 
     def on_message_begin(self) -> None:
         if self._response is not None and self._response.complete:
@@ -515,11 +517,11 @@ class HttpResponse:
         self.headers: Headers = ()
         self.gathered: list[tuple[bytes, bytes]] = []
         self.gathered_bytes = 0
+        self.bodiless = method == "HEAD"
         self.begun = False
         self.complete = False
         self.unread_bytes = 0
         self._connection: _Connection | None = connection
-        self._method = method
         self._idle_s = idle_s
         self._interim = 0
         self._ends_with_connection = False
@@ -619,9 +621,6 @@ class HttpResponse:
             raise _invalid("the answer's transfer coding is not exactly chunked")
         framed = bool(codings) or any(name == b"content-length" for name, _ in self.headers)
         self._ends_with_connection = not framed and status not in (204, 304)
-        if self._method == "HEAD":
-            # llhttp cannot be told: the connection ends with this answer.
-            self.complete = True
         self._wake()
 
     def take(self, piece: bytes) -> None:
