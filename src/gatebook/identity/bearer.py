@@ -15,7 +15,7 @@ _PARAMETER_SEPARATOR = re.compile(rb"[&;]")
 _FORM = b"application/x-www-form-urlencoded"
 
 
-def read_bearer(headers: Headers, *, target: bytes = b"", body: bytes = b"") -> str:
+def read_bearer(headers: Headers, target: bytes = b"", *, body: bytes = b"") -> str:
     """The one bearer token of a request: b64token characters (RFC 6750 §2.1), at most MAX_TOKEN_BYTES, nothing about it believed yet.
 
     Raises TokenRefused: CREDENTIAL_MISSING where there is no Authorization header or one of another scheme (RFC 6750 §3.1: then the

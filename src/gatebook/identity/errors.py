@@ -6,13 +6,13 @@ from gatebook.model.errors import CallerError, GatebookError, Reason
 class TokenRefused(CallerError):
     """The credential proves nobody. `words` may be shown to the caller and never hold a byte of the token.
 
-    `issuer_name`: the configured issuer the token *claims* to be of, once that much is known; unverified unless the reason can only
+    `issuer`: name of the configured issuer that the token *claims* to be of, once that much is known; unverified unless the reason can only
     come after the signature. With TOKEN_KEY_UNKNOWN it says whose keys are worth fetching again.
     """
 
-    def __init__(self, reason: Reason, words: str, *, issuer_name: str | None = None) -> None:
+    def __init__(self, reason: Reason, words: str, *, issuer: str | None = None) -> None:
         super().__init__(reason, words)
-        self.issuer_name = issuer_name
+        self.issuer = issuer
 
 
 class KeySetRefused(GatebookError):

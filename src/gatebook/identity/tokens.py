@@ -88,7 +88,7 @@ class Verifier:
             # 8. Who it is.
             principal = principal_of(payload, trusted.issuer, trusted.claims_of_roles, expires_at)
         except TokenRefused as refused:
-            refused.issuer_name = trusted.issuer.name
+            refused.issuer = trusted.issuer.name
             raise
         return Judged(principal=principal, good_until=min(expires_at, trusted.good_until))
 
