@@ -35,6 +35,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _OURS = frozenset({b"connection", b"content-length", b"date", b"keep-alive", b"server", b"transfer-encoding"})
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus}
 INTERNAL = Reply(status=500, headers=((b"content-type", b"text/plain"),), body=b"internal error\n")
+_BODILESS = frozenset({204, 304})
 _NEVER = float("inf")
 
 
@@ -134,7 +135,6 @@ class HttpProtocol(asyncio.Protocol):
         self._lost = False
         self._closing = False
         self._reading_paused = False
-        self._continued = False
         self._charged = 0
         self._deadline = _NEVER
         self._in_head = False
@@ -163,12 +163,11 @@ class HttpProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
-        self._charged += len(data)
-        self._registry.buffered_bytes += len(data)
+        self._charge(len(data))
         self._reader.feed(data)
         if self._task is None:
             self._read()
-        elif self._reader.pending_bytes > PENDING_BYTES and not self._reading_paused:
+        elif not self._reading_paused and (self._reader.pending_bytes > PENDING_BYTES or self._registry.overloaded):
             self._reading_paused = True
             self._transport.pause_reading()
 
@@ -203,9 +202,10 @@ class HttpProtocol(asyncio.Protocol):
         """Act on a deadline that has passed and on a reader that takes nothing."""
         if self._written != self._taken:
             taken = self._written - self._transport.get_write_buffer_size()
-            if taken > self._taken or self._stalled_at == _NEVER:
-                self._taken = taken
-                self._stalled_at = now + self._limits.stream_idle_s
+            if taken == self._written:
+                self._taken, self._stalled_at = taken, _NEVER
+            elif taken > self._taken or self._stalled_at == _NEVER:
+                self._taken, self._stalled_at = taken, now + self._limits.stream_idle_s
             elif now >= self._stalled_at:
                 self._transport.abort()
                 return
@@ -271,7 +271,7 @@ class HttpProtocol(asyncio.Protocol):
     def _refuse(self, refused: Unreadable) -> None:
         self._closing = True
         self._in_head = False
-        self._deadline = _NEVER
+        self._deadline = time.monotonic() + self._limits.body_s
         self._run(self._refusal(refused))
 
     def _run(self, story: Awaitable[None]) -> None:
@@ -283,28 +283,35 @@ class HttpProtocol(asyncio.Protocol):
     # Answering
 
     async def _exchange(self, head: Head, arrival: Arrival, gone: asyncio.Event) -> None:
-        """One request is answered, or its connection is closed."""
+        """One request is answered and the next one begun, or the connection is being closed."""
+        closes = True
         try:
-            try:
-                answer = await self._answer(arrival, gone)
-            except Exception as failure:
-                answer = await self._rescue(arrival, failure)
-            closes = head.closes or self._registry.draining
-            match answer:
-                case Reply():
-                    closes = await self._send_reply(head, arrival, answer, closes=closes)
-                case EventStream():
-                    closes = await self._send_stream(head, arrival, answer, closes=closes)
-                case _:
-                    assert_never(answer)
-        except BaseException:
-            # Only a cancelled task comes here: whoever cancelled it wants it gone, and half an answer must not look whole.
+            closes = await self._answered(head, arrival, gone)
+        except Exception as bug:
+            await self._rescue(arrival, bug)
             self._transport.abort()
+        except asyncio.CancelledError:
+            self._transport.abort()  # Half an answer must not look whole.
             raise
         finally:
             self._task = self._gone = None
             self._release(self._reader.pending_bytes)
         self._go_on(closes=closes)
+
+    async def _answered(self, head: Head, arrival: Arrival, gone: asyncio.Event) -> bool:
+        """The answer has left or cannot leave. Returns whether the connection must be closed."""
+        try:
+            answer = await self._answer(arrival, gone)
+        except Exception as failure:
+            answer = await self._rescue(arrival, failure)
+        closes = head.closes or self._registry.draining
+        match answer:
+            case Reply():
+                return await self._send_reply(head, arrival, answer, closes=closes)
+            case EventStream():
+                return await self._send_stream(head, arrival, answer, closes=closes)
+            case _:
+                assert_never(answer)
 
     def _go_on(self, *, closes: bool) -> None:
         if self._lost:
@@ -326,65 +333,66 @@ class HttpProtocol(asyncio.Protocol):
             return INTERNAL
 
     async def _send_reply(self, head: Head, arrival: Arrival, reply: Reply, *, closes: bool) -> bool:
-        """The reply is with the transport. Returns whether the connection must be closed."""
         if self._lost:
             return True
-        bodiless = reply.status in (204, 304)
-        framing = b"" if bodiless else b"content-length: %d\r\n" % len(reply.body)
         try:
-            block = _head_block(reply.status, reply.headers, framing, closes=closes)
+            block = _reply_block(reply, closes=closes)
         except ValueError as broken:
-            reply = await self._rescue(arrival, broken)
-            block = _head_block(500, INTERNAL.headers, b"content-length: %d\r\n" % len(reply.body), closes=closes)
-        self._write(block if bodiless or head.method == "HEAD" else block + reply.body)
+            await self._rescue(arrival, broken)
+            reply = INTERNAL
+            block = _reply_block(reply, closes=closes)
+        self._write(block if head.method == "HEAD" or reply.status in _BODILESS else block + reply.body)
         if self._full:
-            unsent = len(reply.body)
-            self._charged += unsent
-            self._registry.buffered_bytes += unsent
+            self._charge(len(reply.body))
             await self._wait_for_room()
         return closes
 
     async def _send_stream(self, head: Head, arrival: Arrival, stream: EventStream, *, closes: bool) -> bool:
-        """The stream has ended, whoever ended it; its iterator is closed. Returns whether the connection must be closed."""
-        whole = False
         chunked = not head.http_1_0
-        task = asyncio.current_task()
-        assert task is not None
+        whole = False
         try:
-            if self._lost or head.method == "HEAD":
-                # Begun all the same: a generator that never starts would never come to its `finally`.
-                task.cancel()
+            block = _head_block(
+                stream.status, stream.headers, b"transfer-encoding: chunked\r\n" if chunked else b"", closes=closes
+            )
             if not self._lost:
-                framing = b"transfer-encoding: chunked\r\n" if chunked else b""
-                self._write(_head_block(stream.status, stream.headers, framing, closes=closes))
-            self._streaming = True
-            async for events in stream.events:
-                if self._lost or head.method == "HEAD":
-                    break
-                if events:
-                    self._write(b"%x\r\n%b\r\n" % (len(events), events) if chunked else events)
-                if self._full:
-                    await self._wait_for_room()
-            else:
-                whole = True
-        except asyncio.CancelledError:
-            if not self._lost and head.method != "HEAD":
-                raise
-            task.uncancel()
+                self._write(block)
+            if head.method != "HEAD":
+                whole = await self._send_events(stream, chunked=chunked)
         except Exception as failure:
             await self._rescue(arrival, failure)
         finally:
-            self._streaming = False
             await self._close_events(arrival, stream)
-        if self._lost:
-            return True
         if head.method == "HEAD":
             return closes
         if whole and chunked:
             self._write(b"0\r\n\r\n")
         elif not whole and not chunked:
-            self._transport.abort()
+            self._transport.abort()  # Here a close would be read as the end.
         return closes or not whole
+
+    async def _send_events(self, stream: EventStream, *, chunked: bool) -> bool:
+        """Every event was written, or the client is gone. Returns whether it was the former."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._streaming = not self._lost
+        try:
+            if self._lost:
+                return False
+            async for events in stream.events:
+                if events:
+                    self._write(b"%x\r\n%b\r\n" % (len(events), events) if chunked else events)
+                if self._full:
+                    await self._wait_for_room()
+                if self._lost:
+                    return False
+            return True
+        except asyncio.CancelledError:
+            if not self._lost:
+                raise
+            task.uncancel()  # It was connection_lost that cancelled the waiting, and nothing else.
+            return False
+        finally:
+            self._streaming = False
 
     async def _close_events(self, arrival: Arrival, stream: EventStream) -> None:
         close = getattr(stream.events, "aclose", None)
@@ -419,8 +427,9 @@ class HttpProtocol(asyncio.Protocol):
     # Writing
 
     def _write(self, data: bytes) -> None:
-        self._written += len(data)
-        self._transport.write(data)
+        if not self._transport.is_closing():
+            self._written += len(data)
+            self._transport.write(data)
 
     async def _wait_for_room(self) -> None:
         """The client has taken most of what was written, or is gone."""
@@ -435,6 +444,10 @@ class HttpProtocol(asyncio.Protocol):
         self._closing = True
         self._deadline = _NEVER
         self._transport.close()
+
+    def _charge(self, size: int) -> None:
+        self._charged += size
+        self._registry.buffered_bytes += size
 
     def _release(self, still_held: int) -> None:
         self._registry.buffered_bytes -= self._charged - still_held
@@ -457,6 +470,12 @@ class _Date:
 
 
 _date = _Date()
+
+
+def _reply_block(reply: Reply, *, closes: bool) -> bytes:
+    """RFC 9110 §8.6: no Content-Length with 204; none with 304, whose length would be another answer's."""
+    framing = b"" if reply.status in _BODILESS else b"content-length: %d\r\n" % len(reply.body)
+    return _head_block(reply.status, reply.headers, framing, closes=closes)
 
 
 def _head_block(status: int, headers: Headers, framing: bytes, *, closes: bool) -> bytes:

@@ -1,0 +1,156 @@
+"""Where an upstream is, who we are to it, and how a request to it begins."""
+
+import asyncio
+import re
+import ssl
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gatebook.model.deployment import Server
+from gatebook.model.errors import Reason, UpstreamError
+from gatebook.model.http import UpstreamRequest
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL = bytes(byte for byte in range(32) if byte != 9) + b"\x7f"
+_BODILESS = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS"})
+
+# Framing and routing are this side's business; what the caller gives of these is dropped.
+_OURS = frozenset(
+    {
+        b"accept-encoding",
+        b"connection",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+
+class TlsIdentity:
+    """What we trust and who we are to one upstream. `ca_file` None: the system's store."""
+
+    def __init__(self, ca_file: str | None, certificate: str | None, key: str | None) -> None:
+        self._ca_file = ca_file
+        self._certificate = certificate
+        self._key = key
+        self._context: ssl.SSLContext | None = None
+        self._made_of: tuple[tuple[int, int, int], ...] = ()
+
+    async def context(self) -> ssl.SSLContext:
+        """TLS 1.2 or later, host name checked, ALPN http/1.1; made of the files as they are now. Raises OSError, ValueError."""
+        return await asyncio.to_thread(self._present)
+
+    def _present(self) -> ssl.SSLContext:
+        files = tuple(path for path in (self._ca_file, self._certificate, self._key) if path is not None)
+        present = tuple(_version(path) for path in files)
+        if self._context is None or present != self._made_of:
+            self._context, self._made_of = self._make(), present
+        return self._context
+
+    def _make(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=self._ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        # A body that ends with the connection is whole only when the server said so: else anyone could cut it short.
+        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+        if self._certificate is not None:
+            context.load_cert_chain(self._certificate, self._key, password=_no_password)
+        return context
+
+
+def _version(path: str) -> tuple[int, int, int]:
+    found = Path(path).stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _no_password() -> str:
+    raise ValueError("the client key is encrypted")  # else OpenSSL would ask on the terminal
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """One upstream's address. `socket_path`, of a Unix socket, stands instead of host and port. `target`: path and query.
+
+    `tls` None: in clear."""
+
+    host: str
+    port: int
+    socket_path: str | None
+    target: bytes
+    authority: bytes
+    tls: TlsIdentity | None
+
+    def message(self, request: UpstreamRequest) -> bytes:
+        """The request's bytes. Raises UpstreamError (INTERNAL, not sent) where a header would begin another one."""
+        fields: list[bytes] = []
+        values: list[bytes] = []
+        for name, value in request.headers:
+            if name in _OURS:
+                continue
+            if _TOKEN.fullmatch(name) is None:
+                raise _unsendable("a request header's name is not a token")
+            fields.append(b"%b: %b\r\n" % (name, value))
+            values.append(value)
+        text = b"".join(values)
+        if len(text.translate(None, _CONTROL)) != len(text):
+            raise _unsendable("a request header holds a control character")
+        method = request.method.encode("ascii", "replace")
+        if _TOKEN.fullmatch(method) is None or method == b"CONNECT":
+            raise _unsendable("the request's method cannot be sent")
+        length = b"" if method in _BODILESS and not request.body else b"content-length: %d\r\n" % len(request.body)
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%baccept-encoding: identity\r\n%b\r\n%b" % (
+            method,
+            self.target,
+            self.authority,
+            b"".join(fields),
+            length,
+            request.body,
+        )
+
+
+def place(server: Server) -> Place:
+    """Where `server.url` points. Raises UpstreamError (UPSTREAM_UNREACHABLE, not sent) where that is nowhere we can go."""
+    if server.url.startswith("unix:"):
+        path, _, target = server.url.removeprefix("unix:").partition(":/")
+        return Place(
+            host="localhost", port=0, socket_path=path, target=_visible("/" + target), authority=b"localhost", tls=None
+        )
+    try:
+        url = urlsplit(server.url)
+        host, port = url.hostname or "", url.port
+    except ValueError as error:
+        raise _nowhere(server) from error
+    if url.scheme not in ("http", "https") or not host or "@" in url.netloc:
+        raise _nowhere(server)
+    tls = None
+    if url.scheme == "https":
+        tls = TlsIdentity(server.ca_file, server.client_certificate, server.client_key)
+    return Place(
+        host=host,
+        port=port or (443 if tls else 80),
+        socket_path=None,
+        target=_visible((url.path or "/") + (f"?{url.query}" if url.query else "")),
+        authority=_visible(url.netloc.lower()),
+        tls=tls,
+    )
+
+
+def _visible(text: str) -> bytes:
+    if not all("!" <= char <= "~" for char in text):
+        raise UpstreamError(Reason.UPSTREAM_UNREACHABLE, "the server's URL is not plain ASCII", sent=False)
+    return text.encode("ascii")
+
+
+def _nowhere(server: Server) -> UpstreamError:
+    return UpstreamError(Reason.UPSTREAM_UNREACHABLE, f"the URL of server {server.name} cannot be used", sent=False)
+
+
+def _unsendable(words: str) -> UpstreamError:
+    return UpstreamError(Reason.INTERNAL, words, sent=False)
