@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NoReturn, Self
 
 import httpx2
 
@@ -104,7 +104,7 @@ class Children:
             if (obituary := child.obituary()) is not None:
                 raise DemoError(obituary)
 
-    def watch(self) -> None:
+    def watch(self) -> NoReturn:
         """Blocks until one dies; raises DemoError then."""
         while True:
             self.check()

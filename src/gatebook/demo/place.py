@@ -61,6 +61,16 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         return self.directory / "book"
 
     @property
+    def log(self) -> Path:
+        """The sealed log: what `gatebook verify` takes."""
+        return self.book / "log"
+
+    @property
+    def log_verifier(self) -> Path:
+        """The log's public key, which `serve` puts there in `dev`."""
+        return self.book / "log.vkey"
+
+    @property
     def api_key_file(self) -> Path:
         return self.directory / "payments-api-key"
 

@@ -1,0 +1,27 @@
+"""Names in the log were chosen by strangers; showing them must not obey them."""
+
+import pytest
+
+from gatebook.cli.visible import visible, visible_json
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("get_order", "get_order"),
+        ("Müller, 東京", "Müller, 東京"),
+        ("\x1b[2J\x1b]0;owned\x07", "\\x1b[2J\\x1b]0;owned\\x07"),
+        ("a\rb\nc\td", "a\\x0db\\x0ac\\x09d"),
+        ("invoice\u202efdp.exe", "invoice\\u202efdp.exe"),
+        ("zero\u200bwidth", "zero\\u200bwidth"),
+        ("tag\U000e0041", "tag\\U000e0041"),
+        ("line\u2028end", "line\\u2028end"),
+        ("\x9b31m", "\\x9b31m"),
+    ],
+)
+def test_what_a_terminal_would_act_on_is_written_out(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_a_json_value_is_made_visible_in_keys_and_leaves() -> None:
+    assert visible_json({"k\x1b": ["v\x07", 1, None, True]}) == {"k\\x1b": ["v\\x07", 1, None, True]}
