@@ -1,0 +1,133 @@
+"""gatebook.toml → a Deployment that may be used, or every problem at once."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from gatebook.config.problem import Problem, error
+from gatebook.config.reading import MAX_BYTES, Read, read
+from gatebook.config.resolve import resolve
+from gatebook.config.schema import File
+from gatebook.model.deployment import Deployment
+from gatebook.model.errors import ConfigurationError
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration in force. `raw`: the file's bytes, to be kept by `sha256` (hex); `warnings`: what it may be, and seldom should."""
+
+    path: str
+    deployment: Deployment
+    raw: bytes
+    sha256: str
+    warnings: tuple[Problem, ...]
+
+
+class Examined(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration looked at, right or wrong. `deployment` is what can be made of it (None: nothing): to look further, never to serve."""
+
+    path: str
+    deployment: Deployment | None
+    raw: bytes
+    sha256: str
+    problems: tuple[Problem, ...]
+
+
+def load(path: Path) -> Loaded:
+    """The configuration in `path`, checked. Raises ConfigurationError with every problem found, each what, where, and how to mend it.
+
+    Reads that one file, once, and asks whether the files that it names are there; changes nothing. No problem repeats a secret."""
+    return accept(examine(path))
+
+
+def load_bytes(raw: bytes, path: Path) -> Loaded:
+    """As `load`, for bytes already read from `path`."""
+    return accept(examine_bytes(raw, path))
+
+
+def examine(path: Path) -> Examined:
+    """What stands in `path`, with its problems. Never raises for what is in the file or whether it is there."""
+    path = path.absolute()
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as failure:
+        why = failure.strerror or "cannot be read"
+        problem = error(
+            str(path), f"cannot be read: {why}", "say which file with --config, or make one with `gatebook init`"
+        )
+        return Examined(path=str(path), deployment=None, raw=b"", sha256="", problems=(problem,))
+    return examine_bytes(raw, path)
+
+
+def examine_bytes(raw: bytes, path: Path) -> Examined:
+    """As `examine`, for bytes already read; paths in it count from `path`'s directory."""
+    path = path.absolute()
+    text = read(raw)
+    deployment, problems = None, list(text.problems)
+    if text.file is not None:
+        deployment, found = resolve(text, text.file, path.parent)
+        problems += found
+        problems += _missing_files(deployment)
+        problems += _missing_keys(deployment, text, text.file)
+    return Examined(
+        path=str(path), deployment=deployment, raw=raw, sha256=hashlib.sha256(raw).hexdigest(), problems=tuple(problems)
+    )
+
+
+def accept(examined: Examined) -> Loaded:
+    """The configuration, if it may be used. Raises ConfigurationError with every error; warnings are passed on."""
+    errors = tuple(str(problem) for problem in examined.problems if problem.severity == "error")
+    if errors or examined.deployment is None:
+        raise ConfigurationError(errors)
+    return Loaded(
+        path=examined.path,
+        deployment=examined.deployment,
+        raw=examined.raw,
+        sha256=examined.sha256,
+        warnings=examined.problems,
+    )
+
+
+def _missing_files(deployment: Deployment) -> Iterator[Problem]:
+    """Files named and not there."""
+    for where, path in named_files(deployment):
+        if not Path(path).is_file():
+            mend = "correct the path (relative paths count from the configuration's directory)"
+            yield error(where, f"there is no file {path}", mend)
+
+
+def _missing_keys(deployment: Deployment, text: Read, file: File) -> Iterator[Problem]:
+    """Log and payload keys that are not there. In dev the gate makes them; in pci people do, or nobody could say where the private halves went."""
+    if deployment.profile == "dev":
+        return
+    mend = "make it with `gatebook init`, and put it there"
+    keys = [
+        ("log", "key", file.log.key, deployment.log_key),
+        ("payloads", "public_key", file.payloads.public_key, deployment.payload_public_key),
+    ]
+    for table, key, given, path in keys:
+        place_known = table not in text.faulty and (given is not None or file.data_dir is not None)
+        if place_known and not Path(path).is_file():
+            yield error(text.where(table, key), f"there is no file {path}", mend)
+
+
+def named_files(deployment: Deployment) -> Iterator[tuple[str, str]]:
+    """(key, absolute path) of every file that the configuration names, but keys that dev makes by itself and secrets."""
+    named: list[tuple[str, str | None]] = [
+        ("tls.certificate", deployment.tls_certificate),
+        ("tls.key", deployment.tls_key),
+    ]
+    for issuer in deployment.issuers:
+        named += [
+            (f"issuer {issuer.name}: jwks_file", issuer.jwks_file),
+            (f"issuer {issuer.name}: ca_file", issuer.ca_file),
+        ]
+    for server in deployment.servers:
+        named += [
+            (f"server {server.name}: ca_file", server.ca_file),
+            (f"server {server.name}: client_certificate", server.client_certificate),
+            (f"server {server.name}: client_key", server.client_key),
+        ]
+    yield from ((where, path) for where, path in named if path is not None)
