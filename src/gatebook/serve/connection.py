@@ -356,7 +356,7 @@ class HttpProtocol(asyncio.Protocol):
             )
             if not self._lost:
                 self._write(block)
-            if head.method != "HEAD":
+            if head.method != "HEAD" and not self._lost:
                 whole = await self._send_events(stream, chunked=chunked)
         except Exception as failure:
             await self._rescue(arrival, failure)
@@ -374,10 +374,8 @@ class HttpProtocol(asyncio.Protocol):
         """Every event was written, or the client is gone. Returns whether it was the former."""
         task = asyncio.current_task()
         assert task is not None
-        self._streaming = not self._lost
+        self._streaming = True
         try:
-            if self._lost:
-                return False
             async for events in stream.events:
                 if events:
                     self._write(b"%x\r\n%b\r\n" % (len(events), events) if chunked else events)
