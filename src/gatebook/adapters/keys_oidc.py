@@ -34,7 +34,7 @@ from gatebook.model.deployment import Issuer, KeySet, Profile
 
 TOTAL_S = 10.0
 MAX_DISCOVERY_BYTES = 256 * 1000
-FILE_POLL_S = 5.0
+POLL_S = 5.0
 RENEW_S = MAX_STALE_S / 4
 """Unchanged keys are published again when the published ones are this old: the workers refuse keys older than MAX_STALE_S by
 themselves, so that a desk that is gone cannot keep a withdrawn key alive."""
@@ -167,7 +167,7 @@ class KeyKeeper:
     `publish` gets every usable set by issuer name; an issuer without one is absent and its tokens must be refused. It is called on the
     event loop, must not block, and is called only when the keys have changed, when a set has become too stale or usable again, or to
     renew the age of unchanged ones (RENEW_S); an exception in it ends `run`. `known`: sets that survived a restart. `now_s`: seconds
-    since the epoch, UTC. One issuer that hangs delays no other.
+    since the epoch, UTC. `poll_s`: how soon a changed file or a clock that was set is noticed. One issuer that hangs delays no other.
     """
 
     def __init__(
@@ -178,11 +178,13 @@ class KeyKeeper:
         *,
         now_s: Callable[[], float],
         known: Mapping[str, KeySet] | None = None,
+        poll_s: float = POLL_S,
     ) -> None:
         self._issuers = {issuer.name: issuer for issuer in issuers}
         self._sources = {issuer.name: source_of(issuer) for issuer in issuers}
         self._publish = publish
         self._now_s = now_s
+        self._poll_s = poll_s
         kept = {name: key_set for name, key_set in (known or {}).items() if name in self._issuers}
         self._states = {name: remembered(kept[name]) if name in kept else KeySetState() for name in self._issuers}
         self._marks: dict[str, object] = {}
@@ -203,7 +205,8 @@ class KeyKeeper:
                     fetches.create_task(self._fetch(name))
                 self._publish_what_changed()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._pause_s())
+                    async with asyncio.timeout(self._pause_s()):  # not wait_for: until Python 3.12 it can lose a cancellation
+                        await self._wake.wait()
 
     async def answered(self) -> None:
         """Wait until every issuer has once answered or failed: then a first snapshot is worth compiling. At most about TOTAL_S after `run`."""
@@ -264,7 +267,7 @@ class KeyKeeper:
         stale = [
             state.fetched_at + MAX_STALE_S - now_s for state in self._states.values() if state.fetched_at is not None
         ]
-        return min([FILE_POLL_S, *(wait for wait in waits + stale if wait > 0)])
+        return min([self._poll_s, *(wait for wait in waits + stale if wait > 0)])
 
 
 def _differ(published: dict[str, KeySet], usable: dict[str, KeySet]) -> bool:
