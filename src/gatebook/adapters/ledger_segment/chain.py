@@ -1,0 +1,250 @@
+"""The files of one writer: segments made of zeros ahead of time, the durable mark beside them, and their locks.
+
+Names: `<writer>-<epoch>-<NNNNNN>.seg`, `<writer>-<epoch>.mark`. The mark is eight bytes in memory shared with the sealer: segment number
+<< 40 | offset up to which everything is synced. It is never synced itself: after a power loss the frames say how far they go.
+A lock (flock) is held on every segment while the writer lives, so whoever can take it knows that the writer is gone.
+"""
+
+import contextlib
+import fcntl
+import mmap
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gatebook.ledger.framing import (
+    HEADER_BYTES,
+    TURN_FRAME_BYTES,
+    FrameKind,
+    SegmentHeader,
+    encode_header,
+    frame,
+    segment_name,
+)
+
+MARK_SHIFT = 40
+_ZEROS = bytes(1 << 20)
+_RETRY_S = 0.25
+
+
+class _Segment:
+    __slots__ = ("descriptor", "number", "path")
+
+    def __init__(self, number: int, path: Path, descriptor: int) -> None:
+        self.number, self.path, self.descriptor = number, path, descriptor
+
+
+class SegmentChain:
+    """Append-only storage of one writer's epoch. `append`, `sync`, `publish` belong to one thread; `admit` and `refund` to any.
+
+    Space is admitted before it is used: what `admit` granted is sure to find room, in segments that are on the disk already.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        writer: str,
+        epoch: str,
+        *,
+        segment_bytes: int,
+        largest_frame: int,
+        published_size: Callable[[], int],
+        sequence: Callable[[], int],
+        most: int = 4,
+        spares: int = 2,
+    ) -> None:
+        """Makes the first segment, durably; raises OSError. `most`: segments that may wait for the sealer, the current one included."""
+        self._directory, self._writer, self._epoch = directory, writer, epoch
+        self._segment_bytes, self._most, self._spare_count = segment_bytes, most, spares
+        self._published_size, self._sequence = published_size, sequence
+        self._yield = segment_bytes - HEADER_BYTES - TURN_FRAME_BYTES - largest_frame
+        if self._yield < largest_frame:
+            raise ValueError(f"a segment of {segment_bytes} bytes is too small for frames of {largest_frame}")
+        self._mutex = threading.Lock()
+        self._wanted = threading.Condition(self._mutex)
+        self._capacity = 0
+        self._last = 0
+        self._held: list[_Segment] = []
+        self._spares: deque[_Segment] = deque()
+        self._dirty: list[int] = []
+        self._stopped = False
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._mark = self._open_mark()
+        self._current = self._make()
+        self._held.append(self._current)
+        self._capacity = self._yield
+        self._offset = HEADER_BYTES
+        self._thread = threading.Thread(target=self._prepare, name=f"segments of {writer}", daemon=True)
+        self._thread.start()
+
+    @property
+    def directory(self) -> Path:
+        return self._directory
+
+    def admit(self, size: int) -> bool:
+        """True where `size` more bytes of frames have a place, which is then theirs. False: no free segment, or the disk is full."""
+        with self._mutex:
+            if self._capacity < size:
+                self._wanted.notify()
+                return False
+            self._capacity -= size
+            return True
+
+    def refund(self, size: int) -> None:
+        """Give back what was admitted and not used."""
+        with self._mutex:
+            self._capacity += size
+
+    def append(self, frames: Sequence[bytes]) -> None:
+        """Write admitted frames behind the last; not durable yet. Raises OSError; then nothing may be appended any more."""
+        room = self._segment_bytes - TURN_FRAME_BYTES
+        batch: list[bytes] = []
+        end = self._offset
+        for stored in frames:
+            if end + len(stored) > room:
+                self._write([*batch, frame(FrameKind.TURN, b"\0")])
+                self._turn()
+                batch, end = [], self._offset
+            batch.append(stored)
+            end += len(stored)
+        self._write(batch)
+
+    def sync(self) -> None:
+        """What was appended survives a power loss. Raises OSError; then nothing is known of the pages and this writer is over."""
+        for descriptor in self._dirty:
+            os.fdatasync(descriptor)
+        self._dirty.clear()
+
+    def publish(self) -> None:
+        """Let the sealer take all that is synced."""
+        self._mark[0] = self._current.number << MARK_SHIFT | self._offset
+
+    def close(self, *, clean: bool) -> None:
+        """Let the locks go; idempotent. `clean`: everything is synced and published, and a last frame says that nothing follows."""
+        if self._stopped:
+            return
+        with self._mutex:
+            self._stopped = True
+            self._wanted.notify()
+        self._thread.join()
+        if clean:
+            with contextlib.suppress(OSError):
+                self._write([frame(FrameKind.END, b"\0")])
+                self.sync()
+                self.publish()
+        for spare in self._spares:
+            with contextlib.suppress(OSError):
+                spare.path.unlink()
+        for segment in (*self._held, *self._spares):
+            os.close(segment.descriptor)
+        self._held.clear()
+        self._spares.clear()
+
+    def _write(self, batch: Sequence[bytes]) -> None:
+        data = b"".join(batch)
+        if not data:
+            return
+        descriptor = self._current.descriptor
+        if descriptor not in self._dirty:
+            self._dirty.append(descriptor)
+        written = os.pwrite(descriptor, data, self._offset)
+        while written < len(data):
+            written += os.pwrite(descriptor, memoryview(data)[written:], self._offset + written)
+        self._offset += len(data)
+
+    def _turn(self) -> None:
+        with self._mutex:
+            if not self._spares:
+                raise OSError("no segment is ready although space was admitted")
+            self._current = self._spares.popleft()
+            self._held.append(self._current)
+            self._wanted.notify()
+        self._offset = HEADER_BYTES
+
+    def _prepare(self) -> None:
+        """Thread: keep spares ready, forget segments that the sealer took away."""
+        while True:
+            with self._mutex:
+                if self._stopped:
+                    return
+                self._let_go()
+                due = len(self._spares) < self._spare_count and len(self._held) + len(self._spares) < self._most
+                if not due:
+                    self._wanted.wait(_RETRY_S)
+                    continue
+            try:
+                made = self._make()
+            except OSError:
+                # A full disk mends itself or does not: until then `admit` refuses.
+                made = None
+            with self._mutex:
+                if made is not None:
+                    self._spares.append(made)
+                    self._capacity += self._yield
+                else:
+                    self._wanted.wait(_RETRY_S)
+
+    def _let_go(self) -> None:
+        for segment in self._held[:-1]:
+            if not segment.path.exists():
+                self._held.remove(segment)
+                os.close(segment.descriptor)
+
+    def _make(self) -> _Segment:
+        """A segment of zeros with its header, locked and durable before it has its name."""
+        self._last += 1
+        number = self._last
+        path = self._directory / segment_name(self._writer, self._epoch, number)
+        new = path.with_suffix(".new")
+        descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            header = SegmentHeader(
+                writer=self._writer,
+                epoch=self._epoch,
+                number=number,
+                first_sequence=self._sequence() + 1,
+                tree_size=self._published_size(),
+                segment_bytes=self._segment_bytes,
+            )
+            _write_all(descriptor, encode_header(header))
+            left = self._segment_bytes - HEADER_BYTES
+            while left > 0:
+                left -= os.write(descriptor, memoryview(_ZEROS)[: min(left, len(_ZEROS))])
+            os.fsync(descriptor)
+            new.rename(path)
+            sync_directory(self._directory)
+        except OSError:
+            os.close(descriptor)
+            new.unlink(missing_ok=True)
+            self._last -= 1
+            raise
+        return _Segment(number, path, descriptor)
+
+    def _open_mark(self) -> memoryview:
+        path = self._directory / f"{self._writer}-{self._epoch}.mark"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.ftruncate(descriptor, 8)
+            shared = mmap.mmap(descriptor, 8)
+        finally:
+            os.close(descriptor)
+        # One aligned eight-byte store: the sealer never reads half a mark.
+        return memoryview(shared).cast("Q")
+
+
+def sync_directory(directory: Path) -> None:
+    """Names made or removed in `directory` survive a power loss."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

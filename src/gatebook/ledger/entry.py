@@ -1,0 +1,212 @@
+"""An entry as bytes: canonical JSON (RFC 8785), at most 8 KiB, never without the six fields of PCI DSS 10.2.2."""
+
+import datetime
+import functools
+from typing import Any
+
+import msgspec
+
+from gatebook.ledger.cutting import cut_to_fit
+from gatebook.model.errors import LedgerUnavailable
+from gatebook.model.record import Asked, Draft, Origin, PolicyRef, Resource, Who
+
+VERSION = 1
+MAX_ENTRY_BYTES = 8192
+MAX_INTEGER = 2**53 - 1
+
+
+class Clocked(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of the clock that gave `t`: source, offset in microseconds, synchronised or not."""
+
+    src: str
+    off: int
+    ok: bool
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """Who wrote it: writer `n`, its epoch `e` and the sequence `s` in that epoch, from 1 without a gap."""
+
+    n: str
+    e: str
+    s: int
+
+
+class Out(msgspec.Struct, frozen=True, kw_only=True):
+    ok: bool
+    reason: str
+
+
+class Pay(msgspec.Struct, frozen=True, kw_only=True):
+    """A payload beside the log. `c`: HMAC-SHA-256(salt, masked plaintext), which only the payload key can check; `x`: SHA-256 of the
+    sealed bytes, which anyone can; `bytes`: length of the masked plaintext; `key`: id of the wrapped data key. Digests in hex."""
+
+    part: str
+    c: str
+    x: str
+    bytes: int
+    key: str
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"from_": "from"}):
+    """A leaf of the log, decoded. `t`: RFC 3339, UTC, microseconds. `n`: counts this session's entries by this writer's epoch, from 1."""
+
+    v: int
+    id: str
+    t: str
+    clk: Clocked
+    w: Written
+    ev: str
+    out: Out
+    who: Who
+    from_: Origin
+    res: Resource
+    pol: PolicyRef | None = None
+    cred: str | None = None
+    q: Asked | None = None
+    dlp: dict[str, int] = {}
+    call: str | None = None
+    sess: str | None = None
+    n: int | None = None
+    pay: tuple[Pay, ...] = ()
+    prof: str | None = None
+    x: dict[str, str | int | bool] = {}
+
+
+_encoder = msgspec.json.Encoder(order="sorted")
+_decoder = msgspec.json.Decoder(Entry, strict=True)
+
+
+def lacking(entry: "Entry | Draft") -> tuple[str, ...]:
+    """Names of the fields of PCI DSS 10.2.2 that `entry` lacks; an empty string counts as lacking."""
+    event: str
+    if isinstance(entry, Draft):
+        event, reason, origin, resource = entry.event, entry.reason, entry.origin, entry.resource
+    else:
+        event, reason, origin, resource = entry.ev, entry.out.reason, entry.from_, entry.res
+    who = entry.who
+    if who.iss and who.sub and event and reason and origin.ip and resource.kind:
+        return ()
+    said = {"who": who.iss and who.sub, "ev": event, "out": reason, "from": origin.ip, "res": resource.kind}
+    return tuple(name for name, value in said.items() if not value)
+
+
+def compose(
+    draft: Draft,
+    *,
+    unix_us: int,
+    clock: Clocked,
+    identifier: str,
+    written: Written,
+    count: int | None,
+    pay: tuple[Pay, ...],
+    development: bool,
+) -> bytes:
+    """The leaf of `draft`. Fields too long are cut, with a mark; raises LedgerUnavailable where one of the six fields is absent."""
+    if absent := lacking(draft):
+        raise LedgerUnavailable(f"{draft.event} lacks {', '.join(absent)} (PCI DSS 10.2.2)")
+    entry = Entry(
+        v=VERSION,
+        id=identifier,
+        t=rfc3339(unix_us),
+        clk=clock,
+        w=written,
+        ev=draft.event,
+        out=Out(ok=draft.ok, reason=draft.reason),
+        who=draft.who,
+        from_=draft.origin,
+        res=draft.resource,
+        pol=draft.policy,
+        cred=draft.credential,
+        q=draft.asked,
+        dlp=_counted(draft) if draft.findings or draft.payloads else {},
+        call=draft.call,
+        sess=draft.session,
+        n=count,
+        pay=pay,
+        prof="dev" if development else None,
+        x=draft.detail,
+    )
+    try:
+        leaf = _encoder.encode(entry)
+    except UnicodeEncodeError:
+        leaf = b""
+    if 0 < len(leaf) <= MAX_ENTRY_BYTES and _plain(draft):
+        return leaf
+    return _cut(msgspec.to_builtins(entry))
+
+
+def decode(leaf: bytes) -> Entry:
+    """The entry in `leaf`. Raises ValueError where it is not the canonical encoding of a known version: nothing is read twice differently."""
+    try:
+        entry = _decoder.decode(leaf)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise ValueError(f"not an entry: {error}") from error
+    if entry.v != VERSION:
+        raise ValueError(f"entry version {entry.v} is not known")
+    # Re-encoding refuses unknown members, repeated members, spaces and escapes in one comparison.
+    if _encoder.encode(entry) != leaf:
+        raise ValueError("not in canonical form (RFC 8785)")
+    return entry
+
+
+def rfc3339(micros: int) -> str:
+    """Microseconds since the epoch as `2026-11-22T16:31:28.000001Z`."""
+    seconds, rest = divmod(micros, 1_000_000)
+    return f"{_second(seconds)}.{rest:06d}Z"
+
+
+def instant_us(stamp: str) -> int:
+    """The inverse of `rfc3339`. Raises ValueError on any other form."""
+    when = datetime.datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=datetime.UTC)
+    micros = int(when.timestamp()) * 1_000_000 + when.microsecond
+    if rfc3339(micros) != stamp:
+        raise ValueError(f"time {stamp!r} is not written as we write it")
+    return micros
+
+
+def uuid7(unix_ms: int, chance: bytes) -> str:
+    """A UUIDv7 (RFC 9562 §5.7) from milliseconds since the epoch and 10 random bytes."""
+    bits = int.from_bytes(chance, "big")
+    tail = f"{0x7000 | (bits & 0xFFF):04x}-{0x8000 | (bits >> 12 & 0x3FFF):04x}-{bits >> 32:012x}"
+    head = f"{unix_ms:012x}"
+    return f"{head[:8]}-{head[8:]}-{tail}"
+
+
+@functools.lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _counted(draft: Draft) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for finding in (*draft.findings, *(found for payload in draft.payloads for found in payload.findings)):
+        name = f"{finding.detector}:{finding.action}"
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _plain(draft: Draft) -> bool:
+    """True where the fast encoding is already canonical: ASCII keys, integers that every JSON reader keeps exact, no floats."""
+    for key, value in draft.detail.items():
+        if not key.isascii() or (type(value) is int and not -MAX_INTEGER <= value <= MAX_INTEGER):
+            return False
+        if type(value) not in (str, int, bool):
+            return False
+    if draft.asked is not None:
+        for name in draft.asked.shape:
+            if not name.isascii():
+                return False
+    auth_time = draft.who.auth_time
+    return auth_time is None or -MAX_INTEGER <= auth_time <= MAX_INTEGER
+
+
+def _cut(tree: Any) -> bytes:
+    for limit in (1024, 256, 64, 24):
+        leaf = _encoder.encode(cut_to_fit(tree, limit))
+        if len(leaf) <= MAX_ENTRY_BYTES:
+            try:
+                decode(leaf)
+            except ValueError as error:
+                raise LedgerUnavailable(f"a draft holds what an entry cannot: {error}") from error
+            return leaf
+    raise LedgerUnavailable("an entry stays above 8 KiB however its fields are cut")

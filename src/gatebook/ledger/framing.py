@@ -1,0 +1,142 @@
+"""A writer's segment in bytes: a header page, then frames of length, CRC-32C, kind and body, then zeros.
+
+A segment is preallocated with zeros, so a frame of length 0 is where writing stopped. Frames of one entry lie together, its leaf last:
+an entry whose leaf is whole has all its payloads. Sequence of segments of one writer's epoch: every one but the last ends in TURN.
+"""
+
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+
+import google_crc32c
+import msgspec
+
+HEADER_BYTES = 4096
+FRAME_BYTES = 9
+VERSION = 1
+_MAGIC = b"GBOOKSEG"
+_HEADER = struct.Struct("<8sHxxIQQQ64s64s")
+_FRAME = struct.Struct("<IIB")
+_START = struct.Struct("<IB")
+_CRC = struct.Struct("<I")
+
+
+class FrameKind(IntEnum):
+    LEAF = 1
+    PAYLOAD = 2
+    DATA_KEY = 3
+    TURN = 4
+    """The next segment of this epoch goes on."""
+    END = 5
+    """The writer closed: nothing comes after this in its epoch."""
+
+
+class SegmentError(ValueError):
+    """A segment that we cannot read: not ours, damaged, or of a newer format."""
+
+
+class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """`number`: from 1 in its epoch. `first_sequence`: of the first leaf that can be in it. `tree_size`: of the checkpoint published when
+    it was made: its entries have this index or a higher one."""
+
+    writer: str
+    epoch: str
+    number: int
+    first_sequence: int
+    tree_size: int
+    segment_bytes: int
+
+
+class Frame(msgspec.Struct, frozen=True):
+    kind: FrameKind
+    body: bytes
+    end: int
+    """Offset after it."""
+
+
+class Group(msgspec.Struct, frozen=True):
+    """A leaf with the frames that belong to it (payloads, a data key), whole as stored."""
+
+    leaf: bytes
+    frames: tuple[bytes, ...]
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How an ended writer's segments end. `clean`: with its own last frame. `beyond_mark`: leaves taken that were not published, `torn_bytes`: bytes
+    after the last whole frame, `orphans`: whole frames whose leaf never came; `offset` in segment `segment`: where taking stopped."""
+
+    clean: bool
+    beyond_mark: int
+    torn_bytes: int
+    orphans: int
+    segment: int
+    offset: int
+
+
+TURN_FRAME_BYTES = FRAME_BYTES + 1
+
+
+def segment_name(writer: str, epoch: str, number: int) -> str:
+    return f"{writer}-{epoch}-{number:06d}.seg"
+
+
+def encode_header(header: SegmentHeader) -> bytes:
+    """The header page, HEADER_BYTES long, its CRC-32C in the last four bytes."""
+    fixed = _HEADER.pack(
+        _MAGIC, VERSION, header.number, header.first_sequence, header.tree_size, header.segment_bytes,
+        header.writer.encode(), header.epoch.encode(),
+    )  # fmt: skip
+    page = fixed.ljust(HEADER_BYTES - 4, b"\0")
+    return page + _CRC.pack(google_crc32c.value(page))
+
+
+def decode_header(page: bytes) -> SegmentHeader:
+    """Raises SegmentError."""
+    if len(page) < HEADER_BYTES or page[: len(_MAGIC)] != _MAGIC:
+        raise SegmentError("not a segment")
+    _, version, number, first, size, length, writer, epoch = _HEADER.unpack_from(page)
+    if version != VERSION:
+        raise SegmentError(f"segment format {version} is not known here (up to {VERSION})")
+    if _CRC.unpack_from(page, HEADER_BYTES - 4)[0] != google_crc32c.value(page[: HEADER_BYTES - 4]):
+        raise SegmentError("the header is damaged")
+    return SegmentHeader(
+        writer=writer.rstrip(b"\0").decode(),
+        epoch=epoch.rstrip(b"\0").decode(),
+        number=number,
+        first_sequence=first,
+        tree_size=size,
+        segment_bytes=length,
+    )
+
+
+def frame(kind: FrameKind, body: bytes) -> bytes:
+    """`body` (not empty) with its frame; the CRC covers length, kind and body."""
+    start = _START.pack(len(body), kind)
+    crc = google_crc32c.extend(google_crc32c.value(start), body)
+    return _FRAME.pack(len(body), crc, kind) + body
+
+
+def read_frame(data: bytes | memoryview, offset: int) -> Frame | None:
+    """The frame at `offset`; None where none is whole and sound there: zeros, the end of `data`, or a torn write."""
+    if offset + FRAME_BYTES > len(data):
+        return None
+    length, crc, kind = _FRAME.unpack_from(data, offset)
+    end = offset + FRAME_BYTES + length
+    if length == 0 or end > len(data) or not FrameKind.LEAF <= kind <= FrameKind.END:
+        return None
+    body = bytes(data[offset + FRAME_BYTES : end])
+    if google_crc32c.extend(google_crc32c.value(_START.pack(length, kind)), body) != crc:
+        return None
+    return Frame(FrameKind(kind), body, end)
+
+
+def read_frames(data: bytes | memoryview, offset: int) -> Iterator[Frame]:
+    """Frames from `offset` to the first that is not whole and sound."""
+    while (found := read_frame(data, offset)) is not None:
+        yield found
+        offset = found.end
+
+
+def used_bytes(data: bytes | memoryview, offset: int) -> int:
+    """Bytes from `offset` to the last one that is not zero: what a torn write left behind."""
+    return len(bytes(data[offset:]).rstrip(b"\0"))

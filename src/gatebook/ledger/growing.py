@@ -1,0 +1,96 @@
+"""The log as it grows: entries go in, and for each new size the files come out that a checkpoint of that size needs."""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from gatebook.ledger.files import Files
+from gatebook.ledger.merkle import TILE_WIDTH, Hash, Tree, leaf_hash
+from gatebook.ledger.tiles import join_bundle, parse_tile_name, read_bundle, read_tile, split_bundle, tile_name, widths
+
+
+class Growth(msgspec.Struct, frozen=True):
+    """`files`: (name, content), bundles before tiles; all must be durable before the new size is signed. `obsolete`: directories of
+    partial tiles whose full ones are among `files`: to be removed after the new checkpoint is published."""
+
+    files: list[tuple[str, bytes]]
+    obsolete: list[str]
+
+
+class GrowingLog:
+    """The right edge of one log, in memory. Not durable by itself."""
+
+    def __init__(self) -> None:
+        self.tree = Tree()
+        self._bundle: list[bytes] = []
+        self._full: list[tuple[int | None, int, bytes]] = []
+        self._written: dict[int | None, int] = {}
+
+    @classmethod
+    def resume(cls, size: int, read: Callable[[str], bytes]) -> "GrowingLog":
+        """The log at `size`, from its tiles and last bundle. Raises ValueError where they disagree, FileNotFoundError where one is gone."""
+        log = cls()
+        levels: list[list[Hash]] = []
+        for level, full, width in widths(size):
+            levels.append(read_tile(level, full, width, read) if width else [])
+            log._written[level] = width
+        log.tree = Tree.resume(size, levels)
+        width = size % TILE_WIDTH
+        log._written[None] = width
+        if width:
+            log._bundle = read_bundle(size // TILE_WIDTH, width, read)
+            if [leaf_hash(entry) for entry in log._bundle] != levels[0]:
+                raise ValueError(f"{tile_name(None, size // TILE_WIDTH, width)} does not agree with its tile")
+        return log
+
+    @property
+    def size(self) -> int:
+        return self.tree.size
+
+    def append(self, entry: bytes) -> Hash:
+        """Grow by one entry; its leaf hash."""
+        leaf = leaf_hash(entry)
+        self._bundle.append(entry)
+        if len(self._bundle) == TILE_WIDTH:
+            self._full.append((None, self.tree.size // TILE_WIDTH, join_bundle(self._bundle)))
+            self._bundle = []
+        for level, index, hashes in self.tree.append(leaf):
+            self._full.append((level, index, b"".join(hashes)))
+        return leaf
+
+    def flush(self) -> Growth:
+        """What must be written for a checkpoint of the present size; asked again at once, nothing."""
+        size = self.tree.size
+        files: list[tuple[str, bytes]] = []
+        obsolete: list[str] = []
+        for level, index, content in self._full:
+            files.append((tile_name(level, index), content))
+            obsolete.append(f"{tile_name(level, index)}.p")
+            self._written[level] = 0
+        self._full = []
+        if self._bundle and self._written.get(None) != len(self._bundle):
+            files.append((tile_name(None, size // TILE_WIDTH, len(self._bundle)), join_bundle(self._bundle)))
+            self._written[None] = len(self._bundle)
+        for level, full, width in widths(size):
+            if width and self._written.get(level) != width:
+                files.append((tile_name(level, full, width), b"".join(self.tree.levels[level])))
+                self._written[level] = width
+        files.sort(key=lambda file: not file[0].startswith("tile/entries/"))
+        return Growth(files, obsolete)
+
+
+def entries_beyond(log: Files, size: int) -> Iterator[bytes]:
+    """Entries in bundles beyond `size`: written by a sealer that died before it signed them. They keep their places."""
+    while True:
+        index, offset = divmod(size, TILE_WIDTH)
+        try:
+            bundle = split_bundle(log.read(tile_name(None, index)), TILE_WIDTH)
+        except FileNotFoundError:
+            found = [parse_tile_name(name) for name in log.names(f"{tile_name(None, index)}.p")]
+            width = max((tile[2] for tile in found if tile is not None), default=0)
+            if width <= offset:
+                return
+            yield from split_bundle(log.read(tile_name(None, index, width)), width)[offset:]
+            return
+        yield from bundle[offset:]
+        size += TILE_WIDTH - offset

@@ -1,0 +1,142 @@
+"""What a session amounts to, from its entries in the log's order: the sealer closes sessions by it, the verifier checks those closings."""
+
+import msgspec
+
+from gatebook.ledger.entry import Entry, instant_us
+from gatebook.model.errors import Reason
+from gatebook.model.record import Draft, Origin, Resource, Who
+
+SEALER = "sealer"
+OPENING = frozenset({"call.intent", "stream.open"})
+CLOSING = frozenset({"call.result", "stream.close"})
+
+
+class OpenWork(msgspec.Struct, frozen=True):
+    """A call or stream that has begun and not ended, and what its entry said."""
+
+    intent: Entry
+    by: tuple[str, str]
+    """(writer, epoch)"""
+
+
+class Session(msgspec.Struct):
+    """Running totals. `entries`: (writer, epoch) → entries, `session.close` itself not counted."""
+
+    name: str
+    who: Who
+    origin: Origin
+    resource: Resource
+    last_us: int = 0
+    last_index: int = -1
+    calls: int = 0
+    refused: int = 0
+    findings: int = 0
+    entries: dict[tuple[str, str], int] = {}
+    work: dict[str, OpenWork] = {}
+
+    def take(self, index: int, entry: Entry) -> None:
+        """Count one more entry of this session, `index` in the log."""
+        by = (entry.w.n, entry.w.e)
+        self.entries[by] = self.entries.get(by, 0) + 1
+        self.last_index = index
+        # What the sealer adds by itself is no sign of life.
+        if entry.w.n != SEALER:
+            self.last_us = max(self.last_us, instant_us(entry.t))
+        self.findings += sum(entry.dlp.values())
+        self.calls += entry.ev == "call.intent"
+        self.refused += entry.ev == "call.refused"
+        if entry.call is not None:
+            if entry.ev in OPENING:
+                self.work[entry.call] = OpenWork(entry, by)
+            elif entry.ev in CLOSING:
+                self.work.pop(entry.call, None)
+
+    def totals(self) -> dict[str, str | int | bool]:
+        """The facts of `session.close`: calls, refused, findings, and entries per writer's epoch (`entries WRITER EPOCH`)."""
+        counted = {f"entries {writer} {epoch}": count for (writer, epoch), count in sorted(self.entries.items())}
+        return {"calls": self.calls, "refused": self.refused, "findings": self.findings, **counted}
+
+
+class Sessions:
+    """Every open session; closed ones are remembered for a while, so that a late entry continues their totals."""
+
+    def __init__(self, remembered: int = 100_000) -> None:
+        self.open: dict[str, Session] = {}
+        self.closed: dict[str, Session] = {}
+        self._remembered = remembered
+
+    def take(self, index: int, entry: Entry) -> Session | None:
+        """Count `entry`, `index` in the log, in the log's order. The session it belongs to, which it may just have closed; None where it
+        has none. A `session.close` that was counted before the session's last entry (`upto`) closes nothing: another one will."""
+        if entry.sess is None:
+            return None
+        session = self.open.get(entry.sess)
+        if session is None:
+            session = self.closed.pop(entry.sess, None) or Session(entry.sess, entry.who, entry.from_, entry.res)
+            self.open[entry.sess] = session
+        if entry.ev != "session.close":
+            session.take(index, entry)
+            return session
+        if not counted_all(session, entry):
+            return session
+        self.closed[entry.sess] = self.open.pop(entry.sess)
+        return session
+
+    def forget(self) -> Session | None:
+        """The longest closed session, which is no longer remembered, where there are too many; else None."""
+        if len(self.closed) <= self._remembered:
+            return None
+        return self.closed.pop(next(iter(self.closed)))
+
+
+def counted_all(session: Session, closing: Entry) -> bool:
+    """True where `closing` (a `session.close`) was made after the session's last entry so far had its place."""
+    upto = closing.x.get("upto")
+    return isinstance(upto, int) and upto > session.last_index
+
+
+def closings(
+    sessions: Sessions, *, now_us: int, idle_us: int, size: int, alive: frozenset[tuple[str, str]], most: int
+) -> list[Draft]:
+    """What is due at `now_us`: `unknown` results for what an ended writer left open, and `session.close` for idle sessions with nothing open.
+
+    A session with work of a writer that is `alive` stays open: its outcome may still come. At most `most` drafts.
+    """
+    due: list[Draft] = []
+    for session in sessions.open.values():
+        if len(due) >= most:
+            break
+        if now_us - session.last_us <= idle_us or any(work.by in alive for work in session.work.values()):
+            continue
+        if session.work:
+            due += [_unknown(session.name, work.intent) for work in session.work.values()]
+        else:
+            due.append(
+                Draft(
+                    event="session.close",
+                    ok=True,
+                    reason="idle",
+                    who=session.who,
+                    origin=session.origin,
+                    resource=session.resource,
+                    session=session.name,
+                    detail={**session.totals(), "upto": size},
+                )
+            )
+    return due
+
+
+def _unknown(session: str, intent: Entry) -> Draft:
+    """The outcome nobody saw: the call may have been executed."""
+    return Draft(
+        event="call.result" if intent.ev == "call.intent" else "stream.close",
+        ok=False,
+        reason=Reason.UNKNOWN,
+        who=intent.who,
+        origin=intent.from_,
+        resource=intent.res,
+        call=intent.call,
+        session=session,
+        policy=intent.pol,
+        detail={"writer": intent.w.n, "epoch": intent.w.e, "sequence": intent.w.s},
+    )

@@ -1,0 +1,359 @@
+"""Sealing: the only place where entries get their order and a checkpoint its signature. The loop around it is `serve.sealer`.
+
+What it derives, it derives from the bundles: how far each writer's entries are in the log, which sessions are open, what was signed.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from gatebook.ledger.entry import Entry, decode, instant_us
+from gatebook.ledger.framing import Ending, Group
+from gatebook.ledger.growing import GrowingLog, entries_beyond
+from gatebook.ledger.note import NoteError, Signer, load_verifier
+from gatebook.ledger.reading import leaves
+from gatebook.ledger.sessions import SEALER, Sessions, closings
+from gatebook.ledger.shelving import PayloadFiles, Shelf
+from gatebook.model.deployment import Deployment
+from gatebook.model.errors import GatebookError
+from gatebook.model.record import Draft, Event, Origin, Resource, Who
+
+STATE = "state"
+_GRACE_US = 30_000_000
+_WAITING_BYTES = 64 << 20
+_CLOSINGS = 64
+
+
+class SealingRefused(GatebookError):
+    """The log on the disk is not the one that was signed, or a segment is not what its writer promised. Nothing is signed until a
+    person has looked: restored from an older copy, edited, or another deployment's directory."""
+
+
+class LogStore(PayloadFiles, Protocol):
+    def write_once(self, name: str, content: bytes) -> None:
+        """`name` holds `content`, durably. Raises FileExistsError where it holds something else."""
+
+    def replace(self, name: str, content: bytes) -> None:
+        """`name` holds `content`, durably; a reader sees the old bytes or the new."""
+
+    def remove_tree(self, name: str) -> None: ...
+
+    def remove_leftovers(self) -> None:
+        """Temporary files of a sealer that died are gone."""
+
+
+class Tail(Protocol):
+    """One writer's epoch, as the sealer reads it."""
+
+    writer: str
+    epoch: str
+
+    @property
+    def bound(self) -> int:
+        """Its entries have this index in the log or a higher one."""
+
+    @property
+    def position(self) -> tuple[int, int]: ...
+
+    def ended(self) -> bool:
+        """True once the writer is gone for good and what it wrote is durable."""
+
+    def take(self) -> list[Group]:
+        """The next leaves, in the order they were written; of a living writer only durable ones."""
+
+    def ending(self) -> Ending: ...
+
+    def remove_taken(self, upto: tuple[int, int]) -> None: ...
+
+    def remove_all(self) -> None: ...
+
+
+class Tails(Protocol):
+    def look(self) -> Sequence[Tail]:
+        """Every epoch that has segments, oldest first."""
+
+    def forget(self, writer: str, epoch: str) -> None:
+        """That epoch was removed from the disk."""
+
+
+class Hand(Protocol):
+    """The sealer's own segment."""
+
+    writer: str
+    epoch: str
+
+    def write(self, draft: Draft) -> None:
+        """Durable on return. Raises LedgerUnavailable."""
+
+
+class Sealing:
+    """One deployment's log, opened for growing. Construct, then `start`; every method belongs to one thread."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        signer: Signer,
+        *,
+        log: LogStore,
+        payloads: PayloadFiles,
+        state: LogStore,
+        tails: Tails,
+    ) -> None:
+        self._deployment, self._signer = deployment, signer
+        self._log, self._state, self._tails = log, state, tails
+        self._shelf = Shelf(payloads)
+        self._growing = GrowingLog()
+        self._sessions = Sessions()
+        self._cursors: dict[tuple[str, str], int] = {}
+        self._recovered: dict[tuple[str, str], int | None] = {}
+        self._over: list[Tail] = []
+        self._awaited: set[str] = set()
+        self._untaken_bytes = 0
+        self.signed = 0
+
+    @property
+    def size(self) -> int:
+        """Entries that have their place, signed or not."""
+        return self._growing.size
+
+    @property
+    def fresh(self) -> bool:
+        """True where this log has no first entry yet, neither in it nor on its way."""
+        return self.size == 0 and not any(tail.writer == SEALER for tail in self._tails.look())
+
+    def start(self) -> None:
+        """The log as it was last signed, checked and ready to grow. Raises SealingRefused; then nothing was changed or signed. Steps:"""
+        self._log.remove_leftovers()
+        # 1. The newest archived checkpoint is ours and is the one that was published.
+        last = self._last_signed()
+        # 2. Its root comes out of the tiles.
+        try:
+            self._growing = GrowingLog.resume(last.size, self._log.read) if last is not None else GrowingLog()
+        except (OSError, ValueError) as error:
+            raise SealingRefused(f"the tiles of the signed log cannot be read: {error}") from error
+        if last is not None and self._growing.tree.root() != last.root:
+            raise SealingRefused(f"the tiles do not give the root that was signed for size {last.size}")
+        self.signed = self._growing.size
+        # 3. What bundles hold beyond it keeps its place; the state that was about to be signed must come out of it.
+        self._adopt()
+        # 4. Who wrote how far, and which sessions are open.
+        self._rebuild()
+
+    def take(self, *, look_for_ended: bool) -> int:
+        """Take what the writers made durable into the tree; how many entries. Not signed yet. Raises SealingRefused, OSError."""
+        before = self.size
+        tails = self._tails.look()
+        if before == 0:
+            # The first entry of a log is the sealer's `log.init`, whoever wrote meanwhile.
+            tails = sorted(tails, key=lambda tail: tail.writer != SEALER)
+        for tail in tails:
+            if self._shelf.waiting_bytes + self._untaken_bytes > _WAITING_BYTES:
+                break
+            if tail in self._over:
+                continue
+            over = look_for_ended and tail.ended()
+            groups = tail.take()
+            for group in groups:
+                self._integrate(tail, group)
+            if over and not groups:
+                self._over.append(tail)
+        return self.size - before
+
+    def recoveries(self) -> list[Draft]:
+        """`log.recover` for each writer that ended without saying so and is not in the log as recovered yet."""
+        due: list[Draft] = []
+        for tail in self._over:
+            ending, key = tail.ending(), (tail.writer, tail.epoch)
+            if ending.clean or key in self._recovered:
+                continue
+            self._recovered[key] = None
+            due.append(
+                own_draft(
+                    "log.recover",
+                    ok=not ending.torn_bytes and not ending.orphans,
+                    reason="recovered",
+                    writer=tail.writer,
+                    epoch=tail.epoch,
+                    segment=ending.segment,
+                    offset=ending.offset,
+                    taken_after_mark=ending.beyond_mark,
+                    frames_without_entry=ending.orphans,
+                    torn_bytes=ending.torn_bytes,
+                )
+            )
+        return due
+
+    def closings(self, now_us: int) -> list[Draft]:
+        """What is due for sessions that are idle; each is asked for once."""
+        over = {(tail.writer, tail.epoch) for tail in self._over}
+        alive = {(tail.writer, tail.epoch) for tail in self._tails.look()} - over
+        due = closings(
+            self._sessions,
+            now_us=now_us,
+            idle_us=int(self._deployment.limits.session_idle_s * 1_000_000) + _GRACE_US,
+            size=self.size,
+            alive=frozenset(alive),
+            most=_CLOSINGS,
+        )
+        fresh = [draft for draft in due if draft.session not in self._awaited]
+        self._awaited.update(draft.session for draft in fresh if draft.session is not None)
+        return fresh
+
+    def seal(self) -> bool:
+        """Sign what was taken, if anything was; True where a new checkpoint is published. Raises SealingRefused, OSError. The order is the proof:"""
+        if self.size == self.signed:
+            self._tidy()
+            return False
+        # 1. Payloads are where their entries say, 2. bundles and tiles of the new size are durable.
+        self._shelf.flush()
+        growth = self._growing.flush()
+        for name, content in growth.files:
+            self._log.write_once(name, content)
+        # 3. The state is durable before its signature exists: a second root for this size cannot be signed after any crash.
+        checkpoint = Checkpoint(origin=self._deployment.origin, size=self.size, root=self._growing.tree.root())
+        self._state.replace(STATE, f"{checkpoint.size} {checkpoint.root.hex()}\n".encode())
+        # 4. Sign, archive, publish.
+        note = sign_checkpoint(checkpoint, self._signer)
+        self._log.write_once(f"checkpoints/{checkpoint.size}", note)
+        self._log.replace("checkpoint", note)
+        self.signed = checkpoint.size
+        # 5. Only now may go what the new checkpoint made superfluous.
+        for name in growth.obsolete:
+            self._log.remove_tree(name)
+        self._untaken_bytes = 0
+        self._tidy()
+        return True
+
+    def _tidy(self) -> None:
+        """Segments whose entries are all signed are gone, and so are ended epochs once their recovery is signed too."""
+        for tail in self._tails.look():
+            if tail not in self._over:
+                tail.remove_taken(tail.position)
+            elif tail.ending().clean or self._recovery_signed(tail):
+                tail.remove_all()
+                self._over.remove(tail)
+                self._tails.forget(tail.writer, tail.epoch)
+
+    def _recovery_signed(self, tail: Tail) -> bool:
+        index = self._recovered.get((tail.writer, tail.epoch))
+        return index is not None and index < self.signed
+
+    def _integrate(self, tail: Tail, group: Group) -> None:
+        """One entry gets its place."""
+        try:
+            entry = decode(group.leaf)
+        except ValueError as error:
+            raise SealingRefused(f"{tail.writer} {tail.epoch} wrote what is no entry: {error}") from error
+        writer = (tail.writer, tail.epoch)
+        if (entry.w.n, entry.w.e) != writer:
+            raise SealingRefused(f"{tail.writer} {tail.epoch} wrote an entry of {entry.w.n} {entry.w.e}")
+        # Where the log holds none of this epoch from its oldest segment's bound on, older segments were taken whole: it goes on with any number.
+        last = self._cursors.get(writer, entry.w.s - 1)
+        if entry.w.s <= last:
+            return
+        if entry.w.s != last + 1:
+            raise SealingRefused(f"{tail.writer} {tail.epoch}: entry {last + 1} is missing before {entry.w.s}")
+        self._shelf.put(group.frames)
+        self._untaken_bytes += len(group.leaf)
+        index = self._growing.size
+        self._growing.append(group.leaf)
+        self._follow(index, entry)
+
+    def _follow(self, index: int, entry: Entry) -> None:
+        """Cursors, sessions and recoveries after `entry` has its place."""
+        self._cursors[entry.w.n, entry.w.e] = entry.w.s
+        self._sessions.take(index, entry)
+        if entry.w.n == SEALER and entry.sess is not None:
+            self._awaited.discard(entry.sess)
+            if entry.ev == "session.close":
+                self._shelf.forget(entry.sess)
+                self._sessions.forget()
+        if entry.ev == "log.recover" and entry.w.n == SEALER:
+            self._recovered[str(entry.x.get("writer")), str(entry.x.get("epoch"))] = index
+
+    def _last_signed(self) -> Checkpoint | None:
+        sizes = [
+            int(name.rpartition("/")[2])
+            for name in self._log.names("checkpoints")
+            if name.rpartition("/")[2].isdecimal()
+        ]
+        try:
+            published: bytes | None = self._log.read("checkpoint")
+        except FileNotFoundError:
+            published = None
+        if not sizes:
+            if published is not None:
+                raise SealingRefused("a checkpoint is published but none is archived")
+            return None
+        note = self._log.read(f"checkpoints/{max(sizes)}")
+        last = self._opened(note, f"checkpoints/{max(sizes)}")
+        if published != note:
+            if published is not None and self._opened(published, "checkpoint").size > last.size:
+                raise SealingRefused("the published checkpoint is larger than the newest archived one")
+            # A sealer died between archiving and publishing; finish its step.
+            self._log.replace("checkpoint", note)
+        return last
+
+    def _opened(self, note: bytes, name: str) -> Checkpoint:
+        try:
+            return open_checkpoint(note, load_verifier(self._signer.vkey), self._deployment.origin)
+        except NoteError as error:
+            raise SealingRefused(f"{name} is not signed by this deployment's log key: {error}") from error
+
+    def _adopt(self) -> None:
+        try:
+            text = self._state.read(STATE).decode()
+            size, root = int(text.split()[0]), bytes.fromhex(text.split()[1])
+        except FileNotFoundError:
+            size, root = 0, b""
+        except (ValueError, IndexError) as error:
+            raise SealingRefused("the state of the last signature cannot be read") from error
+        met = size <= self._growing.size
+        if met and size == self._growing.size and size and root != self._growing.tree.root():
+            raise SealingRefused(f"size {size} was signed with another root")
+        for leaf in entries_beyond(self._log, self._growing.size):
+            self._growing.append(leaf)
+            if self._growing.size == size:
+                met = True
+                if self._growing.tree.root() != root:
+                    raise SealingRefused(f"size {size} was signed with another root")
+        if not met:
+            raise SealingRefused(
+                f"a log of {size} entries was signed, but there are {self._growing.size}: restored from an older copy?"
+            )
+
+    def _rebuild(self) -> None:
+        """LIMIT: reads the entries of the longest session that can be open; with millions of entries a day this takes minutes."""
+        bound = min((tail.bound for tail in self._tails.look()), default=self.size)
+        for index, leaf in leaves(self._log, min(bound, self._window_start()), self.size):
+            self._follow(index, decode(leaf))
+
+    def _window_start(self) -> int:
+        """An index before which no entry of a session that can still be open lies; entries' times grow, but for a minute's disorder."""
+        if self.size == 0:
+            return 0
+        limits = self._deployment.limits
+        last = decode(next(leaves(self._log, self.size - 1, self.size))[1])
+        span_s = limits.session_absolute_s + 2 * limits.session_idle_s + 120
+        earliest = instant_us(last.t) - int(span_s * 1_000_000)
+        low, high = 0, self.size - 1
+        while low < high:
+            middle = (low + high) // 2
+            if instant_us(decode(next(leaves(self._log, middle, middle + 1))[1]).t) < earliest:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+
+def own_draft(event: Event, *, ok: bool = True, reason: str, **detail: str | int | bool) -> Draft:
+    """A draft of the sealer about the log itself."""
+    return Draft(
+        event=event,
+        ok=ok,
+        reason=reason,
+        who=Who(kind="service", iss="gatebook", sub=SEALER),
+        origin=Origin(ip="local"),
+        resource=Resource(kind="log"),
+        detail=detail,
+    )
