@@ -182,12 +182,7 @@ def _payload_key(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
         yield error(
             "payloads.public_key", f"{public} cannot be read: {_why(failure)}", "give it to this deployment's user"
         )
-    places = {
-        public.with_suffix(".key"),
-        public.parent / PAYLOAD_PRIVATE_KEY,
-        Path(deployment.data_dir) / PAYLOAD_PRIVATE_KEY,
-    }
-    for private in sorted(place for place in places if place.exists()):
+    for private in _private_payload_keys(deployment):
         what = f"the private payload key lies on this machine ({private}): whoever gets in can read every recording"
         yield _grave(
             deployment, "payloads.public_key", what, "move it to where recordings are read, and delete it here"

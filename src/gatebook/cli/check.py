@@ -1,0 +1,51 @@
+"""`gatebook check`."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gatebook.adapters.clock_system import SystemClock
+from gatebook.adapters.secrets import FileOrEnvironment
+from gatebook.cli.visible import visible
+from gatebook.config import Problem, examine
+from gatebook.config.check import Probe, problems
+
+_COLOURS = {"error": "red", "warning": "yellow"}
+
+
+def check(
+    config: Path = typer.Option(Path("gatebook.toml"), "--config", "-c", help="The configuration file."),
+    as_json: bool = typer.Option(False, "--json", help="Print the problems as JSON."),
+    offline: bool = typer.Option(False, "--offline", help="Connect to no server and no issuer."),
+) -> None:
+    """Tell every problem of configuration, keys, clock, disk, certificate, secrets and servers at once. Changes nothing.
+
+    Run it as the deployment's own user: it looks with that user's rights.
+
+    Exit codes: 0 no error (there may be warnings), 1 at least one error."""
+    found = problems(examine(config), Probe(clock=SystemClock(), credentials=FileOrEnvironment(), offline=offline))
+    if as_json:
+        typer.echo(json.dumps([msgspec.to_builtins(problem) for problem in found], indent=2, ensure_ascii=True))
+    else:
+        _print(found)
+    if any(problem.severity == "error" for problem in found):
+        raise typer.Exit(1)
+
+
+def _print(found: list[Problem]) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for title in ("", "where", "what", "how to mend it"):
+        table.add_column(title, overflow="fold")
+    for problem in sorted(found, key=lambda problem: problem.severity):
+        words = (Text(visible(text)) for text in (problem.where, problem.what, problem.mend))
+        table.add_row(Text(problem.severity, style=_COLOURS[problem.severity]), *words)
+    if found:
+        console.print(table)
+    errors = sum(problem.severity == "error" for problem in found)
+    console.print(f"{errors} error(s), {len(found) - errors} warning(s)")
