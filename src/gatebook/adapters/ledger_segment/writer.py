@@ -55,10 +55,11 @@ class SegmentLedger:
         self._thread.start()
 
     @classmethod
-    async def open(
+    def open(
         cls,
-        deployment: Deployment,
+        data_dir: str | Path,
         writer: str,
+        deployment: Deployment,
         clock: Clock,
         *,
         segment_bytes: int | None = None,
@@ -69,9 +70,7 @@ class SegmentLedger:
         `segment_bytes`: the deployment's, or what is given (`SMALL_SEGMENT_BYTES` for those who write little). `sessions`: False for writers
         that record no session; they need no payload key. Raises LedgerUnavailable: no space, no key, no directory.
         """
-        chain, scribe = await asyncio.to_thread(
-            open_chain, deployment, writer, segment_bytes=segment_bytes, sessions=sessions
-        )
+        chain, scribe = open_chain(Path(data_dir), writer, deployment, segment_bytes=segment_bytes, sessions=sessions)
         return cls(chain, scribe, clock, deployment.origin)
 
     @property
@@ -214,7 +213,9 @@ class SegmentHand:
     def __init__(self, deployment: Deployment, writer: str, clock: Clock) -> None:
         """Raises LedgerUnavailable."""
         self._clock = clock
-        self._chain, self._scribe = open_chain(deployment, writer, segment_bytes=SMALL_SEGMENT_BYTES, sessions=False)
+        self._chain, self._scribe = open_chain(
+            Path(deployment.data_dir), writer, deployment, segment_bytes=SMALL_SEGMENT_BYTES, sessions=False
+        )
         self.writer, self.epoch = writer, self._scribe.epoch
 
     def write(self, draft: Draft) -> None:
@@ -235,10 +236,9 @@ class SegmentHand:
 
 
 def open_chain(
-    deployment: Deployment, writer: str, *, segment_bytes: int | None = None, sessions: bool = True
+    data_dir: Path, writer: str, deployment: Deployment, *, segment_bytes: int | None = None, sessions: bool = True
 ) -> tuple[SegmentChain, Scribe]:
     """A new epoch's files and its scribe, for those who commit by themselves (the sealer). Raises LedgerUnavailable."""
-    data_dir = Path(deployment.data_dir)
     size = segment_bytes or deployment.segment_bytes
     piece = max(4 << 10, min(1 << 20, size // 8))
     epoch = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(4)}"
