@@ -295,7 +295,7 @@ class HttpProtocol(asyncio.Protocol):
             raise
         finally:
             self._task = self._gone = None
-            self._release(self._reader.pending_bytes)
+            self._release(0 if self._lost else self._reader.pending_bytes)
         self._go_on(closes=closes)
 
     async def _answered(self, head: Head, arrival: Arrival, gone: asyncio.Event) -> bool:
