@@ -145,8 +145,8 @@ class Issuer:
         }  # fmt: skip
         return _without_none(good | claims)
 
-    def token(self, header: Mapping[str, Any] | None = None, **claims: Any) -> str:
-        """A signed token; `header` and `claims` add to or replace those of a good one."""
+    def token(self, header: Any = None, **claims: Any) -> str:
+        """A signed token; `header` (a mapping) and `claims` add to or replace those of a good one."""
         return compact(self.header(**(header or {})), self.claims(**claims), self.key, self.algorithm)
 
 

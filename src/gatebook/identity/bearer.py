@@ -31,14 +31,12 @@ def read_bearer(headers: Headers, target: bytes = b"", *, body: bytes = b"") -> 
         raise TokenRefused(Reason.CREDENTIAL_MISSING, "A bearer token is required.")
     if len(values) > 1:
         raise TokenRefused(Reason.CREDENTIAL_MALFORMED, "There is more than one Authorization header.")
+    found = _BEARER.fullmatch(values[0])
+    if found is not None and len(found[1]) <= MAX_TOKEN_BYTES:
+        return found[1].decode("ascii")
     if _SCHEME.match(values[0]) is None:
         raise TokenRefused(Reason.CREDENTIAL_MISSING, "A bearer token is required; other schemes are not accepted.")
-    found = _BEARER.fullmatch(values[0])
-    if found is None or len(found[1]) > MAX_TOKEN_BYTES:
-        raise TokenRefused(
-            Reason.CREDENTIAL_MALFORMED, "The Authorization header does not hold exactly one bearer token."
-        )
-    return found[1].decode("ascii")
+    raise TokenRefused(Reason.CREDENTIAL_MALFORMED, "The Authorization header does not hold exactly one bearer token.")
 
 
 def _is_form(headers: Headers) -> bool:

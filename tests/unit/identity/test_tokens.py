@@ -1,5 +1,6 @@
 """What is refused as a token, and why; numbers in brackets are those of the attack list in the design's identity page."""
 
+import base64
 import json
 import time
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -97,7 +99,7 @@ def test_an_algorithm_that_is_not_text_is_refused() -> None:
         ("jku", "https://evil.example/jwks"),
         ("x5u", "https://evil.example/cert"),
         ("x5c", ["MIIB"]),
-        ("jku", None.__class__.__name__),
+        ("jku", ""),
     ],
 )
 def test_a_token_that_brings_its_own_key_is_refused(name: str, value: object) -> None:
@@ -417,7 +419,7 @@ def test_a_signature_with_the_other_s_verifies_too() -> None:
     n = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     token = CORP.token()
     signed, _, signature = token.rpartition(".")
-    raw = issuing.base64.urlsafe_b64decode(signature + "==")
+    raw = base64.urlsafe_b64decode(signature + "==")
     other_s = n - int.from_bytes(raw[32:], "big")
     assert verify(f"{signed}.{base64url(raw[:32] + other_s.to_bytes(32, 'big'))}").subject == "00u1alice"
 
@@ -425,7 +427,7 @@ def test_a_signature_with_the_other_s_verifies_too() -> None:
 def test_a_der_signature_is_refused() -> None:
     assert isinstance(CORP.key, ec.EllipticCurvePrivateKey)
     signed = CORP.token().rpartition(".")[0]
-    der = CORP.key.sign(signed.encode(), ec.ECDSA(issuing.hashes.SHA256()))
+    der = CORP.key.sign(signed.encode(), ec.ECDSA(hashes.SHA256()))
     assert refusal(f"{signed}.{base64url(der)}") is Reason.TOKEN_INVALID
 
 
