@@ -1,0 +1,45 @@
+"""`gatebook serve`."""
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from gatebook import wiring
+from gatebook.model.deployment import Deployment
+from gatebook.model.errors import ConfigurationError
+
+_console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def serve(
+    config: Path = typer.Option(Path("gatebook.toml"), "--config", "-c", help="The configuration file."),
+) -> None:
+    """Start the gate: workers, sealer and desk, watched by this process until SIGTERM or Ctrl-C. SIGHUP reloads the configuration.
+
+    Exit codes: 0 stopped as told, 1 the configuration or the machine does not allow a start (every problem is printed).
+    """
+    try:
+        wiring.serve(config, _say_banner)
+    except ConfigurationError as refused:
+        for problem in refused.problems:
+            _console.print(f"[red]error[/red] {problem}", markup=True)
+        raise typer.Exit(1) from refused
+
+
+def _say_banner(deployment: Deployment, made: tuple[str, ...]) -> None:
+    for words in made:
+        _console.print(f"[yellow]{words}[/yellow]")
+    if deployment.profile == "dev":
+        _console.print(
+            "[bold yellow]DEV PROFILE: http and loopback issuers are accepted; every entry says so. Not for cardholder data.[/]"
+        )
+    _console.print(
+        f"Gatebook serves {deployment.public_url} on {', '.join(deployment.listen)} with {deployment.workers} worker(s)."
+    )
+    for server in deployment.servers:
+        _console.print(f"  {server.name}: {server.resource}")
+    _console.print(
+        f"The book is {deployment.data_dir}/log, origin {deployment.origin}. UNANCHORED: nobody else holds a checkpoint of it yet."
+    )
+    _console.print("All rooms run under one user: a flaw in one can reach the others' files (docs/threat-model.md).")

@@ -1,0 +1,13 @@
+"""The gate: the way of one message, as one straight function over ports.
+
+Read `exchange.py` first; it is the story. It calls, in this order:
+
+    doors.py      what is served without a caller: health, metadata, preflight
+    asking.py     who asks what: Caller (identified) → Question (parsed, inspected) → Permitted (authorized)
+    drafting.py   what goes into the book at each step
+    answering.py  the server's answer, message by message: inspected, recorded, then released
+    refusal.py    one table: reason → status, code, words
+
+Each stage takes the value that only the stage before can make: nothing is sent without a `Receipt`, nothing answered without a
+`Recorded`, and only a ledger makes those.
+"""

@@ -1,0 +1,340 @@
+"""Who asks what: an Arrival becomes a Caller (identified), a Question (parsed, inspected), a Permitted (authorized). Each stage demands the one before."""
+
+import hashlib
+import hmac
+from typing import Literal
+
+import msgspec
+
+from gatebook.gate.refusal import Refused
+from gatebook.gate.world import Standing, World
+from gatebook.identity.bearer import read_bearer
+from gatebook.ledger.entry import uuid7
+from gatebook.masking import Masked, Secrets, inspect_arguments, mask, mask_text
+from gatebook.model.decision import Deny, Permit, TargetKind
+from gatebook.model.deployment import CardNumbers, Recording, Server, ToolRule
+from gatebook.model.errors import Malformed, Reason
+from gatebook.model.finding import Finding
+from gatebook.model.http import Arrival
+from gatebook.model.principal import Principal
+from gatebook.model.record import Asked, Origin, Who
+from gatebook.policy import Asking, decide
+from gatebook.policy.globs import matches
+from gatebook.wire import build, jsonrpc, methods, mirrored, revisions
+from gatebook.wire import headers as wire_headers
+from gatebook.wire.jsonrpc import Message, Notification, Request, Response
+from gatebook.wire.revisions import Era
+
+CLIENT_NAME_CHARS = 120
+INITIALIZE = "initialize"
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """An identified caller at one server, judged by one standing; `session` is the recording session the call belongs to."""
+
+    server: Server
+    principal: Principal
+    standing: Standing
+    session: str
+    who: Who
+    origin: Origin
+
+
+class Element(msgspec.Struct, frozen=True, kw_only=True):
+    """One JSON-RPC message of a question. `call` is our id for it; `asked` its shape for the book; `name` the target's, masked."""
+
+    call: str
+    method: str
+    message: Message
+    target: methods.Target
+    asked: Asked
+    name: str | None
+    rule: ToolRule | None
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller asks: one HTTP request, parsed and inspected. `elements`: one message, several in a batch, none for GET and DELETE."""
+
+    caller: Caller
+    arrival: Arrival
+    verb: Literal["POST", "GET", "DELETE"]
+    era: Era
+    batch: bool
+    elements: tuple[Element, ...]
+    upstream_session: str | None
+    findings: tuple[Finding, ...]
+    masked: Masked
+    """The body as it may be recorded."""
+
+    @property
+    def calls(self) -> tuple[Element, ...]:
+        """The elements that await an answer."""
+        return tuple(element for element in self.elements if isinstance(element.message, Request))
+
+
+class Permitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A question that policy lets pass. `body` is what is sent: the original bytes, unless a tool's rule says `mask`."""
+
+    question: Question
+    permits: tuple[Permit, ...]
+    body: bytes
+
+
+def identify(arrival: Arrival, server: Server, standing: Standing, world: World) -> Caller:
+    """The caller behind the request's bearer token. Raises TokenRefused (a CallerError) and nothing else for a bad credential."""
+    now = world.clock.now()
+    principal = standing.verifier.verify(read_bearer(arrival.headers, arrival.target), server, now.unix_s)
+    who = Who(
+        kind=principal.kind,
+        iss=principal.issuer,
+        sub=principal.subject,
+        agent=principal.agent,
+        login=principal.login,
+        amr=principal.evidence.amr,
+        acr=principal.evidence.acr,
+        auth_time=principal.evidence.auth_time,
+        acting_for=principal.acting_for,
+    )
+    return Caller(
+        server=server,
+        principal=principal,
+        standing=standing,
+        session=world.sessions.touch(_session_key(principal, server), now.unix_us),
+        who=who,
+        origin=origin_of(arrival),
+    )
+
+
+def origin_of(arrival: Arrival) -> Origin:
+    """Where the request came from, for the book; what the client says of itself is masked, printable and cut."""
+    agent = (arrival.header(b"user-agent") or b"").decode("latin-1")[:CLIENT_NAME_CHARS]
+    text, _ = mask_text("".join(c for c in agent if c.isprintable()))
+    return Origin(ip=arrival.client_ip, client=text or None)
+
+
+def _session_key(principal: Principal, server: Server) -> bytes:
+    parts = (principal.issuer, principal.subject, principal.agent, principal.login, server.name)
+    return hashlib.sha256(msgspec.json.encode(parts)).digest()[:16]
+
+
+async def read(arrival: Arrival, caller: Caller, world: World) -> Question:
+    """Parse the request strictly and inspect it. Findings do not refuse here: `authorize` does, so that who asked what is known.
+
+    Raises Malformed (parse, header mismatch, batch, version) and Refused (session, HTTP method, media type)."""
+    if arrival.method == "POST":
+        return await _read_message(arrival, caller, world)
+    if arrival.method not in ("GET", "DELETE"):
+        raise Refused(Reason.METHOD_NOT_ALLOWED)
+    era = revisions.era_of(arrival.headers, None)
+    if era == "modern":
+        raise Refused(Reason.METHOD_NOT_ALLOWED)  # 2026-07-28 has neither streams by GET nor sessions to delete
+    if arrival.method == "GET" and not wire_headers.accepts(arrival.headers, "text/event-stream"):
+        raise Refused(Reason.NOT_ACCEPTABLE)
+    return Question(
+        caller=caller,
+        arrival=arrival,
+        verb="GET" if arrival.method == "GET" else "DELETE",
+        era=era,
+        batch=False,
+        elements=(),
+        upstream_session=_upstream_session(arrival, caller, era, world),
+        findings=_header_findings(arrival),
+        masked=mask(b"null"),
+    )
+
+
+async def _read_message(arrival: Arrival, caller: Caller, world: World) -> Question:
+    if wire_headers.media_type(arrival.headers) != "application/json":
+        raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE)
+    body = arrival.body
+    parsed = await world.off_loop(body, jsonrpc.parse_client, body)
+    messages = parsed.elements if isinstance(parsed, jsonrpc.Batch) else (parsed,)
+    batch = isinstance(parsed, jsonrpc.Batch)
+    revision = _revision(arrival, parsed)
+    if batch and not revision.batches:
+        raise Malformed(Reason.BATCH_FORBIDDEN, "batches exist in protocol revision 2025-03-26 only")
+    era = revision.era
+    if era == "modern":
+        mirrored.check_mirrored(arrival.headers, messages[0])
+    findings = await world.off_loop(body, inspect_arguments, body) + _header_findings(arrival)
+    masked = await world.off_loop(body, mask, body, _secrets(world, caller.server))
+    return Question(
+        caller=caller,
+        arrival=arrival,
+        verb="POST",
+        era=era,
+        batch=batch,
+        elements=tuple(
+            _element(message, caller, world, masked, bool(findings), alone=not batch) for message in messages
+        ),
+        upstream_session=_upstream_session(arrival, caller, era, world),
+        findings=findings,
+        masked=masked,
+    )
+
+
+def _revision(arrival: Arrival, message: Message | jsonrpc.Batch) -> revisions.Revision:
+    """The revision the message is written in. A version we do not know is refused in the words of its era, so that a dual-era client can fall back."""
+    try:
+        return revisions.revision_of(arrival.headers, message)
+    except Malformed as unknown:
+        if unknown.reason is not Reason.UNSUPPORTED_VERSION:
+            raise
+        if not revisions.declares_modern(message):
+            raise Malformed(Reason.BAD_REQUEST, "Bad Request: unsupported MCP-Protocol-Version.") from unknown
+        requested = revisions.requested_version(arrival.headers, message)
+        data: dict[str, object] = {"supported": list(revisions.REVISIONS), "requested": requested}
+        raise Refused(Reason.UNSUPPORTED_VERSION, data=data) from unknown
+
+
+def _element(
+    message: Message, caller: Caller, world: World, masked: Masked, suspicious: bool, *, alone: bool
+) -> Element:
+    method = "response" if isinstance(message, Response) else message.method
+    target = (
+        methods.Target(kind="lifecycle")
+        if isinstance(message, Response)
+        else methods.target(message.method, message.params)
+    )
+    name = target.name
+    if name is not None and suspicious:
+        name, _ = mask_text(name)
+    fingerprinted = masked.body if alone else message.raw
+    fingerprint = hmac.digest(world.fingerprint.key, fingerprinted, "sha256").hex()[:32]
+    asked = Asked(
+        id=_id_text(message, suspicious),
+        shape={} if isinstance(message, Response) else build.shape(_arguments(message)),
+        fp=fingerprint if alone or not suspicious else None,
+        kid=world.fingerprint.kid,
+    )
+    return Element(
+        call=new_call_id(world),
+        method=mask_text(method)[0] if suspicious else method,
+        message=message,
+        target=target,
+        asked=asked,
+        name=name,
+        rule=_tool_rule(caller.server, target),
+    )
+
+
+def _arguments(message: Request | Notification) -> dict[str, object]:
+    arguments = message.params.get("arguments")
+    return arguments if isinstance(arguments, dict) else message.params
+
+
+def _id_text(message: Message, suspicious: bool) -> str | None:
+    if isinstance(message, Notification):
+        return None
+    text = message.id.decode("utf-8", "replace")[:128]
+    return mask_text(text)[0] if suspicious else text
+
+
+def new_call_id(world: World) -> str:
+    """A UUIDv7 (RFC 9562 §5.7): sorts by time."""
+    return uuid7(world.clock.now().unix_us // 1000, world.random(10))
+
+
+def _secrets(world: World, server: Server) -> Secrets:
+    return world.secrets_of(server)
+
+
+def _header_findings(arrival: Arrival) -> tuple[Finding, ...]:
+    """`Mcp-Name`, `Mcp-Param-*` and `Last-Event-ID` are inspected like arguments: they reach the server too."""
+    texts = [text for _, text in mirrored.param_values(arrival.headers)]
+    texts += [value.decode("latin-1") for name in (b"mcp-name", b"last-event-id") for value in arrival.all(name)]
+    return tuple(finding for text in texts for finding in mask_text(text)[1])
+
+
+def _upstream_session(arrival: Arrival, caller: Caller, era: Era, world: World) -> str | None:
+    """The upstream's own session id behind the client's handle. Raises Refused(SESSION_UNKNOWN) where the handle is not this caller's."""
+    handles = arrival.all(b"mcp-session-id")
+    if era == "modern" or not handles:
+        return None
+    opened = world.handles.open(handles[0], caller.principal, caller.server.name) if len(handles) == 1 else None
+    if opened is None:
+        raise Refused(Reason.SESSION_UNKNOWN)
+    return opened
+
+
+def _tool_rule(server: Server, target: methods.Target) -> ToolRule | None:
+    if target.kind != "tool" or target.name is None:
+        return None
+    for rule in server.tool_rules:
+        if any(matches(glob, target.name) for glob in rule.tools):
+            return rule
+    return None
+
+
+def recording_of(question: Question) -> Recording:
+    """The strictest recording level that the question's elements ask for."""
+    server = question.caller.server
+    levels = {
+        element.rule.record if element.rule and element.rule.record else server.record for element in question.elements
+    }
+    return "shape" if "shape" in levels or (not levels and server.record == "shape") else "masked"
+
+
+def authorize(question: Question) -> Permitted:
+    """Every element judged alone; one that may not pass refuses the whole question. Default deny.
+
+    Raises Denied (with the first element refused) for policy, Refused for cardholder data and for our own masks in arguments."""
+    permits = tuple(_permit(question.caller, element) for element in question.elements)
+    if not question.elements:
+        permits = (_stream_permit(question.caller, "GET" if question.verb == "GET" else "DELETE"),)
+    return Permitted(question=question, permits=permits, body=_body_to_send(question))
+
+
+class Denied(Refused):
+    """Refused by policy; `element` is None for a stream; `rule` names what decided."""
+
+    def __init__(self, reason: Reason, element: Element | None, rule: str) -> None:
+        super().__init__(reason)
+        self.element = element
+        self.rule = rule
+
+
+def _permit(caller: Caller, element: Element) -> Permit:
+    if isinstance(element.message, Response):
+        return _stream_permit(caller, "response")
+    target = element.target
+    kind: TargetKind = "method" if target.kind == "other" else target.kind
+    permit = _decide(caller, element, element.message.method, kind, target.name)
+    for name in target.names:
+        _decide(caller, element, element.message.method, kind, name)
+    return permit
+
+
+def _decide(caller: Caller, element: Element | None, method: str, kind: TargetKind, name: str | None) -> Permit:
+    asking = Asking(server=caller.server.name, method=method, target_kind=kind, name=name)
+    decision = decide(asking, caller.principal, caller.standing.snapshot.deployment)
+    if isinstance(decision, Deny):
+        raise Denied(decision.reason, element, decision.rule)
+    return decision
+
+
+def _stream_permit(caller: Caller, what: Literal["GET", "DELETE", "response"]) -> Permit:
+    """GET, DELETE and answers to the server's own requests belong to the session's life: any grant on the server implies them."""
+    return _decide(caller, None, what, "lifecycle", None)
+
+
+def _body_to_send(question: Question) -> bytes:
+    """The original bytes, or what the tool's rule makes of them where they hold cardholder data."""
+    if not question.findings:
+        return question.arrival.body
+    pointers = sorted({finding.pointer for finding in question.findings})
+    if any(finding.detector == "own_mask" for finding in question.findings):
+        raise Refused(Reason.MASK_IN_ARGUMENTS, data={"at": pointers})
+    policy = _card_numbers(question)
+    if policy == "allow":
+        return question.arrival.body
+    if policy == "mask" and not _header_findings(question.arrival):
+        return question.masked.body
+    raise Refused(Reason.CARD_NUMBER_IN_ARGUMENTS, data={"at": pointers})
+
+
+def _card_numbers(question: Question) -> CardNumbers:
+    if len(question.elements) != 1:
+        return "refuse"
+    rule = question.elements[0].rule
+    return rule.card_numbers if rule and rule.card_numbers else question.caller.server.card_numbers

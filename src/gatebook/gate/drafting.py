@@ -1,0 +1,214 @@
+"""What goes into the book at each step of an exchange. Pure: values in, drafts out; the ledger numbers and stores them."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec.structs import replace
+
+from gatebook.gate.asking import Caller, Element, Permitted, Question, origin_of, recording_of
+from gatebook.gate.world import Standing
+from gatebook.masking import Masked
+from gatebook.model.deployment import Server
+from gatebook.model.errors import Reason
+from gatebook.model.finding import Finding
+from gatebook.model.http import Arrival
+from gatebook.model.record import Draft, Event, Payload, PolicyRef, Resource, Who
+
+_VERB_METHOD = {"GET": "GET stream", "DELETE": "DELETE session"}
+Part = Literal["request", "response", "event", "message"]
+UNKNOWN = Who(kind="unknown", iss="none", sub="unauthenticated")
+
+
+def intents(permitted: Permitted) -> tuple[Draft, ...]:
+    """One entry per element that is about to be sent (a stream's opening where there is none). The first carries the payload."""
+    question = permitted.question
+    if not question.elements:
+        event: Event = "stream.open" if question.verb == "GET" else "message.client"
+        return (
+            _draft(question.caller, event, None, method=_VERB_METHOD[question.verb], rule=permitted.permits[0].rule),
+        )
+    events: list[Draft] = []
+    for position, (element, permit) in enumerate(zip(question.elements, permitted.permits, strict=True)):
+        event = "call.intent" if element in question.calls else "message.client"
+        payloads = payload(question, "request", question.masked) if position == 0 else ()
+        events.append(
+            _draft(question.caller, event, element, rule=permit.rule, payloads=payloads, findings=question.findings)
+        )
+    return tuple(events)
+
+
+def refusal(question: Question, reason: Reason, element: Element | None, rule: str) -> Draft:
+    """A question that may not pass, with what was asked (masked)."""
+    element = element or (question.elements[0] if question.elements else None)
+    return _draft(
+        question.caller,
+        "call.refused",
+        element,
+        ok=False,
+        reason=reason,
+        method=None if element else _VERB_METHOD[question.verb],
+        rule=rule,
+        decision="deny",
+        findings=question.findings,
+        payloads=payload(question, "request", question.masked) if element else (),
+    )
+
+
+def unreadable(caller: Caller, arrival: Arrival, reason: Reason, call: str) -> Draft:
+    """A request of an identified caller that is no message: its size is kept, its bytes are not (they were never inspected)."""
+    draft = _draft(
+        caller, "call.refused", None, ok=False, reason=reason, method=f"{arrival.method} unreadable", call=call
+    )
+    return _with_detail(draft, {"bytes": len(arrival.body)})
+
+
+def unauthenticated(arrival: Arrival, server: Server | None, reason: Reason) -> Draft:
+    """An attempt by nobody we know. No byte of the credential is kept."""
+    return Draft(
+        event="auth.failed",
+        ok=False,
+        reason=str(reason),
+        who=UNKNOWN,
+        origin=origin_of(arrival),
+        resource=Resource(kind="server", server=server.name if server else None, method=arrival.method),
+    )
+
+
+def result(
+    question: Question,
+    element: Element,
+    reason: Reason,
+    *,
+    inspected: Masked | None = None,
+    detail: dict[str, str | int | bool] | None = None,
+) -> Draft:
+    """How a call ended. `inspected` is the answer as released; absent where there was none."""
+    return _draft(
+        question.caller,
+        "call.result",
+        element,
+        ok=reason in (Reason.COMPLETED,),
+        reason=reason,
+        findings=inspected.findings if inspected else (),
+        payloads=payload(question, "response", inspected) if inspected else (),
+        detail=detail,
+    )
+
+
+def server_message(question: Question, method: str, message_id: str, inspected: Masked) -> Draft:
+    """A request of the server's own to the client, before it is delivered."""
+    draft = _draft(
+        question.caller,
+        "message.server",
+        None,
+        method=method,
+        findings=inspected.findings,
+        payloads=payload(question, "message", inspected),
+        call=question.elements[0].call if question.elements else None,
+    )
+    return _with_detail(draft, {"id": message_id})
+
+
+def late_result(question: Question, message_id: str, reason: Reason, inspected: Masked) -> Draft:
+    """A response that came on a resumed or shared stream: it belongs to the call with this JSON-RPC id in the session."""
+    draft = _draft(
+        question.caller,
+        "call.result",
+        None,
+        ok=reason is Reason.COMPLETED,
+        reason=reason,
+        method="(resumed)",
+        findings=inspected.findings,
+        payloads=payload(question, "response", inspected),
+    )
+    return _with_detail(draft, {"id": message_id})
+
+
+def chunk(question: Question, pieces: tuple[Masked, ...]) -> Draft:
+    """Notifications that have passed, gathered."""
+    findings = tuple(finding for piece in pieces for finding in piece.findings)
+    payloads = tuple(item for piece in pieces for item in payload(question, "event", piece))
+    draft = _draft(
+        question.caller,
+        "session.chunk",
+        None,
+        method="notifications",
+        findings=findings,
+        payloads=payloads,
+        call=question.elements[0].call if question.elements else None,
+    )
+    return _with_detail(draft, {"events": len(pieces), "bytes": sum(len(piece.body) for piece in pieces)})
+
+
+def stream_close(question: Question, reason: Reason, totals: dict[str, int]) -> Draft:
+    """The end of a GET or listen stream, with totals."""
+    draft = _draft(
+        question.caller, "stream.close", None, ok=reason is Reason.COMPLETED, reason=reason, method=_VERB_METHOD["GET"]
+    )
+    return _with_detail(draft, dict(totals))
+
+
+def payload(question: Question, part: Part, masked: Masked) -> tuple[Payload, ...]:
+    """The recording of one body, or nothing where the tool is recorded by shape."""
+    if recording_of(question) == "shape":
+        return ()
+    return (Payload(part=part, body=masked.body, findings=masked.findings),)
+
+
+def _draft(
+    caller: Caller,
+    event: Event,
+    element: Element | None,
+    *,
+    ok: bool = True,
+    reason: Reason = Reason.PERMITTED,
+    method: str | None = None,
+    rule: str | None = None,
+    decision: str = "permit",
+    findings: tuple[Finding, ...] = (),
+    payloads: tuple[Payload, ...] = (),
+    detail: dict[str, str | int | bool] | None = None,
+    call: str | None = None,
+) -> Draft:
+    return Draft(
+        event=event,
+        ok=ok,
+        reason=str(reason),
+        who=caller.who,
+        origin=caller.origin,
+        resource=Resource(
+            kind="server",
+            server=caller.server.name,
+            method=element.method if element else method,
+            name=element.name if element else None,
+        ),
+        call=element.call if element else call,
+        session=caller.session,
+        policy=policy_ref(caller.standing, rule, "deny" if decision == "deny" else "permit") if rule else None,
+        credential=_credential(caller.server) if event == "call.intent" else None,
+        asked=element.asked if element and event != "call.result" else None,
+        findings=findings,
+        payloads=payloads,
+        detail=detail or {},
+    )
+
+
+def policy_ref(standing: Standing, rule: str, decision: str) -> PolicyRef:
+    snapshot = standing.snapshot
+    return PolicyRef(
+        config=snapshot.config_sha256,
+        snapshot=snapshot.number,
+        rule=rule,
+        decision="deny" if decision == "deny" else "permit",
+    )
+
+
+def _credential(server: Server) -> str | None:
+    if server.credential is None:
+        return None
+    reference = server.credential.secret
+    return f"{reference.scheme}:{reference.locator}" if reference.scheme != "literal" else "literal"
+
+
+def _with_detail(draft: Draft, detail: Mapping[str, str | int | bool]) -> Draft:
+    return replace(draft, detail={**draft.detail, **detail})

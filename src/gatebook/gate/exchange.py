@@ -1,0 +1,184 @@
+"""The way of one message, whole:
+
+arrives → identify → inspect arguments → authorize → record intent → forward → inspect answer → record outcome → reply
+
+One straight function over ports, one task per request. Each stage returns the value that the next one demands, so the order is a type:
+`upstreams.send` takes a Receipt, and only the ledger makes one. Everything that fails, fails closed, in the one place below.
+"""
+
+import asyncio
+
+import msgspec
+
+from gatebook.gate import doors, drafting, refusal
+from gatebook.gate.answering import answer
+from gatebook.gate.asking import Caller, Denied, Permitted, Question, authorize, identify, new_call_id, read
+from gatebook.gate.forwarding import forward
+from gatebook.gate.refusal import Refused
+from gatebook.gate.releasing import Releaser
+from gatebook.gate.world import Standing, World
+from gatebook.identity.challenge import challenge
+from gatebook.identity.errors import TokenRefused
+from gatebook.masking import MaskingFailed
+from gatebook.model.deployment import Server
+from gatebook.model.errors import CallerError, LedgerUnavailable, Reason, UpstreamError
+from gatebook.model.http import Answer, Arrival, Headers, Reply
+from gatebook.model.record import Draft
+from gatebook.ports import Receipt
+from gatebook.wire.jsonrpc import Notification, Request, salvage_id
+
+
+class _Way(msgspec.Struct):
+    """How far one exchange has come: what a failure needs to be answered and recorded properly."""
+
+    arrival: Arrival
+    standing: Standing
+    server: Server | None = None
+    caller: Caller | None = None
+    question: Question | None = None
+    releaser: Releaser | None = None
+
+
+async def exchange(arrival: Arrival, gone: asyncio.Event, world: World) -> Answer:
+    """One HTTP request to its answer. Never raises but for cancellation; `gone` is set when the client has hung up."""
+    way = _Way(arrival, world.standing())
+    try:
+        return await _pass_through(way, gone, world)
+    except Exception as failure:  # the one place where anything at all becomes a refusal and a record
+        return await _refuse(failure, way, world)
+
+
+async def _pass_through(way: _Way, gone: asyncio.Event, world: World) -> Answer:
+    door = doors.open_door(way.arrival, way.standing, ready=world.ready())
+    if isinstance(door, Reply):
+        return door
+    way.server = door
+    way.caller = caller = identify(way.arrival, door, way.standing, world)
+    with _Place(caller, world):
+        way.question = question = await read(way.arrival, caller, world)
+        permitted = authorize(question)
+        receipt = await _record_intents(permitted, world)
+        way.releaser = releaser = Releaser(question, world, world.secrets_of(caller.server))
+        response = await forward(receipt, permitted, gone, world)
+        return await answer(permitted, receipt, response, releaser, world)
+
+
+async def _record_intents(permitted: Permitted, world: World) -> Receipt:
+    """Durable when it returns, for every element of the question."""
+    receipts = await asyncio.gather(*(world.ledger.record_intent(draft) for draft in drafting.intents(permitted)))
+    return receipts[-1]
+
+
+class _Place:
+    """A place among the calls that one principal may have under way at a time; raises Refused(TOO_MANY_CALLS) where there is none."""
+
+    def __init__(self, caller: Caller, world: World) -> None:
+        self._key = (caller.principal.issuer, caller.principal.subject)
+        self._running = world.running
+        self._limit = caller.standing.snapshot.deployment.limits.calls_per_principal
+
+    def __enter__(self) -> None:
+        under_way = self._running.get(self._key, 0)
+        if under_way >= self._limit:
+            raise Refused(Reason.TOO_MANY_CALLS)
+        self._running[self._key] = under_way + 1
+
+    def __exit__(self, *_: object) -> None:
+        left = self._running[self._key] - 1
+        if left:
+            self._running[self._key] = left
+        else:
+            del self._running[self._key]
+
+
+async def _refuse(failure: Exception, way: _Way, world: World) -> Reply:
+    """The refusal that `failure` means, recorded before it is answered; where it cannot be recorded, that is the refusal."""
+    refused = _as_refused(failure)
+    if isinstance(failure, TokenRefused) and failure.reason is Reason.TOKEN_KEY_UNKNOWN and failure.issuer:
+        world.keys_wanted(failure.issuer)
+    try:
+        await _record_refusal(refused, way, world)
+    except LedgerUnavailable:
+        refused = Refused(Reason.LEDGER_UNAVAILABLE)
+    except Exception as bug:
+        world.report_bug("recording a refusal", bug)
+        refused = Refused(Reason.INTERNAL)
+    if refused.reason is Reason.INTERNAL:
+        world.report_bug("an exchange", failure)
+    return _reply(refused, way)
+
+
+def _as_refused(failure: Exception) -> Refused:
+    match failure:
+        case Refused():
+            return failure
+        case CallerError():
+            return Refused(failure.reason, failure.words, data=getattr(failure, "data", None))
+        case UpstreamError():
+            return Refused(failure.reason)
+        case MaskingFailed():
+            return Refused(Reason.INSPECTION_FAILED)
+        case LedgerUnavailable():
+            return Refused(Reason.LEDGER_UNAVAILABLE)
+        case _:
+            return Refused(Reason.INTERNAL)
+
+
+async def _record_refusal(refused: Refused, way: _Way, world: World) -> None:
+    if way.releaser is not None:
+        await way.releaser.settle(refused.reason)
+        return
+    for draft in _refusal_drafts(refused, way, world):
+        await world.ledger.record(draft)
+
+
+def _refusal_drafts(refused: Refused, way: _Way, world: World) -> tuple[Draft, ...]:
+    if way.caller is None:
+        draft = drafting.unauthenticated(way.arrival, way.server, refused.reason)
+        return world.attempts.count(draft, world.clock.now().unix_us)
+    if way.question is None:
+        return (drafting.unreadable(way.caller, way.arrival, refused.reason, new_call_id(world)),)
+    element = refused.element if isinstance(refused, Denied) else None
+    rule = refused.rule if isinstance(refused, Denied) else str(refused.reason)
+    return (drafting.refusal(way.question, refused.reason, element, rule),)
+
+
+def _reply(refused: Refused, way: _Way) -> Reply:
+    question = way.question
+    element = question.elements[0] if question and question.elements else None
+    message_id = _message_id(way)
+    call = element.call if element else None
+    headers: Headers = doors.cors(way.arrival) if refused.reason is not Reason.ORIGIN_FORBIDDEN else ()
+    if way.server is not None and way.caller is None and refused.reason is not Reason.CREDENTIAL_MALFORMED:
+        headers = (*headers, (b"www-authenticate", challenge(way.server, refused.reason, refused.words)))
+    if element is not None and isinstance(element.message, Notification):
+        return _notification_reply(refused, headers)
+    modern = question is not None and question.era == "modern"
+    answer_ = refusal.reply(refused, message_id, call=call, headers=headers, modern=modern)
+    if question is not None and question.batch:
+        return _batch_reply(answer_, refused, question)
+    return answer_
+
+
+def _notification_reply(refused: Refused, headers: Headers) -> Reply:
+    """A notification has no answer: an unknown one is dropped (and recorded), another refusal is an HTTP error (MCP 2025-11-25, transports)."""
+    if refused.reason is Reason.METHOD_UNKNOWN:
+        return Reply(status=202, headers=headers)
+    reply = refusal.reply(refused, None, headers=headers)
+    return msgspec.structs.replace(reply, status=400) if reply.status == 200 else reply
+
+
+def _message_id(way: _Way) -> bytes | None:
+    """The id to answer with: the request's own, also where the message was refused before it became a question."""
+    if way.question is None:
+        return salvage_id(way.arrival.body) if way.arrival.method == "POST" else None
+    first = way.question.elements[0].message if way.question.elements else None
+    return first.id if isinstance(first, Request) else None
+
+
+def _batch_reply(reply: Reply, refused: Refused, question: Question) -> Reply:
+    """Every call of a batch is answered: the batch goes through whole or not at all."""
+    errors = [
+        refusal.error_body(refused, e.message.id, call=e.call) for e in question.calls if isinstance(e.message, Request)
+    ]
+    return msgspec.structs.replace(reply, body=b"[" + b",".join(errors) + b"]") if errors else reply

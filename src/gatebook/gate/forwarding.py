@@ -1,0 +1,65 @@
+"""The one place that builds what a server receives: the judged bytes, allowed headers, and the credential that no client ever sees."""
+
+import asyncio
+
+from gatebook.gate.asking import Permitted
+from gatebook.gate.refusal import Refused
+from gatebook.gate.world import World
+from gatebook.model.errors import Reason
+from gatebook.model.http import Headers, UpstreamRequest
+from gatebook.ports import Receipt, UpstreamResponse
+from gatebook.wire import headers as wire_headers
+
+
+async def forward(receipt: Receipt, permitted: Permitted, gone: asyncio.Event, world: World) -> UpstreamResponse:
+    """Send the question once and return when the answer's head is here. A modern client that hangs up meanwhile cancels (Refused)."""
+    question = permitted.question
+    limits = question.caller.standing.snapshot.deployment.limits
+    request = UpstreamRequest(method=question.verb, headers=upstream_headers(permitted, world), body=permitted.body)
+    sending = world.upstreams.send(
+        receipt,
+        question.caller.server,
+        request,
+        first_byte_s=limits.upstream_response_s,
+        idle_s=limits.stream_idle_s,
+    )
+    if question.era == "legacy":
+        return await sending
+    return await _unless_gone(asyncio.ensure_future(sending), gone)
+
+
+async def _unless_gone(sending: "asyncio.Future[UpstreamResponse]", gone: asyncio.Event) -> UpstreamResponse:
+    leaving = asyncio.ensure_future(gone.wait())
+    try:
+        await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if sending.done():
+            return sending.result()
+        raise Refused(Reason.CANCELLED)
+    finally:
+        leaving.cancel()
+        if not sending.done():
+            sending.cancel()
+
+
+def upstream_headers(permitted: Permitted, world: World) -> Headers:
+    """Allowed headers of the caller's, then ours: the upstream's session id, the call's id, a trace parent, the injected credential."""
+    question = permitted.question
+    server = question.caller.server
+    injected = server.credential.header if server.credential else None
+    headers = [*wire_headers.forwardable_request_headers(question.arrival.headers, injected)]
+    if question.upstream_session is not None:
+        headers.append((b"mcp-session-id", question.upstream_session.encode("latin-1")))
+    if question.elements:
+        headers.append((b"gatebook-call-id", question.elements[0].call.encode()))
+    if not any(name == b"traceparent" for name, _ in headers):
+        headers.append((b"traceparent", _traceparent(world.random(24))))
+    if server.credential is not None:
+        secret = world.credentials.resolve(server.credential.secret).reveal()
+        before, _, after = server.credential.template.partition("{secret}")
+        headers.append((server.credential.header.lower().encode(), before.encode() + secret + after.encode()))
+    return tuple(headers)
+
+
+def _traceparent(random: bytes) -> bytes:
+    """A W3C Trace Context parent, version 00, sampled, from 24 random bytes: the server's own log can be matched with ours."""
+    return f"00-{random[:16].hex()}-{random[16:24].hex()}-01".encode()

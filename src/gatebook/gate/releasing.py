@@ -1,0 +1,202 @@
+"""What a server says, message by message: inspected, recorded, then released. Nothing leaves by another way, on whatever stream it came."""
+
+import asyncio
+import json
+
+import msgspec
+
+from gatebook.gate import drafting
+from gatebook.gate.asking import Element, Question
+from gatebook.gate.world import World
+from gatebook.masking import Masked, MaskingFailed, Secrets, mask, mask_text
+from gatebook.model.errors import LedgerUnavailable, Malformed, Reason
+from gatebook.model.record import Draft
+from gatebook.policy import may_see
+from gatebook.ports import Recorded
+from gatebook.wire import build, jsonrpc, methods
+from gatebook.wire.jsonrpc import BatchEnvelope, Envelope
+from gatebook.wire.sse import Event, rewrite
+
+CHUNK_BYTES = 64 << 10
+CHUNK_S = 5.0
+LISTINGS = tuple(method.listing for method in methods.METHODS.values() if method.listing is not None)
+
+
+class Releaser:
+    """The way out for one question's answers. Holds the calls that still await a result, and the notifications not yet recorded."""
+
+    def __init__(self, question: Question, world: World, secrets: Secrets) -> None:
+        self._question = question
+        self._world = world
+        self._secrets = secrets
+        self._pending: dict[str | int, Element] = {
+            _id_value(element.message.id): element
+            for element in question.calls
+            if isinstance(element.message, jsonrpc.Request)
+        }
+        self._chunk: list[Masked] = []
+        self._chunk_timer: asyncio.TimerHandle | None = None
+        self._flushing: set[asyncio.Task[None]] = set()
+        self._failed: LedgerUnavailable | None = None
+        self.totals = {"events": 0, "bytes": 0}
+        self.last_recorded: Recorded | None = None
+        self.resumable = False
+
+    @property
+    def settled(self) -> bool:
+        """Every call of the question has its result in the book."""
+        return not self._pending
+
+    async def body(self, body: bytes, *, whole: bool) -> bytes:
+        """One JSON body or one event's data, released: its bytes as they may leave, after their record is durable.
+
+        `whole`: it is the complete answer of a POST, so a result must belong to the question (a server that answers another id is lying).
+        Raises Malformed(UPSTREAM_INVALID), MaskingFailed, LedgerUnavailable: then nothing of it may leave."""
+        parsed = await self._world.off_loop(body, jsonrpc.parse_server, body)
+        if not isinstance(parsed, BatchEnvelope):
+            return await self._message(body, parsed, whole)
+        released = [await self._message(envelope.raw, envelope, whole) for envelope in parsed.elements]
+        if all(new is envelope.raw for new, envelope in zip(released, parsed.elements, strict=True)):
+            return body
+        return b"[" + b",".join(released) + b"]"
+
+    async def event(self, event: Event) -> bytes:
+        """One SSE event, released. Comments and priming events pass as they are unless they hold something to mask; then they are dropped."""
+        self.totals["events"] += 1
+        self.totals["bytes"] += len(event.raw)
+        self.resumable = self.resumable or event.id is not None
+        if not event.data:
+            return event.raw if not self._finds(event.raw) else b""
+        if self._finds(event.id or b"") or self._finds(event.event or b""):
+            raise MaskingFailed("an event's id or name holds something that must not leave")
+        released = await self.body(event.data, whole=False)
+        return event.raw if released is event.data else rewrite(event, released)
+
+    def _finds(self, raw: bytes) -> bool:
+        return bool(raw) and bool(mask_text(raw.decode("utf-8", "replace"), self._secrets)[1])
+
+    async def _message(self, raw: bytes, envelope: Envelope, whole: bool) -> bytes:
+        element = (
+            self._pending.get(_id_value(envelope.id))
+            if envelope.kind == "response" and envelope.id is not None
+            else None
+        )
+        if whole and envelope.kind == "response" and element is None and envelope.error_code is None:
+            raise Malformed(Reason.UPSTREAM_INVALID, "the answer belongs to another request")
+        visible = await self._world.off_loop(raw, self._filtered, raw, envelope, element)
+        masked = await self._world.off_loop(visible, mask, visible, self._secrets)
+        if self._failed:
+            raise self._failed
+        match envelope.kind:
+            case "response":
+                await self._record_response(envelope, element, masked)
+            case "request":
+                draft = drafting.server_message(
+                    self._question, self._safe(envelope.method), self._id_text(envelope), masked
+                )
+                await self._record(draft)
+            case _:
+                await self._gather(masked)
+        return raw if masked.body is raw else masked.body
+
+    def _filtered(self, raw: bytes, envelope: Envelope, element: Element | None) -> bytes:
+        """Lists hold only what this caller may use, and are then private (MCP 2026-07-28, caching)."""
+        if envelope.kind != "response" or envelope.error_code is not None:
+            return raw
+        listings: tuple[methods.Listing, ...]
+        if element is not None:
+            known = methods.METHODS.get(element.method)
+            listings = (known.listing,) if known is not None and known.listing is not None else ()
+        else:
+            listings = LISTINGS  # a response to an earlier request on a resumed stream: judged by what it holds
+        for listing in listings:
+            raw = self._without_forbidden(raw, listing, required=element is not None)
+        return raw
+
+    def _without_forbidden(self, raw: bytes, listing: methods.Listing, *, required: bool) -> bytes:
+        caller = self._question.caller
+        deployment = caller.standing.snapshot.deployment
+
+        def keep(name: str) -> bool:
+            return may_see(listing.kind, name, caller.principal, deployment, caller.server.name)
+
+        if not required and not _holds(raw, listing.key):
+            return raw
+        private = self._question.era == "modern"
+        return build.filtered_list(raw, listing.key, keep, listing.name_field, make_private=private)[0]
+
+    async def _record_response(self, envelope: Envelope, element: Element | None, masked: Masked) -> None:
+        reason = (
+            Reason.ERROR_RESULT
+            if envelope.error_code is not None
+            else Reason.TOOL_ERROR
+            if envelope.is_error
+            else Reason.COMPLETED
+        )
+        if element is None:
+            await self._record(drafting.late_result(self._question, self._id_text(envelope), reason, masked))
+            return
+        detail: dict[str, str | int | bool] = {}
+        if envelope.error_code is not None:
+            detail["error_code"] = envelope.error_code
+        if envelope.result_type not in (None, "complete"):
+            detail["result_type"] = self._safe(envelope.result_type)
+        await self._record(drafting.result(self._question, element, reason, inspected=masked, detail=detail))
+        self._pending.pop(_id_value(envelope.id or b"0"), None)
+
+    def _safe(self, text: str | None) -> str:
+        return mask_text((text or "")[:128], self._secrets)[0]
+
+    def _id_text(self, envelope: Envelope) -> str:
+        return self._safe((envelope.id or b"").decode("utf-8", "replace"))
+
+    async def _record(self, draft: Draft) -> None:
+        self.last_recorded = await self._world.ledger.record(draft)
+
+    # Notifications may leave before they are recorded (architecture: at most 5 s or 64 KiB of them), masked like everything.
+
+    async def _gather(self, masked: Masked) -> None:
+        self._chunk.append(masked)
+        if sum(len(piece.body) for piece in self._chunk) >= CHUNK_BYTES:
+            await self.flush()
+        elif self._chunk_timer is None:
+            self._chunk_timer = asyncio.get_running_loop().call_later(CHUNK_S, self._flush_soon)
+
+    def _flush_soon(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._flush_or_fail())
+        self._flushing.add(task)
+        task.add_done_callback(self._flushing.discard)
+
+    async def _flush_or_fail(self) -> None:
+        try:
+            await self.flush()
+        except LedgerUnavailable as failure:
+            self._failed = failure  # the next message raises it: nothing more leaves unrecorded
+
+    async def flush(self) -> None:
+        """Make the gathered notifications durable now."""
+        if self._chunk_timer is not None:
+            self._chunk_timer.cancel()
+            self._chunk_timer = None
+        pieces, self._chunk = tuple(self._chunk), []
+        if pieces:
+            await self._record(drafting.chunk(self._question, pieces))
+
+    async def settle(self, reason: Reason) -> tuple[Element, ...]:
+        """Record `reason` as the result of every call that has none yet, and flush. Returns those calls. Idempotent."""
+        await self.flush()
+        pending, self._pending = tuple(self._pending.values()), {}
+        for element in pending:
+            await self._record(drafting.result(self._question, element, reason, detail=dict(self.totals)))
+        return pending
+
+
+def _id_value(token: bytes) -> str | int:
+    """Ids compare by value: a server may answer `"a\u002f1"` where `"a/1"` was asked."""
+    value: str | int = json.loads(token)
+    return value
+
+
+def _holds(raw: bytes, key: str) -> bool:
+    result = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).get("result", msgspec.Raw(b"{}"))
+    return bytes(result)[:1] == b"{" and key in msgspec.json.decode(result, type=dict[str, msgspec.Raw])

@@ -1,0 +1,261 @@
+"""A world in memory: every port of the gate, and a journal of what crossed them, in order."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from gatebook.gate.exchange import exchange
+from gatebook.gate.handles import SessionHandles
+from gatebook.gate.world import FingerprintKey, Standing, World
+from gatebook.identity.errors import TokenRefused
+from gatebook.model.deployment import (
+    Allow,
+    Credential,
+    Deployment,
+    Issuer,
+    Match,
+    Role,
+    SecretReference,
+    Server,
+    Snapshot,
+)
+from gatebook.model.errors import LedgerUnavailable, Reason, UpstreamError
+from gatebook.model.http import Answer, Arrival, EventStream, Headers, UpstreamRequest
+from gatebook.model.principal import Evidence, Principal
+from gatebook.model.record import Draft
+from gatebook.model.secret import Secret
+from gatebook.ports import Instant, Receipt, Recorded
+
+SECRET = b"upstream-secret-8c1f"
+PUBLIC = "https://gate.example.com"
+ORIGIN = "gate.example.com/test"
+
+
+def deployment(**changes: object) -> Deployment:
+    """One server `payments`, one issuer `corp`, a role `support` that may use get_order, list_* and orders://*."""
+    server = Server(
+        name="payments",
+        url="https://payments.internal/mcp",
+        resource=f"{PUBLIC}/payments/mcp",
+        audiences={"corp": f"{PUBLIC}/payments/mcp"},
+        credential=Credential(
+            header="Authorization",
+            template="Bearer {secret}",
+            secret=SecretReference(scheme="file", locator="/run/secrets/payments"),
+        ),
+    )
+    base = Deployment(
+        profile="pci",
+        public_url=PUBLIC,
+        listen=("127.0.0.1:0",),
+        workers=1,
+        data_dir="/nonexistent",
+        origin=ORIGIN,
+        log_key="",
+        payload_public_key="",
+        issuers=(Issuer(name="corp", url="https://idp.example.com", kind="person"),),
+        servers=(server,),
+        roles=(
+            Role(
+                name="support",
+                match=(Match(issuer="corp", group="support"),),
+                allow=(Allow(server="payments", tools=("get_order", "list_*"), resources=("orders://*",)),),
+            ),
+        ),
+    )
+    return msgspec.structs.replace(base, **changes)
+
+
+class KnownTokens:
+    """Stands where the verifier stands: the token is the person's name; `nobody` is refused."""
+
+    def verify(self, token: str, server: Server, now_s: float) -> Principal:
+        if token == "nobody":
+            raise TokenRefused(Reason.TOKEN_INVALID, "the token is not valid here")
+        return Principal(
+            kind="person",
+            issuer="https://idp.example.com",
+            issuer_name="corp",
+            subject=token,
+            agent="test-client",
+            login="sid:1",
+            groups=frozenset({"support"} if token != "stranger" else ()),
+            claims={},
+            evidence=Evidence(amr=("pwd", "otp")),
+            expires_at=now_s + 300,
+        )
+
+
+class FixedClock:
+    def __init__(self) -> None:
+        self.unix_us = 1_780_000_000_000_000
+
+    def now(self) -> Instant:
+        self.unix_us += 1000
+        return Instant(unix_us=self.unix_us, source="test", offset_us=0, synchronised=True)
+
+
+class JournalLedger:
+    """Keeps drafts in the order they became durable. `fails_on(draft)` makes a record fail; `happened` whether it was stored all the same."""
+
+    def __init__(self, journal: list[tuple[str, object]]) -> None:
+        self.journal = journal
+        self.fails_on: Callable[[Draft], bool] = lambda draft: False
+        self.happened = False
+
+    async def record_intent(self, draft: Draft) -> Receipt:
+        return Receipt(origin=ORIGIN, leaf=await self._store("intent", draft))
+
+    async def record(self, draft: Draft) -> Recorded:
+        return Recorded(origin=ORIGIN, leaf=await self._store("record", draft))
+
+    async def _store(self, kind: str, draft: Draft) -> bytes:
+        await asyncio.sleep(0)
+        fails = self.fails_on(draft)
+        if not fails or self.happened:
+            self.journal.append((kind, draft))
+        if fails:
+            raise LedgerUnavailable("the test's disk is full")
+        return hashlib.sha256(msgspec.json.encode(draft.call)).digest()
+
+
+class ScriptedResponse:
+    def __init__(
+        self, status: int, headers: Headers, pieces: list[bytes | Exception], journal: list[tuple[str, object]]
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._pieces = pieces
+        self._journal = journal
+        self.closed = False
+
+    async def body(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            await asyncio.sleep(0)
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+    async def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._journal.append(("upstream closed", None))
+
+
+class ScriptedUpstreams:
+    """Answers every request with the next of `script`: (status, content type, pieces), or an exception to raise."""
+
+    def __init__(self, journal: list[tuple[str, object]]) -> None:
+        self.journal = journal
+        self.script: list[tuple[int, bytes, list[bytes | Exception]] | Exception] = []
+        self.extra_headers: Headers = ()
+        self.hold: asyncio.Event | None = None
+
+    async def send(
+        self, receipt: Receipt, server: Server, request: UpstreamRequest, *, first_byte_s: float, idle_s: float
+    ) -> ScriptedResponse:
+        assert isinstance(receipt, Receipt)
+        self.journal.append(("sent", request))
+        if self.hold is not None:
+            await self.hold.wait()
+        step = self.script.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        status, content_type, pieces = step
+        headers = ((b"content-type", content_type), *self.extra_headers)
+        return ScriptedResponse(status, headers, pieces, self.journal)
+
+
+class OneSecret:
+    def resolve(self, reference: SecretReference) -> Secret[bytes]:
+        return Secret(SECRET)
+
+
+class MemorySessions:
+    def __init__(self) -> None:
+        self._ids: dict[bytes, str] = {}
+
+    def touch(self, key: bytes, now_us: int) -> str:
+        return self._ids.setdefault(key, hashlib.sha256(key).hexdigest()[:32])
+
+
+class Play:
+    """One gate in memory. `ask` sends a request and gives the answer, whole; `events` names what crossed the ports."""
+
+    def __init__(self, **changes: object) -> None:
+        self.journal: list[tuple[str, object]] = []
+        self.ledger = JournalLedger(self.journal)
+        self.upstreams = ScriptedUpstreams(self.journal)
+        self.gone = asyncio.Event()
+        self.bugs: list[BaseException | None] = []
+        snapshot = Snapshot(number=1, config_sha256="c0" * 32, deployment=deployment(**changes))
+        standing = Standing(
+            snapshot=snapshot,
+            verifier=KnownTokens(),  # type: ignore[arg-type]
+            servers={server.name: server for server in snapshot.deployment.servers},
+        )
+        self.world = World(
+            clock=FixedClock(),
+            ledger=self.ledger,
+            upstreams=self.upstreams,
+            credentials=OneSecret(),
+            sessions=MemorySessions(),
+            handles=SessionHandles(b"k" * 32),
+            fingerprint=FingerprintKey(b"f" * 32, "kid"),
+            standing=lambda: standing,
+            keys_wanted=lambda issuer: None,
+            ready=lambda: True,
+            random=lambda n: b"\x07" * n,
+            report_bug=lambda where, failure: self.bugs.append(failure),
+            executor=ThreadPoolExecutor(1),
+        )
+
+    def answers(self, *pieces: bytes | Exception, status: int = 200, content_type: bytes = b"application/json") -> None:
+        self.upstreams.script.append((status, content_type, list(pieces)))
+
+    def fails(self, reason: Reason, *, sent: bool) -> None:
+        self.upstreams.script.append(UpstreamError(reason, "scripted", sent=sent))
+
+    async def ask(
+        self, body: bytes, *, token: str | None = "alice", headers: Headers = (), method: str = "POST"
+    ) -> Answer:
+        return await exchange(self.arrival(body, token=token, headers=headers, method=method), self.gone, self.world)
+
+    def arrival(
+        self, body: bytes, *, token: str | None = "alice", headers: Headers = (), method: str = "POST"
+    ) -> Arrival:
+        base: list[tuple[bytes, bytes]] = [(b"host", b"gate.example.com"), (b"content-type", b"application/json")]
+        base.append((b"accept", b"application/json, text/event-stream"))
+        if token is not None:
+            base.append((b"authorization", b"Bearer " + token.encode()))
+        return Arrival(
+            method=method,
+            target=b"/payments/mcp",
+            headers=(*base, *headers),
+            body=body,
+            client_ip="192.0.2.7",
+            tls=True,
+        )
+
+    @property
+    def events(self) -> list[str]:
+        """What crossed, in order: event names for records, `sent` and `upstream closed` for the upstream."""
+        return [item.event if isinstance(item, Draft) else kind for kind, item in self.journal]
+
+    @property
+    def drafts(self) -> list[Draft]:
+        return [item for _, item in self.journal if isinstance(item, Draft)]
+
+    @property
+    def sent(self) -> list[UpstreamRequest]:
+        return [item for _, item in self.journal if isinstance(item, UpstreamRequest)]
+
+
+async def whole(answer: Answer) -> bytes:
+    """The answer's body; a stream is read to its end."""
+    if isinstance(answer, EventStream):
+        return b"".join([piece async for piece in answer.events])
+    return answer.body
