@@ -204,8 +204,9 @@ class KeyKeeper:
                     self._advance(name, Started())
                     fetches.create_task(self._fetch(name))
                 self._publish_what_changed()
+                # Not wait_for: until Python 3.12 it can lose a cancellation that meets its timeout, and the desk would not stop.
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._pause_s()):  # not wait_for: until Python 3.12 it can lose a cancellation
+                    async with asyncio.timeout(self._pause_s()):
                         await self._wake.wait()
 
     async def answered(self) -> None:
