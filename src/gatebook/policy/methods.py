@@ -20,6 +20,7 @@ KINDS: MappingProxyType[str, frozenset[TargetKind]] = MappingProxyType(
                 "notifications/cancelled",
                 "notifications/progress",
                 "notifications/roots/list_changed",
+                "notifications/tasks/status",
                 "GET",
                 "DELETE",
                 "response",
@@ -38,7 +39,7 @@ KINDS: MappingProxyType[str, frozenset[TargetKind]] = MappingProxyType(
         "completion/complete": frozenset[TargetKind]({"prompt", "resource"}),
         "subscriptions/listen": frozenset[TargetKind]({"listen", "resource"}),
         **dict.fromkeys(
-            ("tasks/get", "tasks/update", "tasks/cancel", "tasks/result", "tasks/list", "notifications/tasks/status"),
+            ("tasks/get", "tasks/update", "tasks/cancel", "tasks/result", "tasks/list"),
             frozenset[TargetKind]({"task"}),
         ),
     }
