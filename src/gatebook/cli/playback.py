@@ -48,6 +48,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     places: tuple[Located, ...] = ()
     gaps: tuple[str, ...] = ()
 
+    @property
+    def quiet(self) -> bool:
+        """Nothing to look at twice: it reached for no object (a list, a greeting, a notification), went well, and nothing was found in it."""
+        return self.name is None and not self.findings and self.tone in ("passed", "note")
+
 
 class Playback(msgspec.Struct, frozen=True, kw_only=True):
     """A whole session. `closed` None: still open. `gaps`: what could not be captured, in sentences; empty where nothing is missing."""
@@ -66,7 +71,8 @@ class Playback(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def calls(self) -> int:
-        return sum(1 for step in self.steps if step.call is not None and step.tone != "note")
+        """Calls that were passed on; refused ones are counted apart."""
+        return sum(1 for step in self.steps if step.places[0].entry.ev == "call.intent")
 
     @property
     def refusals(self) -> int:

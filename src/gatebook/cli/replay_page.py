@@ -11,6 +11,7 @@ import msgspec
 
 from gatebook.cli.markup import Html, element, joined, raw
 from gatebook.cli.playback import Body, Playback, Step
+from gatebook.cli.printing import spoken_finding
 from gatebook.masking.pans import looks_like_our_number
 
 MAX_OPEN_STEPS = 12
@@ -150,7 +151,7 @@ def _gaps(playback: Playback) -> Html:
 
 
 def _timeline(playback: Playback) -> Html:
-    everything = len(playback.steps) <= MAX_OPEN_STEPS
+    everything = sum(not step.quiet for step in playback.steps) <= MAX_OPEN_STEPS
     return element("ol", *(_step(step, unfolded=everything) for step in playback.steps), class_="timeline")
 
 
@@ -161,7 +162,7 @@ def _step(step: Step, *, unfolded: bool) -> Html:
         element("span", f"+{step.offset_s:.3f} s", class_="offset", title=step.at),
         element("span", step.method, element("b", step.name) if step.name else raw(""), class_="what"),
         *(
-            element("span", f"{count} × {_spoken(name)}", class_="tag found")
+            element("span", f"{count} × {spoken_finding(name)}", class_="tag found")
             for name, count in sorted(step.findings.items())
         ),
         element(
@@ -170,7 +171,7 @@ def _step(step: Step, *, unfolded: bool) -> Html:
         element("span", took, class_="took"),
     )
     notable = bool(step.findings) or step.tone in ("refused", "failed", "open")
-    shown = notable or (unfolded and step.tone != "note")
+    shown = notable or (unfolded and not step.quiet)
     details = element("details", summary, _decision(step), _bodies(step), _places(step), open=shown)
     return element("li", details, class_=step.tone)
 
@@ -199,15 +200,23 @@ def _body(body: Body) -> Html:
 
 
 def highlighted(body: str) -> Iterator[str]:
-    """The text in pieces, what Gatebook put in place of something as `<mark>`: masked numbers, removed codes, redacted secrets."""
+    """The text in pieces, what Gatebook put in place of something as `<mark>`."""
+    for piece, is_mask in marked(body):
+        yield element("mark", piece) if is_mask else piece
+
+
+def marked(body: str) -> Iterator[tuple[str, bool]]:
+    """The text in pieces, each with whether it is something of ours: a masked number, a removed code, a redacted secret.
+
+    LIMIT: by its looks. What a server sent looking like a mask is marked, too."""
     end = 0
     for match in _MASK.finditer(body):
         if match[0].isdigit() and not looks_like_our_number(match[0].encode()):
             continue
-        yield body[end : match.start()]
-        yield element("mark", match[0])
+        yield body[end : match.start()], False
+        yield match[0], True
         end = match.end()
-    yield body[end:]
+    yield body[end:], False
 
 
 def _places(step: Step) -> Html:
@@ -249,12 +258,6 @@ def _footer(made_at: str) -> Html:
 
 def _who(playback: Playback) -> str:
     return playback.who.sub
-
-
-def _spoken(finding: str) -> str:
-    """`pan:masked` as `PAN masked`."""
-    detector, _, action = finding.partition(":")
-    return f"{detector.upper() if len(detector) == 3 else detector} {action}".strip()
 
 
 def _date(stamp: str) -> str:

@@ -140,7 +140,8 @@ class Children:
 
 def gatebook_command() -> list[str]:
     """The words that start this very Gatebook as a process, whatever PATH says."""
-    return [sys.executable, "-m", "gatebook"]
+    script = Path(sys.executable).with_name("gatebook")
+    return [str(script)] if script.exists() else [sys.executable, "-c", "from gatebook.cli.app import main; main()"]
 
 
 def _answers(url: str) -> bool:

@@ -63,7 +63,11 @@ def run(options: Options) -> int:
             began = time.monotonic()
             with Children(place) as children:
                 console.print(Text(f"Ready after {time.monotonic() - began:.1f} s.", style="dim"))
-                return _tour(place, console, options) if options.tour else _stay(place, children, console, options)
+                return (
+                    _tour(place, children, console, options)
+                    if options.tour
+                    else _stay(place, children, console, options)
+                )
     except DemoError as error:
         console.print(Text(f"gatebook demo: {error}", style="red"), soft_wrap=True)
         return 1
@@ -117,7 +121,7 @@ def _stay(place: Place, children: Children, console: Console, options: Options) 
     children.watch()
 
 
-def _tour(place: Place, console: Console, options: Options) -> int:
+def _tour(place: Place, children: Children, console: Console, options: Options) -> int:
     # Imported here: it needs the MCP SDK, which a Gatebook without the demonstration does not have.
     import anyio
 
@@ -129,6 +133,7 @@ def _tour(place: Place, console: Console, options: Options) -> int:
     try:
         page = anyio.run(tour.play, place, teller)
     except telling.StepFailed as failed:
+        children.check()  # a dead server explains more than the call that missed it
         console.print(
             Text(f"\n✗ step {len(teller.told)}, {teller.told[-1].title}: {failed}", style="bold red"), soft_wrap=True
         )

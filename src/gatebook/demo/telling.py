@@ -62,13 +62,16 @@ class Teller:
         """A command line as the reader would type it."""
         self._line("  $", shlex.join(command), "bold")
 
-    def shows(self, output: str, *, lines: int) -> None:
-        """The first `lines` lines of a command's output."""
+    def shows(self, output: str, *, lines: int, start: str = "") -> None:
+        """`lines` lines of a command's output, from the first that holds `start`."""
         every = output.rstrip().splitlines()
-        for line in every[:lines]:
+        first = next((number for number, line in enumerate(every) if start in line), 0)
+        if first:
+            self._console.print(Text(f"    … {first} lines before", style="dim"))
+        for line in every[first : first + lines]:
             self._console.print(Text(f"    {line}"), soft_wrap=True)
-        if len(every) > lines:
-            self._console.print(Text(f"    … {len(every) - lines} more lines", style="dim"))
+        if len(every) > first + lines:
+            self._console.print(Text(f"    … {len(every) - first - lines} more lines", style="dim"))
 
     def check(self, holds: bool, promise: str, otherwise: object = "") -> None:
         """Raises StepFailed unless the promise holds; `otherwise` is what was there instead."""
@@ -92,8 +95,13 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
-def _words(error: BaseException) -> str:
-    """The innermost error of a group (asynchronous clients wrap theirs), with its type."""
+def innermost(error: BaseException) -> BaseException:
+    """The error itself where task groups have wrapped it."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
+    return error
+
+
+def _words(error: BaseException) -> str:
+    inner = innermost(error)
+    return f"{type(inner).__name__}: {inner}"

@@ -24,7 +24,7 @@ from gatebook import __version__
 from gatebook.demo.children import gatebook_command
 from gatebook.demo.customers import customers
 from gatebook.demo.place import DemoError, Place
-from gatebook.demo.telling import Teller, shortened
+from gatebook.demo.telling import Teller, innermost, shortened
 
 CUSTOMER: Final = customers()[0]
 MASKED: Final = re.compile(r"\d{6}[*]{5,}\d{4}")
@@ -54,13 +54,15 @@ async def play(place: Place, teller: Teller) -> Path:
     alice = _token(f"{place.people_url}/token", person="alice", agent="gatebook-tour", audience=place.mcp_url)
     job = _token(f"{place.ci_url}/token", job="fraud-model", audience=place.mcp_url)
 
-    await _allowed(place, teller, alice)
-    await _masked(place, teller, alice)
-    await _denied(place, teller, alice)
-    await _card_number_in_arguments(place, teller, alice)
+    async with _connected(place, alice) as client:
+        await _allowed(client, teller)
+        await _masked(client, teller)
+        await _denied(client, teller)
+        await _card_number_in_arguments(client, teller)
     await _unauthenticated(place, teller)
     await _around_the_gate(place, teller, alice)
-    await _ci_job(place, teller, job)
+    async with _connected(place, job) as client:
+        await _ci_job(client, teller)
 
     await _who_ran_it(place, teller)
     session = await _replayed(place, teller)
@@ -70,20 +72,20 @@ async def play(place: Place, teller: Teller) -> Path:
     return _page(place, teller, session)
 
 
-async def _allowed(place: Place, teller: Teller, token: str) -> None:
+async def _allowed(client: Client, teller: Teller) -> None:
     with teller.step(
         "An allowed call", "Alice works in support. Her role allows get_order, so her agent gets an order."
     ):
-        answer = await _call(place, teller, token, "get_order", {"order_id": "ord_5001"})
+        answer = await _call(client, teller, "get_order", {"order_id": "ord_5001"})
         order = answer.structured or {}
         teller.check(answer.kind == "result", "the call went through", answer.said)
         teller.check(order.get("order_id") == "ord_5001", "the answer is the server's own, unchanged", answer.said)
 
 
-async def _masked(place: Place, teller: Teller, token: str) -> None:
+async def _masked(client: Client, teller: Teller) -> None:
     story = f"She asks for a customer. The server answers with the card number in clear ({CUSTOMER.card_number[:4]}…); her agent must not see it."
     with teller.step("A masked answer", story):
-        answer = await _call(place, teller, token, "get_customer", {"customer_id": CUSTOMER.customer_id})
+        answer = await _call(client, teller, "get_customer", {"customer_id": CUSTOMER.customer_id})
         shown = str((answer.structured or {}).get("card", {}).get("number"))
         teller.check(answer.kind == "result", "the call went through", answer.said)
         teller.check(
@@ -95,31 +97,30 @@ async def _masked(place: Place, teller: Teller, token: str) -> None:
         teller.check(CUSTOMER.name in answer.said, "what is no card data is still there")
 
 
-async def _denied(place: Place, teller: Teller, token: str) -> None:
+async def _denied(client: Client, teller: Teller) -> None:
     with teller.step("A denied call", "Nobody granted delete_customer to anybody. Her agent tries."):
-        async with _connected(place, token) as client:
-            offered = [tool.name for tool in (await client.list_tools()).tools]
+        offered = [tool.name for tool in (await client.list_tools()).tools]
         teller.gets(f"tools/list offers {', '.join(sorted(offered))}")
         teller.check("delete_customer" not in offered, "the list does not even show the tool", offered)
-        answer = await _call(place, teller, token, "delete_customer", {"customer_id": CUSTOMER.customer_id})
-        missing = await _call(place, teller, token, "no_such_tool", {})
+        answer = await _call(client, teller, "delete_customer", {"customer_id": CUSTOMER.customer_id})
+        missing = await _call(client, teller, "no_such_tool", {})
         teller.check(answer.kind == "refused" and _reason(answer) == "denied", "the call was refused", answer.said)
         teller.check(
             (answer.code, _without_call(answer)) == (missing.code, _without_call(missing)),
             "the refusal is word for word the one for a tool that does not exist",
             missing.said,
         )
-        again = await _call(place, teller, token, "get_customer", {"customer_id": CUSTOMER.customer_id})
+        again = await _call(client, teller, "get_customer", {"customer_id": CUSTOMER.customer_id})
         teller.check(again.kind == "result", "the customer still exists", again.said)
 
 
-async def _card_number_in_arguments(place: Place, teller: Teller, token: str) -> None:
+async def _card_number_in_arguments(client: Client, teller: Teller) -> None:
     with teller.step(
         "A card number in the arguments",
         "A card number slips into an argument. It must neither reach the server nor the book.",
     ):
         answer = await _call(
-            place, teller, token, "get_order", {"order_id": CUSTOMER.card_number}, shown={"order_id": "<a card number>"}
+            client, teller, "get_order", {"order_id": CUSTOMER.card_number}, shown={"order_id": "<a card number>"}
         )
         teller.check(_reason(answer) == "card_number_in_arguments", "the call was refused", answer.said)
         teller.check("/arguments/order_id" in answer.said, "the refusal names the place (a JSON pointer)", answer.said)
@@ -153,10 +154,10 @@ async def _around_the_gate(place: Place, teller: Teller, token: str) -> None:
         teller.check(response.status_code == 401, "the server does not know her", response.status_code)
 
 
-async def _ci_job(place: Place, teller: Teller, token: str) -> None:
+async def _ci_job(client: Client, teller: Teller) -> None:
     story = "A nightly CI job runs a fraud model. The model explains itself with somebody's card number, as text and as a JSON number."
     with teller.step("A CI job", story):
-        answer = await _call(place, teller, token, "run_model_inference", {"order_id": "ord_5001"})
+        answer = await _call(client, teller, "run_model_inference", {"order_id": "ord_5001"})
         neighbour = (answer.structured or {}).get("nearest", {})
         number = neighbour.get("card_number")
         clear = next((each.card_number for each in customers() if each.customer_id == neighbour.get("customer_id")), "")
@@ -186,14 +187,14 @@ async def _who_ran_it(place: Place, teller: Teller) -> None:
 async def _replayed(place: Place, teller: Teller) -> str:
     with teller.step(
         "The session again",
-        "What did Alice's agent do? Every body was recorded, masked, and sealed to a key that the gate does not hold.",
+        "What did Alice's agent do? Every body was recorded, masked, and sealed to a public key: the gate itself cannot open it again.",
     ):
         listing = await _until_sealed(place, ["sessions", "--json"], '"alice"')
         sessions = [json.loads(line) for line in listing.text.splitlines()]
         session = next((each["session"] for each in sessions if each["who"]["sub"] == "alice"), "")
         output = _gatebook(place, ["replay", session])
         teller.types(["gatebook", "replay", session])
-        teller.shows(output.text, lines=34)
+        teller.shows(output.text, lines=36, start="tools/call get_customer")
         teller.check(output.status == 0, "the session replays", output.text)
         for tool in ("get_order", "get_customer", "delete_customer"):
             teller.check(tool in output.text, f"{tool} is in it")
@@ -224,9 +225,7 @@ def _verified(place: Place, teller: Teller) -> None:
 
 
 def _tampered(place: Place, teller: Teller) -> None:
-    with teller.step(
-        "And after a change?", "One byte of one entry is changed, in a copy: the subject of a refused call, say."
-    ):
+    with teller.step("And after a change?", "One letter of one recorded decision is changed, in a copy of the log."):
         copy = place.directory / "tampered-log"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(place.log, copy)
@@ -260,34 +259,31 @@ def _page(place: Place, teller: Teller, session: str) -> Path:
 
 @asynccontextmanager
 async def _connected(place: Place, token: str) -> AsyncIterator[Client]:
+    """An MCP client with this bearer token. What is raised inside leaves as it is: task groups would wrap it."""
     headers = {"Authorization": f"Bearer {token}"}
-    async with httpx2.AsyncClient(headers=headers, timeout=20.0, trust_env=False) as http:
-        info = Implementation(name="gatebook-tour", version=__version__)
-        async with Client(streamable_http_client(place.mcp_url, http_client=http), client_info=info) as client:
+    info = Implementation(name="gatebook-tour", version=__version__)
+    try:
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=20.0, trust_env=False) as http,
+            Client(streamable_http_client(place.mcp_url, http_client=http), client_info=info) as client,
+        ):
             yield client
+    except BaseExceptionGroup as group:
+        raise innermost(group) from group
 
 
 async def _call(
-    place: Place,
-    teller: Teller,
-    token: str,
-    tool: str,
-    arguments: dict[str, Any],
-    *,
-    shown: dict[str, Any] | None = None,
+    client: Client, teller: Teller, tool: str, arguments: dict[str, Any], *, shown: dict[str, Any] | None = None
 ) -> Answer:
-    """One tools/call on a connection of its own, told as it happens."""
+    """One tools/call, told as it happens."""
     teller.sends(f"{tool} {shortened(arguments if shown is None else shown)}")
-    async with _connected(place, token) as client:
-        try:
-            result = await client.call_tool(tool, arguments)
-            said = result.model_dump_json(by_alias=True, exclude_none=True)
-            answer = Answer("tool_error" if result.is_error else "result", result.structured_content, said)
-        except MCPError as refused:
-            said = json.dumps(
-                {"code": refused.code, "message": refused.message, "data": refused.data}, ensure_ascii=False
-            )
-            answer = Answer("refused", None, said, refused.code, refused.data)
+    try:
+        result = await client.call_tool(tool, arguments)
+        said = result.model_dump_json(by_alias=True, exclude_none=True)
+        answer = Answer("tool_error" if result.is_error else "result", result.structured_content, said)
+    except MCPError as refused:
+        said = json.dumps({"code": refused.code, "message": refused.message, "data": refused.data}, ensure_ascii=False)
+        answer = Answer("refused", None, said, refused.code, refused.data)
     teller.gets(shortened(answer.structured) if answer.structured is not None else answer.said[:400])
     return answer
 

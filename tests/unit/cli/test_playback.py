@@ -22,7 +22,7 @@ def test_intent_and_result_are_one_step_with_both_bodies(playback: Playback) -> 
 
 
 def test_calls_refusals_and_findings_are_counted(playback: Playback) -> None:
-    assert (playback.calls, playback.refusals, playback.findings) == (5, 2, {"pan:masked": 4})
+    assert (playback.calls, playback.refusals, playback.findings) == (3, 2, {"pan:masked": 4})
 
 
 def test_an_open_session_and_a_call_without_outcome_are_named(playback: Playback) -> None:

@@ -1,0 +1,179 @@
+"""The book as the commands read it: found through the configuration, read from sealed files, and no reading unrecorded."""
+
+import os
+import pwd
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import typer
+
+from gatebook.adapters.clock_system import SystemClock
+from gatebook.adapters.ledger_segment import SegmentHand
+from gatebook.adapters.log_files import LogFiles
+from gatebook.cli.playback import Located, Opener
+from gatebook.config import examine
+from gatebook.ledger import payload, reading
+from gatebook.ledger.checkpoint import Checkpoint
+from gatebook.ledger.entry import decode
+from gatebook.ledger.files import Files
+from gatebook.ledger.merkle import leaf_hash
+from gatebook.ledger.note import NoteError
+from gatebook.masking import mask_text
+from gatebook.model.deployment import Deployment
+from gatebook.model.errors import LedgerUnavailable
+from gatebook.model.record import Draft, Origin, Resource, Who
+
+WRITER: Final = "cli"
+
+CONFIG: Final = typer.Option(Path("gatebook.toml"), "--config", "-c", help="The configuration file.")
+DATA_DIR: Final = typer.Option(None, "--data-dir", help="The data directory itself. Default: the configuration's.")
+PAYLOAD_KEY: Final = typer.Option(
+    None,
+    "--payload-key",
+    help="The private payload key, to open recordings. Default: keys/payloads.key in the data directory (dev).",
+)
+AS_JSON: Final = typer.Option(False, "--json", help="For programs.")
+
+
+_UNCONFIGURED: Final = Deployment(
+    profile="pci", public_url="", listen=(), workers=0, data_dir="", origin="", log_key="", payload_public_key=""
+)
+
+
+class BookClosed(Exception):
+    """The book cannot be read, or the reading cannot be recorded. The text says who, what, and how to mend it."""
+
+
+class Book(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment's book. `log`: the sealed log; `head`: the checkpoint that it published, as claimed."""
+
+    deployment: Deployment
+    directory: Path
+    log: Files
+    head: Checkpoint
+
+    def forwards(self) -> Iterator[Located]:
+        """Every entry in the log's order. Raises ValueError, OSError on a damaged log: `gatebook verify` says where."""
+        for found in reading.entries(self.log, 0, self.head.size):
+            yield Located(entry=found.entry, index=found.index, leaf=leaf_hash(found.leaf).hex())
+
+    def backwards(self) -> Iterator[Located]:
+        """The same, the newest first."""
+        for index, leaf in reading.leaves_backwards(self.log, self.head.size):
+            yield Located(entry=decode(leaf), index=index, leaf=leaf_hash(leaf).hex())
+
+    def about(self, *, call: str | None = None, session: str | None = None) -> list[Located]:
+        """The entries of one call or one session, in the log's order."""
+        return [
+            Located(entry=found.entry, index=found.index, leaf=leaf_hash(found.leaf).hex())
+            for found in reading.find(self.log, call=call, session=session)
+        ]
+
+
+def open_book(config: Path, data_dir: Path | None) -> Book:
+    """The book of the deployment in `config`, or in `data_dir` where that is given. Raises BookClosed."""
+    deployment = _deployment(config, data_dir)
+    directory = Path(deployment.data_dir)
+    log = LogFiles(directory / "log")
+    try:
+        head = reading.head(log)
+    except FileNotFoundError:
+        raise BookClosed(_nothing_there(directory)) from None
+    except PermissionError as error:
+        raise BookClosed(_forbidden("read", error.filename or directory)) from error
+    except (OSError, NoteError) as error:
+        raise BookClosed(f"{directory / 'log' / 'checkpoint'} cannot be read: {error}") from error
+    # Without a configuration the origin is what the log says of itself; it is only copied, never trusted.
+    known = deployment if deployment.origin else msgspec.structs.replace(deployment, origin=head.origin)
+    return Book(deployment=known, directory=directory, log=log, head=head)
+
+
+def recordings(book: Book, payload_key: Path | None) -> tuple[Opener, str | None]:
+    """How to open recorded bodies, and None; or one that opens nothing, and the reason in words."""
+    path = payload_key or book.directory / "keys" / "payloads.key"
+    try:
+        private = payload.load_private_key(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return _nothing, f"no private payload key at {path}: give one with --payload-key to see what was recorded"
+    except PermissionError:
+        return _nothing, _forbidden("read", path)
+    except (OSError, ValueError) as error:
+        raise BookClosed(f"{path} is no private payload key: {error}") from error
+    return reading.opener(LogFiles(book.directory / "payloads"), private), None
+
+
+def record_reading(book: Book, draft: Draft) -> None:
+    """The reading is durable in this command's own segment; the sealer takes it from there, at its next start if none runs. Raises BookClosed."""
+    try:
+        hand = SegmentHand(book.deployment, WRITER, SystemClock())
+        hand.write(draft)
+        hand.close()
+    except (LedgerUnavailable, OSError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, PermissionError):
+            raise BookClosed(_forbidden("write", cause.filename or book.directory)) from error
+        raise BookClosed(f"the reading cannot be recorded, so nothing is shown: {error}") from error
+
+
+def log_read(command: str, found: int, asked: dict[str, str]) -> Draft:
+    """That the log was searched, by whom and for what. Card numbers in what was asked are masked, like everywhere."""
+    return _draft("log.read", Resource(kind="log", method=command), found, asked)
+
+
+def recording_read(session: str, found: int, asked: dict[str, str]) -> Draft:
+    """That a session's recording was opened."""
+    return _draft("recording.read", Resource(kind="recording", method="replay", name=session), found, asked)
+
+
+def operator() -> Who:
+    """Who types, as the operating system says: declared, not proven. Behind sudo, the person who typed it."""
+    return Who(kind="operator", iss="os", sub=f"os:{user_name()}", declared=True)
+
+
+def user_name() -> str:
+    """SUDO_USER, else the name of our user id, else its number."""
+    if name := os.environ.get("SUDO_USER"):
+        return name
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _draft(event: str, resource: Resource, found: int, asked: dict[str, str]) -> Draft:
+    detail: dict[str, str | int | bool] = {name: mask_text(value)[0] for name, value in asked.items()}
+    return Draft(
+        event="recording.read" if event == "recording.read" else "log.read",
+        ok=True,
+        reason="completed",
+        who=operator(),
+        origin=Origin(ip="local", client="gatebook cli"),
+        resource=resource,
+        detail={**detail, "found": found},
+    )
+
+
+def _deployment(config: Path, data_dir: Path | None) -> Deployment:
+    # Reading must not depend on a configuration that is right in every point: an incident is when it is not.
+    examined = examine(config)
+    if data_dir is None and examined.deployment is None:
+        words = "\n".join(str(problem) for problem in examined.problems)
+        raise BookClosed(f"{words}\nor name the data directory itself with --data-dir")
+    deployment = examined.deployment or _UNCONFIGURED
+    return deployment if data_dir is None else msgspec.structs.replace(deployment, data_dir=str(data_dir.absolute()))
+
+
+def _nothing_there(directory: Path) -> str:
+    if not directory.exists():
+        return f"there is no data directory {directory}; correct data_dir, or start `gatebook serve` first"
+    return f"no checkpoint in {directory / 'log'}: nothing was sealed there yet"
+
+
+def _forbidden(verb: str, path: object) -> str:
+    return f"user {user_name()} may not {verb} {path}: run this as the user that the deployment runs as"
+
+
+def _nothing(_entry: object, _pay: object) -> None:
+    return None

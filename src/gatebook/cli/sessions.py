@@ -1,0 +1,113 @@
+"""`gatebook sessions`: who was connected, and what became of it."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from gatebook.cli import book, printing
+from gatebook.cli.book import BookClosed
+from gatebook.cli.visible import visible
+from gatebook.ledger.entry import Entry
+from gatebook.model.record import Who
+
+SHORT = 12
+"""Digits of a session's id in the table: enough for `replay`, which takes any beginning that only one session has."""
+
+
+class Line(msgspec.Struct):
+    """One session, counted from its entries."""
+
+    session: str
+    who: Who
+    server: str | None
+    began: str
+    last: str
+    closed: bool = False
+    calls: int = 0
+    refused: int = 0
+    findings: int = 0
+
+    def take(self, entry: Entry) -> None:
+        self.last = max(self.last, entry.t)
+        self.calls += entry.ev == "call.intent"
+        self.refused += entry.ev == "call.refused"
+        self.findings += sum(entry.dlp.values())
+        self.closed = entry.ev == "session.close" or (self.closed and entry.ev == "log.recover")
+
+
+def sessions(
+    limit: int = typer.Option(50, min=1, help="At most this many, those last seen."),
+    as_json: bool = book.AS_JSON,
+    config: Path = book.CONFIG,
+    data_dir: Path | None = book.DATA_DIR,
+) -> None:
+    """List sessions: the calls of one caller with one agent on one server under one login, until idle.
+
+    The reading itself is recorded before anything is shown. Exit codes: 0 listed, 2 the log cannot be read or the reading not recorded.
+    --json: one session per line.
+    """
+    try:
+        opened = book.open_book(config, data_dir)
+        found = sorted(collect(opened), key=lambda line: line.last)[-limit:]
+        book.record_reading(opened, book.log_read("sessions", len(found), {}))
+    except (BookClosed, ValueError) as error:
+        printing.give_up(str(error), printing.CANNOT_READ)
+    printing.run_reader(lambda: _show(found, as_json))
+
+
+def collect(opened: book.Book) -> list[Line]:
+    """Every session in the log, in the order of their first entries."""
+    lines: dict[str, Line] = {}
+    for located in opened.forwards():
+        entry = located.entry
+        if entry.sess is None:
+            continue
+        line = lines.get(entry.sess)
+        if line is None:
+            line = lines[entry.sess] = Line(entry.sess, entry.who, entry.res.server, entry.t, entry.t)
+        line.take(entry)
+    return list(lines.values())
+
+
+def _show(found: list[Line], as_json: bool) -> int:
+    if as_json:
+        values: list[dict[str, Any]] = [msgspec.to_builtins(line) for line in found]
+        printing.print_json_lines(values)
+        return 0
+    console = printing.console()
+    if not found:
+        console.print("No session yet.")
+        return 0
+    console.print(_table(found))
+    console.print(
+        Text("gatebook replay SESSION shows one; any unique beginning of its id will do.", style=printing.DIM)
+    )
+    return 0
+
+
+def _who(line: Line) -> str:
+    server = f" on {visible(line.server)}" if line.server else ""
+    return f"{printing.spoken(line.who)}{server}{'' if line.closed else ', open'}"
+
+
+def _table(found: list[Line]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style=printing.DIM)
+    table.add_column("session", no_wrap=True)
+    table.add_column("last seen", no_wrap=True)
+    table.add_column("who", overflow="fold", ratio=1)
+    for name in ("calls", "refused", "found"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in found:
+        table.add_row(
+            Text(line.session[:SHORT]),
+            Text(printing.moment(line.last)[5:16]),
+            Text(_who(line)),
+            Text(str(line.calls)),
+            Text(str(line.refused), style=printing.BAD if line.refused else ""),
+            Text(str(line.findings), style=printing.WARN if line.findings else ""),
+        )
+    return table
