@@ -465,3 +465,17 @@ def test_a_secret_in_a_broken_file_is_not_repeated(text: str, place: Path) -> No
         load_bytes(text.encode(), place)
     assert SECRET not in str(refused.value)
     assert "Hunter2" not in repr(refused.value)
+
+
+ODD_VALUES = ['""', "1", "true", "[]", "{}", "[[]]", "[{}]", "[1]", "nan", "-1", "1979-05-27", '"x"', "{ a = 1 }"]
+
+
+@pytest.mark.parametrize("odd", ODD_VALUES)
+def test_reading_is_total_whatever_stands_where(odd: str, place: Path) -> None:
+    rows = EXAMPLE.splitlines()
+    for number, row in enumerate(rows):
+        if "=" in row:
+            text = "\n".join([*rows[:number], f"{row.partition('=')[0]} = {odd}", *rows[number + 1 :]])
+            assert isinstance(examined(text, place), Examined)
+    for section in ("issuer", "server", "role", "log", "tls", "limits", "payloads"):
+        assert isinstance(examined(f"{section} = {odd}\n", place), Examined)
