@@ -21,8 +21,9 @@ class LogFiles:
 
     def names(self, under: str = "") -> Iterator[str]:
         top = self.root / under
-        for folder, _, files in os.walk(top):
-            for file in files:
+        for folder, folders, files in os.walk(top):
+            links = (each for each in folders if (Path(folder) / each).is_symlink())
+            for file in (*files, *links):
                 yield str((Path(folder) / file).relative_to(self.root))
 
     def write_once(self, name: str, content: bytes) -> None:

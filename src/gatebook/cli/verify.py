@@ -1,0 +1,97 @@
+"""`gatebook verify`: is this log whole? Offline, from its files and a verifier key alone; it needs no configuration and changes nothing."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Never
+
+import msgspec
+import typer
+
+from gatebook.adapters.log_files import LogFiles
+from gatebook.ledger.note import NoteError
+from gatebook.ledger.payload import PayloadError, load_private_key
+from gatebook.ledger.verification import CannotJudge, Report
+from gatebook.ledger.verification import verify as judge
+
+INTACT, BROKEN, CANNOT_JUDGE = 0, 1, 2
+_SETTLE_S = 2.5
+
+
+def verify(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A data directory, or its `log` directory.")],
+    key: Annotated[
+        str, typer.Option("--key", metavar="VKEY|FILE", help="The log's verifier key, or a file that holds it.")
+    ],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint", metavar="OLD", help="A checkpoint kept elsewhere: shows a log that was cut or rewritten."
+        ),
+    ] = None,
+    payload_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--payload-key", metavar="FILE", help="The private payload key: opens every recording and compares it."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+) -> None:
+    """Verify a log: exit 0 it is intact, 1 it is broken, 2 it cannot be judged.
+
+    Give the key from where you got it, not from this host; and an older checkpoint, if you kept one: without it, a log that was
+    rewritten and signed again with the stolen key looks intact.
+    """
+    log = directory / "log" if (directory / "log").is_dir() else directory
+    payloads = log.parent / "payloads"
+    try:
+        report = judge(
+            LogFiles(log),
+            LogFiles(payloads) if payloads.is_dir() or log != directory else None,
+            _verifier_key(key),
+            old_checkpoint=checkpoint.read_bytes() if checkpoint is not None else None,
+            payload_key=load_private_key(payload_key.read_text()) if payload_key is not None else None,
+            settle=lambda: time.sleep(_SETTLE_S),
+        )
+    except (CannotJudge, NoteError, PayloadError, OSError, UnicodeDecodeError) as error:
+        _give_up(str(error), as_json)
+    if as_json:
+        typer.echo(
+            msgspec.json.encode({"verdict": "intact" if report.intact else "broken", **msgspec.to_builtins(report)})
+        )
+    else:
+        _say(report, checkpoint is not None)
+    raise typer.Exit(INTACT if report.intact else BROKEN)
+
+
+def _verifier_key(key: str) -> str:
+    """The key itself, or the one line in the file of that name."""
+    path = Path(key)
+    return path.read_text().strip() if len(key) < 4096 and path.is_file() else key
+
+
+def _say(report: Report, with_old: bool) -> None:
+    for problem in report.problems:
+        typer.echo(f"{problem.where}: {problem.what}")
+    typer.echo(f"{report.origin}: {report.size} entries, root {report.root}")
+    opened = f", {report.opened} opened" if report.opened else ""
+    typer.echo(f"{report.checkpoints} checkpoints, {report.payloads} payloads{opened}")
+    if report.pending:
+        typer.echo(f"{report.pending} pieces are not signed yet: a sealer is at work, or ended before it signed them")
+    if report.development:
+        typer.echo("note: this log holds entries of the dev profile")
+    if not report.intact:
+        typer.echo(f"BROKEN: {len(report.problems)} problems")
+        return
+    typer.echo("INTACT")
+    if not with_old:
+        typer.echo(
+            "note: without a checkpoint kept elsewhere (--checkpoint) a log cut or rewritten with the signing key shows nothing"
+        )
+
+
+def _give_up(why: str, as_json: bool) -> Never:
+    if as_json:
+        typer.echo(msgspec.json.encode({"verdict": "cannot judge", "why": why}))
+    else:
+        typer.echo(f"CANNOT JUDGE: {why}", err=True)
+    raise typer.Exit(CANNOT_JUDGE)

@@ -1,0 +1,242 @@
+"""Is this log whole? Everything that can be said from its files and the verifier key alone, streaming, trusting nothing it reads.
+
+What it cannot say: a log cut or rewritten by whoever holds the signing key is whole again. Only a checkpoint kept elsewhere shows that:
+pass one as `old_checkpoint`.
+"""
+
+from array import array
+from collections.abc import Callable
+
+import msgspec
+
+from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
+from gatebook.ledger.files import Files
+from gatebook.ledger.merkle import TILE_WIDTH, Tree, leaf_hash
+from gatebook.ledger.note import NoteError, Verifier, load_verifier
+from gatebook.ledger.payload import PrivateKey
+from gatebook.ledger.tiles import BundleError, read_bundle, read_tile, tile_name, widths
+from gatebook.ledger.verifying_entries import EntryCheck
+from gatebook.ledger.verifying_files import FileCheck
+from gatebook.ledger.verifying_payloads import PayloadCheck
+
+MAX_PROBLEMS = 1000
+
+
+class CannotJudge(ValueError):
+    """There is nothing to judge, or not by what was given: no checkpoint, a key that is none, files that may not be read."""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """`where`: `entry 17`, or a file's name under the log or payload directory."""
+
+    where: str
+    what: str
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What was judged, and everything that is wrong with it. `pending`: pieces beyond the checkpoint, which no signature covers yet: a sealer is
+    at work, or ended before it signed them. `opened`: payloads opened and compared with their commitments. `root` in hex."""
+
+    origin: str = ""
+    size: int = 0
+    root: str = ""
+    checkpoints: int = 0
+    payloads: int = 0
+    opened: int = 0
+    pending: int = 0
+    development: bool = False
+    problems: list[Problem] = []
+
+    @property
+    def intact(self) -> bool:
+        return not self.problems
+
+    def say(self, where: str, what: str) -> None:
+        """Note a problem; above MAX_PROBLEMS only that there are more."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(where, what))
+        elif len(self.problems) == MAX_PROBLEMS:
+            self.problems.append(Problem("log", f"more than {MAX_PROBLEMS} problems"))
+
+
+def verify(
+    log: Files,
+    payloads: Files | None,
+    vkey: str,
+    *,
+    old_checkpoint: bytes | None = None,
+    payload_key: PrivateKey | None = None,
+    settle: Callable[[], None] = lambda: None,
+) -> Report:
+    """Judge the log in `log` (and its recordings in `payloads`) by the verifier key in text form. Memory does not grow with the log.
+
+    `settle` waits for a running sealer's next checkpoint; it is called at most once, where something looks unfinished.
+    Raises CannotJudge; everything else that is wrong is in the report. The order is the argument:
+    """
+    report = Report()
+    try:
+        verifier = load_verifier(vkey)
+    except NoteError as error:
+        raise CannotJudge(f"the verifier key cannot be used: {error}") from error
+    # 1. Which state is judged: the largest that the log's own key signed.
+    archive = _archived_sizes(log)
+    head = _head(log, archive, verifier, report)
+    if head is None:
+        return report
+    report.origin, report.size, report.root = head.origin, head.size, head.root.hex()
+    # 2. Which roots the walk must meet on its way: every archived checkpoint's, and that of the one kept elsewhere.
+    wanted = _Roots(log, archive, verifier, head, report)
+    if old_checkpoint is not None:
+        wanted.add_old(old_checkpoint)
+    # 3. Every entry, and every hash above it.
+    payload_check = PayloadCheck(report.say, payloads, payload_key)
+    entry_check = EntryCheck(report.say, head.origin, payload_check)
+    if _walk(log, head, wanted, entry_check, report):
+        # 4. Recordings. 5. Every file that lies there is one of these, in the bytes they demand.
+        entry_check.finish()
+        files = FileCheck(report.say, log, payloads, head.size, archive, entry_check, payload_check)
+        files.look()
+        if files.unfinished or payload_check.again:
+            settle()
+            files.look_again(_newer_size(log, verifier, head))
+            payload_check.retry(entry_check.written)
+        report.pending = files.pending + payload_check.pending
+    report.checkpoints = len(archive)
+    report.payloads, report.opened = payload_check.payloads, payload_check.opened
+    report.development = entry_check.development
+    return report
+
+
+class _Roots:
+    """The sizes at which a signed root must be met, in order."""
+
+    def __init__(self, log: Files, archive: "array[int]", verifier: Verifier, head: Checkpoint, report: Report) -> None:
+        self._log, self._archive, self._verifier = log, archive, verifier
+        self._head, self._report = head, report
+        self._next = 0
+        self._old: Checkpoint | None = None
+
+    def add_old(self, note: bytes) -> None:
+        try:
+            old = open_checkpoint(note, self._verifier)
+        except NoteError as error:
+            raise CannotJudge(f"the older checkpoint is not one of this log: {error}") from error
+        if old.size > self._head.size:
+            self._report.say(
+                "checkpoint", f"holds {self._head.size} entries, the older one {old.size}: the log was cut"
+            )
+        else:
+            self._old = old
+
+    def meet(self, tree: Tree) -> None:
+        """Compare what was signed for the present size."""
+        size = tree.size
+        if self._old is not None and self._old.size == size and self._old.root != tree.root():
+            self._report.say("checkpoint", f"the older checkpoint has another root at {size}: the log was rewritten")
+        while self._next < len(self._archive) and self._archive[self._next] == size:
+            self._next += 1
+            name = f"checkpoints/{size}"
+            try:
+                signed = open_checkpoint(self._log.read(name), self._verifier)
+            except (NoteError, OSError) as error:
+                self._report.say(name, str(error))
+                continue
+            if signed.size != size or signed.root != tree.root():
+                self._report.say(name, "is not the state that the entries give")
+
+
+def _walk(log: Files, head: Checkpoint, wanted: _Roots, entry_check: EntryCheck, report: Report) -> bool:
+    """All entries into a tree, compared with every tile and signed root. False where the walk cannot go on."""
+    tree = Tree()
+    wanted.meet(tree)
+    for index in range(-(-head.size // TILE_WIDTH)):
+        first = index * TILE_WIDTH
+        width = min(TILE_WIDTH, head.size - first)
+        try:
+            entries = read_bundle(index, width, log.read)
+        except (BundleError, OSError) as error:
+            report.say(tile_name(None, index, width), f"entries {first} to {first + width - 1} cannot be read: {error}")
+            return False
+        leaves = [leaf_hash(entry) for entry in entries]
+        _compare(log, 0, index, leaves, report)
+        for offset, entry in enumerate(entries):
+            for level, number, hashes in tree.append(leaves[offset]):
+                if level > 0:
+                    _compare(log, level, number, hashes, report)
+            entry_check.take(first + offset, entry)
+            wanted.meet(tree)
+    for level, full, width in widths(head.size):
+        if level > 0 and width:
+            _compare(log, level, full, tree.levels[level], report)
+    if tree.root() != head.root:
+        report.say("checkpoint", f"the entries give the root {tree.root().hex()}, which was not signed")
+    return True
+
+
+def _compare(log: Files, level: int, index: int, hashes: list[bytes], report: Report) -> None:
+    name = tile_name(level, index, len(hashes))
+    try:
+        stored = read_tile(level, index, len(hashes), log.read)
+    except (BundleError, OSError) as error:
+        report.say(name, str(error))
+        return
+    for offset, (found, due) in enumerate(zip(stored, hashes, strict=True)):
+        if found != due:
+            place = index * TILE_WIDTH + offset
+            what = f"entry {place}" if level == 0 else f"hash {place} of level {level}"
+            report.say(what, f"does not agree with {name}")
+
+
+def _archived_sizes(log: Files) -> "array[int]":
+    sizes = array("Q")
+    for name in log.names("checkpoints"):
+        size = name.removeprefix("checkpoints/")
+        if size.isascii() and size.isdecimal() and str(int(size)) == size and int(size) < 1 << 63:
+            sizes.append(int(size))
+    return array("Q", sorted(sizes))
+
+
+def _head(log: Files, archive: "array[int]", verifier: Verifier, report: Report) -> Checkpoint | None:
+    """The largest state signed by the log's key. Raises CannotJudge where nothing was ever signed."""
+    published: Checkpoint | None = None
+    try:
+        published = open_checkpoint(log.read("checkpoint"), verifier)
+    except FileNotFoundError:
+        if not archive:
+            raise CannotJudge("there is no checkpoint here: no log, or nothing was sealed yet") from None
+        report.say("checkpoint", "is gone")
+    except (NoteError, OSError) as error:
+        report.say("checkpoint", str(error))
+    for size in reversed(archive):
+        if published is not None and size < published.size:
+            report.say(f"checkpoints/{published.size}", "is gone")
+        if published is not None and size <= published.size:
+            return published
+        try:
+            newest = open_checkpoint(log.read(f"checkpoints/{size}"), verifier)
+        except (NoteError, OSError) as error:
+            report.say(f"checkpoints/{size}", str(error))
+            continue
+        if published is not None and newest.size > published.size and not _published_meanwhile(log, verifier, newest):
+            report.say(
+                "checkpoint", f"is older than checkpoints/{size}: put back, or its sealer died before publishing"
+            )
+        return newest
+    if published is not None and published.size:
+        report.say(f"checkpoints/{published.size}", "is gone")
+    return published
+
+
+def _published_meanwhile(log: Files, verifier: Verifier, newest: Checkpoint) -> bool:
+    try:
+        return open_checkpoint(log.read("checkpoint"), verifier).size >= newest.size
+    except (NoteError, OSError):
+        return False
+
+
+def _newer_size(log: Files, verifier: Verifier, head: Checkpoint) -> int:
+    """The size that is published by now."""
+    try:
+        return max(head.size, open_checkpoint(log.read("checkpoint"), verifier).size)
+    except (NoteError, OSError):
+        return head.size

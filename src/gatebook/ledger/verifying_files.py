@@ -1,0 +1,153 @@
+"""Every file that lies in the evidence directories must be one that the log accounts for, in exactly its bytes."""
+
+import hashlib
+import re
+from array import array
+
+from gatebook.ledger.files import Files
+from gatebook.ledger.merkle import TILE_HEIGHT, TILE_WIDTH
+from gatebook.ledger.tiles import HASH_BYTES, BundleError, parse_tile_name, split_bundle, tile_name, widths
+from gatebook.ledger.verifying_entries import EntryCheck, Say
+from gatebook.ledger.verifying_payloads import PayloadCheck
+
+_CONFIG = re.compile(r"configs/([0-9a-f]{64})\.toml")
+
+
+class FileCheck:
+    """`unfinished`: names that only a running sealer explains; `pending`: how many of them a newer checkpoint did not explain either, although
+    they have the form of what comes next."""
+
+    def __init__(
+        self,
+        say: Say,
+        log: Files,
+        payloads: Files | None,
+        size: int,
+        archive: "array[int]",
+        entries: EntryCheck,
+        recordings: PayloadCheck,
+    ) -> None:
+        self._say, self._log, self._payloads = say, log, payloads
+        self._size, self._archive = size, archive
+        self._entries, self._recordings = entries, recordings
+        self._main = ("", b"")
+        self.unfinished: list[str] = []
+        self.pending = 0
+
+    def look(self) -> None:
+        """Look at every file once."""
+        configs: set[str] = set()
+        for name in self._log.names():
+            if match := _CONFIG.fullmatch(name):
+                configs.add(match[1])
+                self._config(name, match[1])
+            elif not self._known(name, self._size):
+                self.unfinished.append(name)
+        for absent in sorted(self._entries.loaded - configs):
+            self._say(f"configs/{absent}.toml", "is gone, but an entry names it")
+        for name in self._absent_partials():
+            self._say(name, "is gone, but a checkpoint was signed for it")
+        self._look_at_payloads()
+
+    def look_again(self, newer_size: int) -> None:
+        """Say what a newer checkpoint does not explain."""
+        for name in self.unfinished:
+            if not _exists(self._log, name) or self._known(name, newer_size):
+                continue
+            if parse_tile_name(name) is not None:
+                self.pending += 1
+            else:
+                self._say(name, "is not accounted for")
+        self.unfinished = []
+
+    def _known(self, name: str, size: int) -> bool:
+        """True where a log of `size` entries has a file of this name; its bytes are compared where the walk did not."""
+        if name in ("checkpoint", ".lock"):
+            return True
+        if name.startswith("checkpoints/"):
+            number = name.removeprefix("checkpoints/")
+            return number.isascii() and number.isdecimal() and str(int(number)) == number and 0 < int(number) <= size
+        tile = parse_tile_name(name)
+        if tile is None:
+            return False
+        level, index, width = tile
+        hashes = size >> (TILE_HEIGHT * (level or 0))
+        if index * TILE_WIDTH + width > hashes:
+            return False
+        if width < TILE_WIDTH and size == self._size:
+            self._compare_partial(name, level, index, width)
+        return True
+
+    def _compare_partial(self, name: str, level: int | None, index: int, width: int) -> None:
+        """A partial tile is the beginning of what the walk compared: the full one, or the partial one of the checkpoint."""
+        widest = min(TILE_WIDTH, (self._size >> (TILE_HEIGHT * (level or 0))) - index * TILE_WIDTH)
+        main = tile_name(level, index, widest)
+        if name == main:
+            return
+        if self._main[0] != main:
+            try:
+                self._main = (main, self._log.read(main))
+            except OSError:
+                return  # the walk said so, or took the full one
+        try:
+            content = self._log.read(name)
+        except FileNotFoundError:
+            return  # a running sealer removed it, because the full one is there now
+        whole = self._main[1]
+        try:
+            due = whole[: HASH_BYTES * width]
+            if level is None:
+                count = len(split_bundle(content, width))
+                due = whole[: len(content)] if count == width else b""
+        except BundleError as error:
+            self._say(name, str(error))
+            return
+        if content != due:
+            self._say(name, f"is not the beginning of {main}")
+
+    def _absent_partials(self) -> list[str]:
+        """Partial tiles of archived checkpoints that no full tile replaces. C2SP tlog-tiles, "Partial Tiles"."""
+        due: set[str] = set()
+        for level, full, width in widths(self._size):
+            if not width:
+                continue
+            for size in reversed(self._archive):
+                if size > self._size:
+                    continue
+                hashes = size >> (TILE_HEIGHT * level)
+                if hashes // TILE_WIDTH != full:
+                    break
+                if hashes % TILE_WIDTH:
+                    due.add(tile_name(level, full, hashes % TILE_WIDTH))
+                    if level == 0:
+                        due.add(tile_name(None, full, hashes % TILE_WIDTH))
+        return [name for name in sorted(due) if not self._present(name)]
+
+    def _present(self, name: str) -> bool:
+        return _exists(self._log, name) or _exists(self._log, name.rpartition(".p/")[0])
+
+    def _config(self, name: str, digest: str) -> None:
+        if hashlib.sha256(self._log.read(name)).hexdigest() != digest:
+            self._say(name, "does not have the hash that it is named for")
+        elif digest not in self._entries.named:
+            # It is kept before `config.load` is durable, and for good where that never came: it proves nothing and hides nothing.
+            self.pending += 1
+
+    def _look_at_payloads(self) -> None:
+        if self._payloads is None:
+            return
+        names = sum(1 for _ in self._payloads.names())
+        if names == self._recordings.found_files:
+            return
+        for name in self._recordings.strays(self._payloads.names()):
+            what = self._recordings.stray(name, self._entries.written)
+            if what is not None:
+                self._say(f"payloads/{name}", what)
+
+
+def _exists(files: Files, name: str) -> bool:
+    try:
+        files.open(name).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,218 @@
+"""Payload files against the entries that name what is in them, byte for byte, and with the private key also what is inside."""
+
+import hashlib
+import re
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from gatebook.ledger import payload
+from gatebook.ledger.entry import Entry, Pay
+from gatebook.ledger.files import Files
+from gatebook.ledger.framing import FrameKind
+from gatebook.ledger.reading import Stored, payload_name, stored_frames
+from gatebook.model.secret import Secret
+
+Say = Callable[[str, str], None]
+Written = Callable[[str, str], int]
+"""(writer, epoch) → its last sequence in the log."""
+
+_NAME = re.compile(r"[0-9a-f]{2}/([0-9a-f]{32})\.pay")
+_Where = tuple[str, str, int, int]
+
+
+class _Due(msgspec.Struct):
+    """What one session's file must hold: (writer, epoch, sequence, part) → entry index and `Pay`; keys likewise → index, id, SHA-256."""
+
+    pays: dict[_Where, tuple[int, Pay]] = {}
+    keys: dict[_Where, tuple[int, str, str]] = {}
+
+
+class PayloadCheck:
+    """Collects what entries expect, session by session, and compares it with the files. Without `files` it only counts.
+
+    `again` are sessions whose file did not fit: a sealer may have been writing it; they are compared once more by `retry`.
+    """
+
+    def __init__(self, say: Say, files: Files | None, private: payload.PrivateKey | None) -> None:
+        self._say, self._files, self._private = say, files, private
+        self._due: dict[str, _Due] = {}
+        self._shredded: set[str] = set()
+        self._seen = array("Q")
+        self.again: dict[str, _Due] = {}
+        self.found_files = 0
+        self.payloads = 0
+        self.opened = 0
+        self.pending = 0
+
+    def expect(self, index: int, entry: Entry) -> None:
+        """`entry` has its session's payloads, or opens its session."""
+        if entry.sess is None or not (entry.pay or entry.ev == "session.open"):
+            return
+        due = self._due.setdefault(entry.sess, _Due())
+        written = (entry.w.n, entry.w.e, entry.w.s)
+        if entry.ev == "session.open":
+            due.keys[(*written, 0)] = (index, str(entry.x.get("key")), str(entry.x.get("key_sha256")))
+        for part, pay in enumerate(entry.pay):
+            due.pays[(*written, part)] = (index, pay)
+        self.payloads += len(entry.pay)
+
+    def shredded(self, session: str) -> None:
+        """An entry says that this session's payloads were deleted: none of them is due."""
+        self._shredded.add(session)
+
+    def check(self, session: str, written: Written) -> None:
+        """Compare one session's file; frames above what `written` knows are not in the log yet."""
+        due = self._due.pop(session, None)
+        if due is None or self._files is None:
+            return
+        self._seen.append(_number(session))
+        if self._compare(session, due, written):
+            self.again[session] = due
+
+    def retry(self, written: Written) -> None:
+        """Compare once more what did not fit, and say what still does not."""
+        for session, due in self.again.items():
+            for where, what in self._compare(session, due, written):
+                self._say(where, what)
+        self.again = {}
+
+    def strays(self, names: Iterable[str]) -> Iterator[str]:
+        """Those of `names` that are of no session in the log, as far as eight bytes of a session's name tell."""
+        seen = frozenset(self._seen)
+        for name in names:
+            match = _NAME.fullmatch(name)
+            if match is None or payload_name(match[1]) != name or _number(match[1]) not in seen:
+                yield name
+
+    def stray(self, name: str, written: Written) -> str | None:
+        """What is wrong with a file of no session in the log; None where all its frames are not in the log yet."""
+        if self._files is None:
+            return None
+        match = _NAME.fullmatch(name)
+        if match is None or payload_name(match[1]) != name:
+            return "is not accounted for"
+        try:
+            with self._files.open(name) as file:
+                for stored in stored_frames(file):
+                    place = stored.place
+                    if payload_name(place.session) != name or place.sequence <= written(place.writer, place.epoch):
+                        return "belongs to no session in the log"
+                    self.pending += 1
+        except (payload.PayloadError, OSError) as error:
+            return f"belongs to no session in the log, and cannot be read: {error}"
+        return None
+
+    def _compare(self, session: str, due: _Due, written: Written) -> list[tuple[str, str]]:
+        name, problems = f"payloads/{payload_name(session)}", []
+        pays, keys = dict(due.pays), dict(due.keys)
+        reading = _Reading(session, pays, keys, written, self._private)
+        assert self._files is not None
+        try:
+            with self._files.open(payload_name(session)) as file:
+                self.found_files += session not in self.again
+                for stored in stored_frames(file):
+                    problems += [(name, what) for what in reading.take(stored)]
+                problems += [(name, what) for what in reading.finish()]
+        except FileNotFoundError:
+            if session in self._shredded:
+                return []
+        except (payload.PayloadError, OSError) as error:
+            problems.append((name, str(error)))
+        problems += [(f"entry {index}", f"its {pay.part} is not in {name}") for index, pay in pays.values()]
+        problems += [(f"entry {index}", f"the data key {key} is not in {name}") for index, key, _ in keys.values()]
+        self.pending += reading.pending if not problems else 0
+        self.opened += reading.opened if not problems else 0
+        return problems
+
+
+class _Reading:
+    """One pass over a payload file; what fits is taken out of `pays` and `keys`."""
+
+    def __init__(
+        self,
+        session: str,
+        pays: dict[_Where, tuple[int, Pay]],
+        keys: dict[_Where, tuple[int, str, str]],
+        written: Written,
+        private: payload.PrivateKey | None,
+    ) -> None:
+        self._session, self._pays, self._keys = session, pays, keys
+        self._written, self._private = written, private
+        self._data_keys: dict[str, Secret[bytes]] = {}
+        self._pieces: list[Stored] = []
+        self.pending = 0
+        self.opened = 0
+
+    def take(self, stored: Stored) -> list[str]:
+        """What is wrong with the next frame."""
+        place = stored.place
+        if self._pieces and (stored.kind is not FrameKind.PAYLOAD or not _continues(self._pieces[-1].place, place)):
+            self._pieces = []
+            return [f"a payload before offset {stored.end} is not whole"]
+        if place.session != self._session:
+            return [f"the frame before offset {stored.end} is of session {place.session}"]
+        if place.sequence > self._written(place.writer, place.epoch):
+            self.pending += 1
+            return []
+        if stored.kind is FrameKind.DATA_KEY:
+            return self._take_key(stored)
+        if not self._pieces and place.piece != 0:
+            return [f"a payload before offset {stored.end} begins in its middle"]
+        self._pieces.append(stored)
+        if place.piece + 1 < place.pieces:
+            return []
+        whole, self._pieces = self._pieces, []
+        return self._take_payload(whole)
+
+    def finish(self) -> list[str]:
+        return ["the last payload is not whole"] if self._pieces else []
+
+    def _take_key(self, stored: Stored) -> list[str]:
+        place = stored.place
+        where = (place.writer, place.epoch, place.sequence, place.part)
+        if (place.piece, place.pieces) != (0, 1) or where not in self._keys:
+            return [f"a data key before offset {stored.end} that no entry names"]
+        _, key, digest = self._keys[where]
+        if payload.digest(stored.content) != digest or payload.key_id(stored.content) != key:
+            return [f"the data key before offset {stored.end} is not the one of its entry"]
+        del self._keys[where]
+        if self._private is not None:
+            try:
+                self._data_keys[key] = payload.open_data_key(stored.content, self._private, place)
+            except payload.PayloadError as error:
+                return [str(error)]
+        return []
+
+    def _take_payload(self, whole: list[Stored]) -> list[str]:
+        first = whole[0].place
+        where = (first.writer, first.epoch, first.sequence, first.part)
+        if where not in self._pays:
+            return [f"a payload before offset {whole[-1].end} that no entry names"]
+        index, pay = self._pays[where]
+        if self._private is None:
+            digest = hashlib.sha256()
+            for stored in whole:
+                digest.update(stored.content)
+            if digest.hexdigest() != pay.x:
+                return [f"the {pay.part} of entry {index} has changed bytes"]
+        else:
+            try:
+                data_key = self._data_keys[pay.key]
+                payload.open_sealed(b"".join(stored.content for stored in whole), data_key, pay, first)
+            except KeyError:
+                return [f"the data key {pay.key} of entry {index} does not come before its payload"]
+            except payload.PayloadError as error:
+                return [f"the {pay.part} of entry {index}: {error}"]
+            self.opened += 1
+        del self._pays[where]
+        return []
+
+
+def _number(session: str) -> int:
+    return int(session[:16], 16)
+
+
+def _continues(last: payload.Place, place: payload.Place) -> bool:
+    return place == msgspec.structs.replace(last, piece=last.piece + 1)
