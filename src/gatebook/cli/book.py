@@ -52,6 +52,7 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     deployment: Deployment
     directory: Path
     log: Files
+    payloads: Files
     head: Checkpoint
 
     def forwards(self) -> Iterator[Located]:
@@ -87,7 +88,7 @@ def open_book(config: Path, data_dir: Path | None) -> Book:
         raise BookClosed(f"{directory / 'log' / 'checkpoint'} cannot be read: {error}") from error
     # Without a configuration the origin is what the log says of itself; it is only copied, never trusted.
     known = deployment if deployment.origin else msgspec.structs.replace(deployment, origin=head.origin)
-    return Book(deployment=known, directory=directory, log=log, head=head)
+    return Book(deployment=known, directory=directory, log=log, payloads=LogFiles(directory / "payloads"), head=head)
 
 
 def recordings(book: Book, payload_key: Path | None) -> tuple[Opener, str | None]:
@@ -101,7 +102,7 @@ def recordings(book: Book, payload_key: Path | None) -> tuple[Opener, str | None
         return _nothing, _forbidden("read", path)
     except (OSError, ValueError) as error:
         raise BookClosed(f"{path} is no private payload key: {error}") from error
-    return reading.opener(LogFiles(book.directory / "payloads"), private), None
+    return reading.opener(book.payloads, private), None
 
 
 def record_reading(book: Book, draft: Draft) -> None:

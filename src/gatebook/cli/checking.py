@@ -1,18 +1,62 @@
 """What the verifier says about the log at this moment, for the replay page."""
 
+import time
+from pathlib import Path
+
 from gatebook.cli.book import Book
 from gatebook.cli.replay_page import Verification
+from gatebook.ledger.note import NoteError
+from gatebook.ledger.verification import CannotJudge, Report, verify
+
+SETTLE_S = 2.5
+"""A running sealer signs once a second: what is not signed yet will be by then."""
 
 
-def checked(opened: Book) -> Verification:
-    """The log of `opened` verified now, with the public key that lies in its own data directory (the page says that this is no outside key)."""
-    key = opened.directory / "log.vkey"
+def checked(opened: Book, key: str | None) -> Verification:
+    """The log of `opened` and its recordings, judged now by `key` (a verifier key, or a file holding it); without one by the key that lies
+    in the data directory, which the words say. Never raises for what is wrong with log or key: that is the answer."""
+    own = opened.directory / "log.vkey"
+    named = key if key is not None else str(own)
+    # A shell's word, so that the line can be pasted.
+    command = f"gatebook verify {opened.directory} --key {named}"
+    try:
+        text = Path(named).read_text("utf-8").strip() if key is None or Path(named).is_file() else named
+        report = verify(opened.log, opened.payloads, text, settle=lambda: time.sleep(SETTLE_S))
+    except (CannotJudge, NoteError, OSError, UnicodeDecodeError) as error:
+        return _unchecked(opened, str(error), command)
+    return Verification(
+        status="intact" if report.intact else "broken",
+        words=_words(report, own_key=key is None),
+        origin=report.origin,
+        size=report.size,
+        root=report.root,
+        key=text,
+        command=command,
+    )
+
+
+def _words(report: Report, *, own_key: bool) -> str:
+    if not report.intact:
+        first = report.problems[0]
+        return f"{len(report.problems)} problems; the first: {first.where}: {first.what}."
+    whose = (
+        "with the key that lies beside the log: take the key from where you keep it, not from this host"
+        if own_key
+        else "with the key that was given"
+    )
+    return (
+        f"When this page was made, all {report.size} entries, {report.checkpoints} checkpoints and {report.payloads} "
+        f"recorded bodies were read and found unchanged, {whose}."
+    )
+
+
+def _unchecked(opened: Book, why: str, command: str) -> Verification:
     return Verification(
         status="unchecked",
-        words="no verifier",
+        words=f"It could not be judged: {why}.",
         origin=opened.head.origin,
-        size=opened.head.size,
+        size=None,
         root=None,
         key=None,
-        command=f"gatebook verify {opened.directory / 'log'} --key {key}",
+        command=command,
     )

@@ -35,6 +35,11 @@ def replay(
         False, "--all", help="In the terminal: the bodies of lists, greetings and notifications, too."
     ),
     payload_key: Path | None = book.PAYLOAD_KEY,
+    key: str | None = typer.Option(
+        None,
+        "--key",
+        help="For --html: the log's verifier key, or a file that holds it. Default: log.vkey in the data directory.",
+    ),
     as_json: bool = book.AS_JSON,
     config: Path = book.CONFIG,
     data_dir: Path | None = book.DATA_DIR,
@@ -61,7 +66,7 @@ def replay(
     if locked is not None:
         playback = msgspec.structs.replace(playback, gaps=(locked, *playback.gaps))
     if html is not None:
-        _write_page(html, playback, checked(opened))
+        _write_page(html, playback, checked(opened, key))
     elif as_json:
         printing.print_json_lines([_as_json(playback)])
     else:

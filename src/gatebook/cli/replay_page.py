@@ -26,7 +26,7 @@ _TONES = {"passed": "passed", "refused": "refused", "failed": "failed", "open": 
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """What a check of the log said when this page was made. `words`: its finding in a sentence; `root` in base64; `command`: how to repeat it."""
+    """What a check of the log said when this page was made. `words`: its finding in a sentence; `root` as the verifier prints it; `command`: how to repeat it."""
 
     status: Literal["intact", "broken", "unchecked"]
     words: str

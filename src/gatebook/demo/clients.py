@@ -79,9 +79,18 @@ def curl_call(url: str, token_url: str) -> str:
         "Mcp-Method: tools/call",
         "Mcp-Name: get_customer",
     )
-    words = ["curl", "-sS", url, *(word for header in headers for word in ("-H", header)), "-d", json.dumps(message)]
+    words = [
+        "curl",
+        "-sS",
+        "--noproxy",
+        "127.0.0.1",
+        url,
+        *(word for header in headers for word in ("-H", header)),
+        "-d",
+        json.dumps(message),
+    ]
     # The token is fetched by the shell, so the line stays short and works after the first token has expired.
-    return f'{shlex.join(words)} -H "Authorization: Bearer $(curl -sS {shlex.quote(token_url)})"'
+    return f'{shlex.join(words)} -H "Authorization: Bearer $(curl -sS --noproxy 127.0.0.1 {shlex.quote(token_url)})"'
 
 
 def _headers(token: str) -> dict[str, str]:
