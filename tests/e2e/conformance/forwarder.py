@@ -14,8 +14,8 @@ HEAD_LIMIT_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
-def forwarding(url: str, *header_lines: str) -> Iterator[str]:
-    """Yields the URL to use instead of `url`; each request then carries `header_lines` ("Name: value"). Plain HTTP."""
+def forwarding(url: str, *header_lines: str, port: int = 0) -> Iterator[str]:
+    """Yields the URL to use instead of `url`; each request then carries `header_lines` ("Name: value"). Plain HTTP. `port`: 0 for any."""
     target = urlsplit(url)
     assert target.hostname is not None
     added = "".join(f"{line}\r\n" for line in header_lines).encode("latin-1")
@@ -24,8 +24,8 @@ def forwarding(url: str, *header_lines: str) -> Iterator[str]:
     thread = threading.Thread(target=loop.run_forever, name="header-forwarder")
     thread.start()
     try:
-        port = asyncio.run_coroutine_threadsafe(forwarder.start(), loop).result()
-        yield urlunsplit(target._replace(netloc=f"127.0.0.1:{port}"))
+        bound = asyncio.run_coroutine_threadsafe(forwarder.start(port), loop).result()
+        yield urlunsplit(target._replace(netloc=f"127.0.0.1:{bound}"))
     finally:
         asyncio.run_coroutine_threadsafe(forwarder.stop(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
@@ -40,10 +40,10 @@ class _Forwarder:
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
-    async def start(self) -> int:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=HEAD_LIMIT_BYTES)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+    async def start(self, port: int) -> int:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", port, limit=HEAD_LIMIT_BYTES)
+        bound: int = self._server.sockets[0].getsockname()[1]
+        return bound
 
     async def stop(self) -> None:
         assert self._server is not None
