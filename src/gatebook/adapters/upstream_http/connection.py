@@ -5,6 +5,7 @@ llhttp (through httptools) parses; what it cannot know, that a body ended with t
 
 import asyncio
 import select
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol, cast
@@ -40,6 +41,7 @@ class Connection(asyncio.Protocol):
         self._home = home
         self._header_bytes = header_bytes
         self._transport: asyncio.Transport | None = None
+        self._tls: ssl.SSLObject | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._response: HttpResponse | None = None
         self._spoilt = False
@@ -52,6 +54,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._tls = transport.get_extra_info("ssl_object")
         self._home.opened(self)
         if self._spoilt:
             self._transport.abort()  # Given up before it was made.
@@ -91,7 +94,18 @@ class Connection(asyncio.Protocol):
         self._home.lost(self)
         response, self._response = self._response, None
         if response is not None:
-            response.end_with_connection(clean=exc is None)
+            response.end_with_connection(clean=exc is None and self._was_closed_by_word())
+
+    def _was_closed_by_word(self) -> bool:
+        """Whether TLS said goodbye; true in clear. RFC 9112 §9.8: anybody on the way can send a FIN and cut a body short."""
+        if self._tls is None:
+            return True
+        try:
+            return self._tls.read(1) == b""
+        except ssl.SSLZeroReturnError:
+            return True
+        except ssl.SSLError:
+            return False
 
     # What llhttp tells us
 

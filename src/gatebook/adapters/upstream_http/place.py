@@ -59,8 +59,6 @@ class TlsIdentity:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=self._ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
-        # A body that ends with the connection is whole only when the server said so: else anyone could cut it short.
-        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
         if self._certificate is not None:
             context.load_cert_chain(self._certificate, self._key, password=_no_password)
         return context
