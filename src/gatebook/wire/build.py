@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from gatebook.model.errors import Malformed, Reason
-from gatebook.wire.strict_json import spans
+from gatebook.wire.strict_json import slack, spans
 
 MAX_SHAPE_KEYS: Final = 64
 MAX_SHAPE_NAME: Final = 64
@@ -53,14 +53,14 @@ def filtered_list(
 def shape(arguments: Mapping[str, Any]) -> dict[str, str]:
     """The arguments' names with their JSON types, never a value: at most 64 names of at most 64 characters, ASCII.
 
-    Other characters are written as escapes. A name with eight or more digits, however they are spaced, becomes "...": a card
+    Other characters and line ends are written as escapes. A name with eight or more digits, however they are spaced, becomes "...": a card
     number can be put into a name too.
     """
     shaped: dict[str, str] = {}
     for name, value in arguments.items():
         if len(shaped) == MAX_SHAPE_KEYS:
             break
-        shown = _HIDDEN if _DIGITS.search(name) else name.encode("ascii", "backslashreplace").decode()
+        shown = _HIDDEN if _DIGITS.search(name) else name.encode("unicode_escape").decode()
         shaped[shown[:MAX_SHAPE_NAME]] = _TYPES.get(type(value), "object")
     return shaped
 
@@ -111,7 +111,8 @@ def _filtered_result(
 def _name(element: bytes, name_field: str) -> str:
     """The element's name. A name that stands twice would let the client read another one than we judged."""
     members = _MEMBERS.decode(element)
-    spans(element, members)
+    if slack(element, members) >= len(f',"{name_field}":""'):
+        spans(element, members)
     if name_field not in members:
         raise ValueError("no name")
     return _TEXT.decode(members[name_field])

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from gatebook.model.errors import Malformed, Reason
-from gatebook.wire.strict_json import decode, refuse, refuse_lookalikes, reserved, spans
+from gatebook.wire.strict_json import decode, refuse, refuse_lookalikes, reserved, slack, spans
 
 MAX_BATCH: Final = 100
 MAX_ID_BYTES: Final = 1024
@@ -247,7 +247,8 @@ def _envelope(raw: bytes) -> Envelope:
     """Raises ValueError, DecodeError or Malformed; the caller makes one Malformed of them."""
     members = _MEMBERS.decode(raw)
     _check_members(raw, members)
-    if bytes(members.get("jsonrpc", b"")) != b'"2.0"':
+    version = bytes(members.get("jsonrpc", b""))
+    if version != b'"2.0"' and _TEXT.decode(version) != "2.0":
         raise ValueError("jsonrpc")
     token = bytes(members["id"]) if "id" in members else None
     if "method" in members:
@@ -277,11 +278,8 @@ def _envelope(raw: bytes) -> Envelope:
 def _check_members(raw: bytes, members: dict[str, msgspec.Raw]) -> None:
     """No top-level key stands twice or in another case.
 
-    Fast way: the members found fill the text but for a few bytes, and a second reserved key would need seven (`,"id":0`).
+    The walk is spared where it cannot find anything: a second reserved key would need seven bytes (`,"id":0`).
     """
     refuse_lookalikes(members, _TOP)
-    filled = 1
-    for name, value in members.items():
-        filled += len(name) + 4 + memoryview(value).nbytes
-    if len(raw) - filled >= 7:
+    if slack(raw, members) >= len(b',"id":0'):
         spans(raw, members)

@@ -4,7 +4,8 @@
 every request, legacy ones agree on it in `initialize`.
 """
 
-from typing import Any, Final, Literal
+import re
+from typing import Final, Literal
 
 import msgspec
 
@@ -56,6 +57,8 @@ ASSUMED: Final = REVISIONS["2025-03-26"]
 MODERN: Final = tuple(name for name, revision in REVISIONS.items() if revision.era == "modern")
 """What an UnsupportedProtocolVersionError lists as supported."""
 
+_VERSION: Final = re.compile("[!-~]{1,40}")
+_DIGIT: Final = re.compile("[0-9]")
 _MODERN: Final = REVISIONS["2026-07-28"]
 
 
@@ -83,10 +86,11 @@ def era_of(headers: Headers, message: Message | Batch | None) -> Era:
 
 
 def requested_version(headers: Headers, message: Message | Batch | None) -> str | None:
-    """The version a request asks for, at most 40 visible characters, for the error's `data.requested`; None where it says none."""
-    stated = [version for version in _stated(message) if isinstance(version, str)]
+    """The version a request asks for, for the error's `data.requested`. None where it says none, or says what no version looks
+    like: more than 40 characters, other than visible ASCII, or so many digits that it could be a card number."""
+    stated = _stated(message)
     asked = stated[0] if stated else _header(headers)
-    return None if asked is None else "".join(sign for sign in asked[:40] if sign.isascii() and sign.isprintable())
+    return asked if asked is not None and _VERSION.fullmatch(asked) and len(_DIGIT.findall(asked)) <= 10 else None
 
 
 def declares_modern(message: Message | Batch | None) -> bool:
@@ -101,8 +105,8 @@ def _header(headers: Headers) -> str | None:
     return values[0].strip(OWS).decode("latin-1") if values else None
 
 
-def _stated(message: Message | Batch | None) -> tuple[Any, ...]:
-    """The versions that the bodies' `_meta` state: parsed JSON, not yet known to be strings."""
+def _stated(message: Message | Batch | None) -> tuple[str, ...]:
+    """The versions that the body states in `_meta`: none, one, or for a batch one for each element that states one."""
     if message is None or isinstance(message, Response):
         return ()
     if isinstance(message, Batch):

@@ -30,6 +30,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     id: bytes | None = None
     event: bytes | None = None
     retry: bytes | None = None
+    bom: bool = False
+    """Whether `raw` begins with the stream's byte order mark; anywhere else the mark is part of a line."""
 
 
 class EventSplitter:
@@ -50,6 +52,7 @@ class EventSplitter:
         """Whether a CR alone has ended a line of this stream: then it ends every line, and LF after CR is refused."""
         self._after_cr = False
         self._first = True
+        """Whether the buffer begins where the stream began."""
 
     def feed(self, piece: bytes) -> list[Event]:
         """The events that `piece` completes, in order; comments and blank lines between events among them.
@@ -81,17 +84,16 @@ class EventSplitter:
             after = self._line_end(end, at_end=at_end)
             if after is None:
                 break
-            content = self._line
-            if self._first:
-                content += len(_BOM) * buffer.startswith(_BOM, content)
-                self._first = False
+            bom = self._first and buffer.startswith(_BOM)
+            content = self._line + len(_BOM) if bom and self._line == 0 else self._line
             begins_event = self._line == start
             blank = content == end
             self._advance(after)
             if blank or (begins_event and buffer[content] == _COLON):
                 self._limit(after - start)
-                events.append(_event(bytes(buffer[start:after])))
+                events.append(_event(bytes(buffer[start:after]), bom=bom))
                 start = after
+                self._first = False
         self._limit(len(buffer) - start)
         if start:
             self._drop(start)
@@ -149,7 +151,7 @@ def rewrite(event: Event, new_data: bytes) -> bytes:
     done = False
     for match in _LINE.finditer(event.raw):
         line, end = match[1], match[2]
-        bom = _BOM if match.start() == 0 and line.startswith(_BOM) else b""
+        bom = _BOM if match.start() == 0 and event.bom else b""
         if line[len(bom) :].partition(b":")[0] != b"data":
             written.append(line + end)
         elif not done:
@@ -160,11 +162,11 @@ def rewrite(event: Event, new_data: bytes) -> bytes:
     return b"".join(written)
 
 
-def _event(raw: bytes) -> Event:
+def _event(raw: bytes, *, bom: bool) -> Event:
     """The fields of one complete event. §9.2.6: a line without a colon is a name; one space after the colon is dropped."""
     data: list[bytes] = []
     fields: dict[bytes, bytes] = {}
-    for line in _END.split(raw.removeprefix(_BOM)):
+    for line in _END.split(raw[len(_BOM) :] if bom else raw):
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
@@ -177,4 +179,5 @@ def _event(raw: bytes) -> Event:
         id=fields.get(b"id"),
         event=fields.get(b"event"),
         retry=fields.get(b"retry"),
+        bom=bom,
     )
