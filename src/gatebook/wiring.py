@@ -43,7 +43,7 @@ def gate(start: bytes, control_fd: int) -> None:
             ledger=ledger,
             upstreams=upstreams,
             credentials=FileOrEnvironment(),
-            sessions=SharedSessions.open(deployment),
+            sessions=SharedSessions(Path(deployment.data_dir) / "run" / "sessions.map", deployment.limits),
         )
         try:
             await Worker(told, await control.room_end(control_fd), ports).run()

@@ -70,11 +70,17 @@ class Gate:
                 return str(line.partition("=")[2].strip().strip('"'))
         raise AssertionError("the configuration has no public_url")
 
-    def post(self, server: str, message: object, *, token: str | None = None, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
+    def post(
+        self, server: str, message: object, *, token: str | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
         """One POST; (status, lower-case headers, body)."""
         body = message if isinstance(message, bytes) else json.dumps(message).encode()
         request = urllib.request.Request(self.url(server), data=body, method="POST")
-        for name, value in {"content-type": "application/json", "accept": "application/json, text/event-stream", **(headers or {})}.items():
+        for name, value in {
+            "content-type": "application/json",
+            "accept": "application/json, text/event-stream",
+            **(headers or {}),
+        }.items():
             request.add_header(name, value)
         if token is not None:
             request.add_header("authorization", f"Bearer {token}")
@@ -92,14 +98,20 @@ class Gate:
     def command(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """`gatebook ARGUMENTS` as a user types it, in the gate's directory."""
         done = subprocess.run(
-            [sys.executable, "-m", "gatebook", *arguments], cwd=self.directory, capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", "gatebook", *arguments],
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         if check and done.returncode != 0:
             raise AssertionError(f"gatebook {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
 
-def config_for(port: int, servers: dict[str, str], *, public_url: str | None = None, workers: int = 2, more: str = "") -> str:
+def config_for(
+    port: int, servers: dict[str, str], *, public_url: str | None = None, workers: int = 2, more: str = ""
+) -> str:
     """A dev configuration: everybody may do everything on every server."""
     text = f'''profile = "dev"
 public_url = "{public_url or f"http://127.0.0.1:{port}"}"
@@ -119,11 +131,17 @@ jwks_file = "jwks.json"
         text += f'[[server]]\nname = "{name}"\nurl = "{url}"\n'
     everything = 'tools = ["**"], resources = ["**"], prompts = ["**"], methods = ["**"]'
     allows = ", ".join(f'{{ server = "{name}", {everything} }}' for name in servers)
-    return text + f'[[role]]\nname = "everybody"\nmatch = [ {{ issuer = "corp", group = "everybody" }} ]\nallow = [ {allows} ]\n' + more
+    return (
+        text
+        + f'[[role]]\nname = "everybody"\nmatch = [ {{ issuer = "corp", group = "everybody" }} ]\nallow = [ {allows} ]\n'
+        + more
+    )
 
 
 @contextlib.contextmanager
-def running(directory: Path, config: str, port: int, *, issuer: Issuer | None = None, env: dict[str, str] | None = None) -> Iterator[Gate]:
+def running(
+    directory: Path, config: str, port: int, *, issuer: Issuer | None = None, env: dict[str, str] | None = None
+) -> Iterator[Gate]:
     """A gate with this configuration, ready; stopped and reaped at the end."""
     directory.mkdir(parents=True, exist_ok=True)
     issuer = issuer or Issuer(ISSUER_URL, name="corp")
@@ -131,7 +149,11 @@ def running(directory: Path, config: str, port: int, *, issuer: Issuer | None = 
     (directory / "gatebook.toml").write_text(config)
     log = (directory / "gate.log").open("ab")
     process = subprocess.Popen(
-        [sys.executable, "-m", "gatebook", "serve"], cwd=directory, stdout=log, stderr=log, env={**os.environ, **(env or {})}
+        [sys.executable, "-m", "gatebook", "serve"],
+        cwd=directory,
+        stdout=log,
+        stderr=log,
+        env={**os.environ, **(env or {})},
     )
     gate = Gate(directory, port, issuer, process)
     try:

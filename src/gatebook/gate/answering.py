@@ -135,6 +135,12 @@ class ReleasedStream:
             reason = failure.reason
         except MaskingFailed:
             reason = Reason.INSPECTION_FAILED
+        except LedgerUnavailable:
+            await self._response.close()
+            raise  # nothing can be recorded, so not even an error event may leave: the shell cuts the connection
+        except Exception as bug:  # a stream's own last place: what nobody foresaw becomes a refusal and a record
+            self._world.report_bug("a stream", bug)
+            reason = Reason.INTERNAL
         unanswered = await self._end(reason)
         for element in unanswered:
             refused = Refused(Reason.UPSTREAM_BROKEN if reason is Reason.COMPLETED else reason)

@@ -158,6 +158,7 @@ async def _read_message(arrival: Arrival, caller: Caller, world: World) -> Quest
         mirrored.check_mirrored(arrival.headers, messages[0])
     findings = await world.off_loop(body, inspect_arguments, body) + _header_findings(arrival)
     masked = await world.off_loop(body, mask, body, _secrets(world, caller.server))
+    suspicious = bool(findings or masked.findings)
     return Question(
         caller=caller,
         arrival=arrival,
@@ -165,7 +166,7 @@ async def _read_message(arrival: Arrival, caller: Caller, world: World) -> Quest
         era=era,
         batch=batch,
         elements=tuple(
-            _element(message, caller, world, masked, bool(findings), alone=not batch) for message in messages
+            _element(message, caller, world, masked, era, suspicious, alone=not batch) for message in messages
         ),
         upstream_session=_upstream_session(arrival, caller, era, world),
         findings=findings,
@@ -183,19 +184,15 @@ def _revision(arrival: Arrival, message: Message | jsonrpc.Batch) -> revisions.R
         if not revisions.declares_modern(message):
             raise Malformed(Reason.BAD_REQUEST, "Bad Request: unsupported MCP-Protocol-Version.") from unknown
         requested = revisions.requested_version(arrival.headers, message)
-        data: dict[str, object] = {"supported": list(revisions.REVISIONS), "requested": requested}
+        data: dict[str, object] = {"supported": list(revisions.MODERN), "requested": requested}
         raise Refused(Reason.UNSUPPORTED_VERSION, data=data) from unknown
 
 
 def _element(
-    message: Message, caller: Caller, world: World, masked: Masked, suspicious: bool, *, alone: bool
+    message: Message, caller: Caller, world: World, masked: Masked, era: Era, suspicious: bool, *, alone: bool
 ) -> Element:
     method = "response" if isinstance(message, Response) else message.method
-    target = (
-        methods.Target(kind="lifecycle")
-        if isinstance(message, Response)
-        else methods.target(message.method, message.params)
-    )
+    target = _target(message, era)
     name = target.name
     if name is not None and suspicious:
         name, _ = mask_text(name)
@@ -216,6 +213,17 @@ def _element(
         name=name,
         rule=_tool_rule(caller.server, target),
     )
+
+
+def _target(message: Message, era: Era) -> methods.Target:
+    """What the message reaches for. A method that its era does not have reaches for nothing we know, whatever its params."""
+    if isinstance(message, Response):
+        return methods.Target(kind="lifecycle")
+    kind: methods.MethodKind = "request" if isinstance(message, Request) else "notification"
+    revisions_of_era = (revision.name for revision in revisions.REVISIONS.values() if revision.era == era)
+    if not any(methods.sendable(message.method, kind, "client", revision) for revision in revisions_of_era):
+        return methods.Target(kind="other")
+    return methods.target(message.method, message.params)
 
 
 def _arguments(message: Request | Notification) -> dict[str, object]:
@@ -298,10 +306,14 @@ def _permit(caller: Caller, element: Element) -> Permit:
     if isinstance(element.message, Response):
         return _stream_permit(caller, "response")
     target = element.target
+    if target.kind == "other" and element.message.method in methods.METHODS:
+        raise Denied(Reason.METHOD_UNKNOWN, element, "protocol")
     kind: TargetKind = "method" if target.kind == "other" else target.kind
     permit = _decide(caller, element, element.message.method, kind, target.name)
     for name in target.names:
         _decide(caller, element, element.message.method, kind, name)
+    if target.tasks:
+        _decide(caller, element, "tasks/get", "task", None)
     return permit
 
 

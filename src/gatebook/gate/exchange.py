@@ -149,7 +149,7 @@ def _reply(refused: Refused, way: _Way) -> Reply:
     message_id = _message_id(way)
     call = element.call if element else None
     headers: Headers = doors.cors(way.arrival) if refused.reason is not Reason.ORIGIN_FORBIDDEN else ()
-    if way.server is not None and way.caller is None and refused.reason is not Reason.CREDENTIAL_MALFORMED:
+    if way.server is not None and way.caller is None and refusal.TABLE[refused.reason].status == 401:
         headers = (*headers, (b"www-authenticate", challenge(way.server, refused.reason, refused.words)))
     if element is not None and isinstance(element.message, Notification):
         return _notification_reply(refused, headers)

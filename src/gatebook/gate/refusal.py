@@ -40,7 +40,7 @@ TABLE: dict[Reason, Wording] = {
     Reason.TOKEN_TYPE: Wording(401, 1401, "The token is of another type than this gate accepts."),
     Reason.TOKEN_KEY_UNKNOWN: Wording(401, 1401, "The token is not valid here."),
     Reason.TOKEN_CLAIMS: Wording(401, 1401, "The token's claims are not acceptable."),
-    Reason.KEYS_UNAVAILABLE: Wording(401, 1401, "The issuer's keys are not available at the moment."),
+    Reason.KEYS_UNAVAILABLE: Wording(503, 1503, "The issuer's keys are not available at the moment."),
     Reason.INSUFFICIENT_SCOPE: Wording(403, 1403, "The token's scope does not cover this; authorise again."),
     Reason.PARSE_ERROR: Wording(400, -32700, "Parse error."),
     Reason.INVALID_REQUEST: Wording(400, -32600, "Invalid request."),

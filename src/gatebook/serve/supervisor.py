@@ -97,7 +97,8 @@ class Supervisor:
             self._ledger = self._open_ledger(deployment)
             self._desk.send(Serve(deployment=deployment))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._first_keys.wait(), FIRST_KEYS_S)
+                async with asyncio.timeout(FIRST_KEYS_S):
+                    await self._first_keys.wait()
             for slot in range(deployment.workers):
                 await self._start_worker(slot)
             if not await self._activate(compiled, _operator(os.getuid(), invoked=True)):
@@ -116,7 +117,8 @@ class Supervisor:
 
     async def _compile(self) -> Compiled:
         self._desk.send(Compile(path=str(self._config)))
-        answer = await asyncio.wait_for(self._answers.get(), START_S)
+        async with asyncio.timeout(START_S):
+            answer = await self._answers.get()
         if isinstance(answer, NotCompiled):
             raise ConfigurationError(answer.problems)
         return answer
@@ -206,7 +208,8 @@ class Supervisor:
         room = await spawn("gate", msgspec.json.encode(start), inherit=listening)
         self._workers[slot] = room
         assert room.channel is not None
-        first = await asyncio.wait_for(room.channel.receive(), START_S)
+        async with asyncio.timeout(START_S):
+            first = await room.channel.receive()
         if not isinstance(first, Ready):
             raise ConfigurationError((f"worker {slot} did not start; see the diagnostics above",))
         self._watch(room, slot)
@@ -283,7 +286,8 @@ class Supervisor:
     async def _until_sealing(self, refusal: asyncio.TimerHandle) -> None:
         """A sealer counts as back when it has lived for two seconds."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._sealer.process.wait(), 2)
+            async with asyncio.timeout(2):
+                await self._sealer.process.wait()
         if self._sealer.alive:
             if refusal.when() < self._loop.time():
                 self._refuse_all(False, "the sealer is back")

@@ -76,6 +76,7 @@ class Worker:
         self._standing: Standing | None = None
         self._prepared: Standing | None = None
         self._refusing: str | None = "no configuration is active yet"
+        self._keys_wanted: set[str] = set()
         self._world = World(
             clock=ports.clock,
             ledger=ports.ledger,
@@ -85,7 +86,7 @@ class Worker:
             handles=SessionHandles(keys.session_key(start.deployment)),
             fingerprint=keys.fingerprint_key(start.deployment),
             standing=self._current,
-            keys_wanted=lambda issuer: channel.send(KeysWanted(issuer=issuer)),
+            keys_wanted=self._want_keys,
             ready=lambda: self._refusing is None and ports.ledger.failed is None,
             random=os.urandom,
             report_bug=say_bug,
@@ -137,6 +138,12 @@ class Worker:
             self._refusing = None
             await self._server.listen([socket.socket(fileno=fd) for fd in self._start.sockets])
 
+    def _want_keys(self, issuer: str) -> None:
+        """At most one message per issuer and period: whoever floods the gate with unknown key ids does not flood the desk."""
+        if issuer not in self._keys_wanted:
+            self._keys_wanted.add(issuer)
+            self._channel.send(KeysWanted(issuer=issuer))
+
     def _current(self) -> Standing:
         if self._standing is None:
             raise RuntimeError("a worker listens only after its first snapshot")
@@ -157,6 +164,7 @@ class Worker:
     async def _every_period(self) -> None:
         while True:
             await asyncio.sleep(PERIOD_S)
+            self._keys_wanted.clear()
             await self._record_attempts()
             if self._ports.ledger.failed is not None:
                 self._channel.send(Failed(why=self._ports.ledger.failed))
