@@ -31,6 +31,8 @@ def parse_tile_name(name: str) -> tuple[int | None, int, int] | None:
     groups = parts[2:]
     if len(groups) > 1 and groups[-2].endswith(".p") and groups[-1].isdecimal():
         width = int(groups[-1])
+        if not 0 < width < TILE_WIDTH:
+            return None
         groups = [*groups[:-2], groups[-2][:-2]]
     digits = "".join(group.removeprefix("x") for group in groups)
     if not digits.isdecimal() or not (parts[1] == "entries" or parts[1].isdecimal()):

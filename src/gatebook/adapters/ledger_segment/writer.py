@@ -25,6 +25,8 @@ from gatebook.ports import Clock, Receipt, Recorded
 SMALL_SEGMENT_BYTES = 256 << 10
 _INLINE_BYTES = 64 << 10
 _QUEUE_BYTES = 64 << 20
+_PATIENCE_S = 0.5
+_STEP_S = 0.01
 
 
 class _Queued(msgspec.Struct):
@@ -87,10 +89,10 @@ class SegmentLedger:
         return None if self._failure is None else f"{type(self._failure).__name__}: {self._failure}"
 
     async def record_intent(self, draft: Draft) -> Receipt:
-        return Receipt(origin=self._origin, leaf=await self._enqueue(draft))
+        return Receipt(origin=self._origin, leaf=await self._recorded(draft))
 
     async def record(self, draft: Draft) -> Recorded:
-        return Recorded(origin=self._origin, leaf=await self._enqueue(draft))
+        return Recorded(origin=self._origin, leaf=await self._recorded(draft))
 
     async def close(self) -> None:
         """Everything recorded so far is durable, the epoch is ended and its locks are free. Idempotent."""
@@ -100,14 +102,22 @@ class SegmentLedger:
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._chain.close, clean=self._failure is None)
 
-    def _enqueue(self, draft: Draft) -> "asyncio.Future[Hash]":
-        if self._failure is not None or self._closing:
-            raise LedgerUnavailable("this writer is over" if self._failure else "this writer is closing")
+    async def _recorded(self, draft: Draft) -> Hash:
         bound = self._scribe.bound(draft)
-        if self._queued_bytes + bound > _QUEUE_BYTES and self._queue:
-            raise LedgerUnavailable("too much waits to be written")
-        if not self._chain.admit(bound):
-            raise LedgerUnavailable("no free segment: the sealer is behind, or the disk is full")
+        waited = 0.0
+        while True:
+            if self._failure is not None or self._closing:
+                raise LedgerUnavailable("this writer is over" if self._failure else "this writer is closing")
+            roomy = self._queued_bytes == 0 or self._queued_bytes + bound <= _QUEUE_BYTES
+            if roomy and self._chain.admit(bound):
+                return await self._enqueue(draft, bound)
+            # A burst may be faster than the making of the next segment; a sealer that is behind is not waited for long.
+            if waited >= _PATIENCE_S:
+                raise LedgerUnavailable("no free segment: the sealer is behind, or the disk is full or slow")
+            await asyncio.sleep(_STEP_S)
+            waited += _STEP_S
+
+    def _enqueue(self, draft: Draft, bound: int) -> "asyncio.Future[Hash]":
         try:
             queued = self._compose(draft, bound)
         except BaseException:

@@ -1,0 +1,225 @@
+"""A book in memory, and what ledger tests share: drafts, a still clock, a deployment in a directory, a sealed log."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from gatebook.ledger import note, payload
+from gatebook.ledger.entry import Clocked, Entry, decode
+from gatebook.ledger.framing import FrameKind, read_frame
+from gatebook.ledger.scribe import Scribe
+from gatebook.model.deployment import Deployment, Limits
+from gatebook.model.errors import LedgerUnavailable
+from gatebook.model.record import Asked, Draft, Origin, Payload, PolicyRef, Resource, Who
+from gatebook.ports import Instant, Receipt, Recorded
+
+START_US = 1_795_000_000_000_000
+
+
+class StillClock:
+    """Stands until it is moved."""
+
+    def __init__(self, unix_us: int = START_US, *, synchronised: bool = True) -> None:
+        self.unix_us = unix_us
+        self.synchronised = synchronised
+
+    def now(self) -> Instant:
+        return Instant(unix_us=self.unix_us, source="kernel", offset_us=0, synchronised=self.synchronised)
+
+
+class CountingEntropy:
+    """Random bytes that are the same in every run, and never twice the same in one."""
+
+    def __init__(self) -> None:
+        self._drawn = 0
+
+    def __call__(self, count: int) -> bytes:
+        self._drawn += 1
+        return self._drawn.to_bytes(8, "big").rjust(count, b"\x5a")[-count:]
+
+
+class MemoryLedger:
+    """ports.Ledger that keeps `drafts`, `leaves` and decoded `entries` in order, made by the real scribe. `fail_from(n)`: the n-th record from now on
+    is refused, and every later one."""
+
+    def __init__(self, origin: str = "example.com/log", clock: StillClock | None = None) -> None:
+        _, public = payload.generate_key_pair()
+        self.origin = origin
+        self.clock = clock or StillClock()
+        self.drafts: list[Draft] = []
+        self.leaves: list[bytes] = []
+        self.failed: str | None = None
+        self._left: int | None = None
+        self._scribe = Scribe(
+            writer="gate-0",
+            epoch="01a2000000000badc0de",
+            entropy=CountingEntropy(),
+            payload_key=payload.load_public_key(public.decode()),
+            development=False,
+            piece_bytes=1 << 20,
+            forget_after_us=1_800_000_000,
+        )
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [decode(leaf) for leaf in self.leaves]
+
+    def fail_from(self, count: int) -> None:
+        self._left = count - 1
+
+    async def record_intent(self, draft: Draft) -> Receipt:
+        return Receipt(origin=self.origin, leaf=self._record(draft))
+
+    async def record(self, draft: Draft) -> Recorded:
+        return Recorded(origin=self.origin, leaf=self._record(draft))
+
+    async def close(self) -> None:
+        self._left = 0
+
+    def _record(self, draft: Draft) -> bytes:
+        if self._left == 0:
+            self.failed = "refused by the test"
+            raise LedgerUnavailable(self.failed)
+        if self._left is not None:
+            self._left -= 1
+        composed = self._scribe.compose(draft, self.clock.unix_us, Clocked(src="kernel", off=0, ok=True))
+        self.drafts.append(draft)
+        for stored in composed.frames:
+            found = read_frame(stored, 0)
+            assert found is not None
+            if found.kind is FrameKind.LEAF:
+                self.leaves.append(found.body)
+        return composed.leaf
+
+
+PERSON = Who(
+    kind="person",
+    iss="https://idp.example/realms/a",
+    sub="8c1f22",
+    agent="assistant",
+    login="sid:1",
+    amr=("pwd", "otp"),
+)
+SERVICE = Who(kind="service", iss="gatebook", sub="supervisor")
+
+
+def a_draft(number: int = 0, **changes: object) -> Draft:
+    """The intent of call `number`, of one of five sessions."""
+    draft = Draft(
+        event="call.intent",
+        ok=True,
+        reason="permitted",
+        who=PERSON,
+        origin=Origin(ip="192.0.2.7", client="assistant/1.0"),
+        resource=Resource(kind="server", server="payments", method="tools/call", name="refund"),
+        call=f"call-{number:08d}",
+        session=f"{number % 5:032x}",
+        policy=PolicyRef(config="ab" * 32, snapshot=1, rule="role:support#0", decision="permit"),
+        asked=Asked(id="7", shape={"amount": "integer", "order": "string"}, fp="cd" * 32, kid="0123456789abcdef"),
+        payloads=(Payload(part="request", body=b'{"amount":12,"order":"A-%d"}' % number),),
+    )
+    return msgspec.structs.replace(draft, **changes)
+
+
+def a_service_draft(**changes: object) -> Draft:
+    """A supervisor's entry, of no session."""
+    draft = Draft(
+        event="config.load",
+        ok=True,
+        reason="completed",
+        who=SERVICE,
+        origin=Origin(ip="local"),
+        resource=Resource(kind="config"),
+    )
+    return msgspec.structs.replace(draft, **changes)
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A deployment in a directory, with its keys."""
+
+    deployment: Deployment
+    directory: Path
+    vkey: str
+    payload_key: payload.PrivateKey
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "log"
+
+    @property
+    def payloads(self) -> Path:
+        return self.directory / "payloads"
+
+
+def a_place(
+    directory: Path, *, segment_bytes: int = 256 << 10, limits: Limits | None = None, heartbeat_s: float = 3600.0
+) -> Place:
+    """A new deployment's keys in `directory`; nothing is written there otherwise."""
+    signer, vkey = note.generate_key("example.com/log")
+    private, public = payload.generate_key_pair()
+    keys = directory / "keys"
+    keys.mkdir(parents=True)
+    (keys / "log.key").write_text(signer)
+    (keys / "payload.pub").write_bytes(public)
+    deployment = Deployment(
+        profile="pci",
+        public_url="https://gate.example",
+        listen=("127.0.0.1:8443",),
+        workers=1,
+        data_dir=str(directory),
+        origin="example.com/log",
+        log_key=str(keys / "log.key"),
+        payload_public_key=str(keys / "payload.pub"),
+        segment_bytes=segment_bytes,
+        heartbeat_s=heartbeat_s,
+        limits=limits or Limits(),
+    )
+    return Place(deployment, directory, vkey, payload.load_private_key(private.decode()))
+
+
+class RunningSealer:
+    """The sealer's room in a thread, as a context manager; what ended it is raised on leaving."""
+
+    def __init__(self, place: Place, clock: StillClock | None = None) -> None:
+        from gatebook.serve.sealer import run
+
+        self.stop = threading.Event()
+        self._failure: BaseException | None = None
+
+        def keep() -> None:
+            try:
+                run(place.deployment, self.stop, clock or StillClock())
+            except BaseException as error:
+                self._failure = error
+
+        self._thread = threading.Thread(target=keep)
+
+    def __enter__(self) -> "RunningSealer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+
+def seal_once(place: Place, clock: StillClock | None = None) -> None:
+    """Everything that ended writers left is in the signed log."""
+    from gatebook.serve.sealer import run
+
+    stop = threading.Event()
+    stop.set()
+    run(place.deployment, stop, clock or StillClock())
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """Return as soon as `holds`; AssertionError after `timeout_s`."""
+    end = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.02)
