@@ -1,0 +1,33 @@
+"""Masking of cardholder data: detect → findings with spans; apply findings. Pure: no I/O, no clock, no state.
+
+`mask` looks once over the raw bytes (trigger), and when that hits, walks the document to the leaves under the hits (walk,
+frames), judges each one decoded (leaves: card numbers in pans, numbers and networks; authentication data in sad; tables;
+secrets), and splices the changes into the original (edits). What is not a finding passes byte for byte.
+
+What is not found yet, so that nobody counts on it:
+LIMIT: a card number split over two neighbouring text leaves, or over two events of a stream.
+LIMIT: digits and separators beyond ASCII (full-width, Arabic-Indic, no-break and thin spaces, zero-width characters).
+LIMIT: data inside percent-encoding, HTML entities, base64, compressed data, or digits in hexadecimal ASCII; of encodings
+  only JSON inside strings is read, four layers deep. A leaf under `data` or `blob` that is base64 passes as binary.
+LIMIT: names, addresses and other personal data; secrets other than the live ones that are handed in; digits in words.
+LIMIT: UnionPay numbers without a valid check digit, and twelve or thirteen digits, only count among words for cards.
+LIMIT: labels of codes are known in a dozen languages (words.py); a code without any label, key or column stays.
+"""
+
+from gatebook.masking.documents import inspect_arguments, mask, mask_text
+from gatebook.masking.results import Masked, MaskingFailed
+from gatebook.masking.secrets import NO_SECRETS, Secrets
+from gatebook.masking.selftest import self_test
+from gatebook.model.finding import Finding
+
+__all__ = [
+    "NO_SECRETS",
+    "Finding",
+    "Masked",
+    "MaskingFailed",
+    "Secrets",
+    "inspect_arguments",
+    "mask",
+    "mask_text",
+    "self_test",
+]

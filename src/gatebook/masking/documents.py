@@ -1,0 +1,92 @@
+"""The masker's three doors: a whole message, a bare text, and arguments on their way in."""
+
+from gatebook.masking import trigger
+from gatebook.masking.edits import Edit, applied
+from gatebook.masking.frames import Frame, Segment
+from gatebook.masking.leaves import Judge, Place, text_edits
+from gatebook.masking.results import Masked, MaskingFailed
+from gatebook.masking.secrets import NO_SECRETS, Secrets
+from gatebook.masking.walk import DECODERS, Found, walk
+from gatebook.model.finding import Finding
+
+
+def mask(body: bytes, secrets: Secrets = NO_SECRETS) -> Masked:
+    """The message with card numbers masked, authentication data removed and live secrets redacted; findings in its order.
+
+    `body`: one JSON document (UTF-8) that was parsed strictly. Nothing found: the same object. Every byte outside a finding
+    is kept, types stay, and masking the result again changes nothing. Raises MaskingFailed; then the message is refused.
+    """
+    hits = trigger.hits(body, secrets)
+    if hits == trigger.NOTHING:
+        return Masked(body, ())
+    judge = Judge(secrets=secrets)
+    return _masked(body, walk(body, Place(), judge, hits), judge)
+
+
+def mask_without_triggers(body: bytes, secrets: Secrets = NO_SECRETS) -> Masked:
+    """What `mask` must equal, by looking at every leaf with every detector. Slow: for tests."""
+    judge = Judge(secrets=secrets, triggers=False)
+    return _masked(body, walk(body, Place(), judge, trigger.NOTHING), judge)
+
+
+def mask_text(text: str, secrets: Secrets = NO_SECRETS) -> tuple[str, tuple[Finding, ...]]:
+    """The same for a bare text (header value, URI, comment of a stream, error); pointers are "". Raises MaskingFailed."""
+    try:
+        content = text.encode("utf-8", "surrogatepass")
+    except UnicodeEncodeError:
+        raise MaskingFailed("text that UTF-8 cannot hold") from None
+    edits = text_edits(content, Place(), Judge(secrets=secrets), DECODERS)
+    if not edits:
+        return text, ()
+    return applied(content, edits).decode("utf-8", "surrogatepass"), tuple(_finding(edit, "") for edit in edits)
+
+
+def inspect_arguments(body: bytes) -> tuple[Finding, ...]:
+    """What a client must not send: card numbers, authentication data, and our own masks coming back (they would overwrite
+    good data). Nothing is changed; on any finding the caller refuses. `body` as for `mask`. Raises MaskingFailed."""
+    hits = trigger.hits(body, NO_SECRETS)
+    if hits == trigger.NOTHING and not trigger.could_be_ours(body):
+        return ()
+    judge = Judge(secrets=NO_SECRETS, own_masks=True)
+    pointers = _Pointers(judge)
+    found = walk(body, Place(), judge, trigger.NOTHING)
+    return tuple(
+        Finding(detector=f.edit.detector, action="found", pointer=pointers.of(f.frame, f.segment)) for f in found
+    )
+
+
+def _masked(body: bytes, found: list[Found], judge: Judge) -> Masked:
+    if not found:
+        return Masked(body, ())
+    pointers = _Pointers(judge)
+    findings = tuple(_finding(f.edit, pointers.of(f.frame, f.segment)) for f in found)
+    return Masked(applied(body, [f.edit for f in found]), findings)
+
+
+def _finding(edit: Edit, pointer: str) -> Finding:
+    return Finding(detector=edit.detector, action=edit.action, pointer=pointer)
+
+
+class _Pointers:
+    """RFC 6901 pointers of one document. Keys that hold something to mask stand masked in them."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._shown: dict[tuple[bytes, bool], str] = {}
+
+    def of(self, frame: Frame, segment: Segment) -> str:
+        """The pointer of a leaf in `frame`, or of the frame itself when `segment` is None."""
+        if frame.pointer is None:
+            frame.pointer = "" if frame.parent is None else self.of(frame.parent, frame.segment)
+        if segment is None or frame.parent is None:
+            return frame.pointer
+        if isinstance(segment, int):
+            return f"{frame.pointer}/{segment}"
+        key = (segment, frame.place.surroundings.card)
+        if key not in self._shown:
+            self._shown[key] = self._masked(*key)
+        return f"{frame.pointer}/{self._shown[key]}"
+
+    def _masked(self, key: bytes, card: bool) -> str:
+        shown = applied(key, text_edits(key, Place(card=card), self._judge))
+        return shown.decode("utf-8", "replace").replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,82 @@
+"""Where a leaf lies in its document: the open objects and arrays above it, and what their names say about it."""
+
+from gatebook.masking.edits import unescaped
+from gatebook.masking.leaves import Place
+from gatebook.masking.words import SAD_KINDS, Kind, kinds
+
+NOTHING: frozenset[Kind] = frozenset()
+# {"columns": ["id", "cvv"], "rows": [[1, "123"]]} and {"name": "cvv", "value": "123"}: the name stands beside the value.
+COLUMNS = frozenset((b"columns", b"headers", b"header", b"fields", b"column_names", b"columnNames", b"cols"))
+LABELS = frozenset((b"name", b"label", b"field", b"key", b"title", b"column", b"id", b"parameter"))
+_VALUES = frozenset((b"value", b"val", b"values", b"content", b"text", b"stringValue", b"string_value"))
+Segment = bytes | int | None
+
+
+class Frame:
+    """An open object or array; the root is an array around the document. `segment`: what leads here from the parent.
+
+    `start` is the offset of its bracket. `place` holds what the names down to here say; arrays hand their kinds on.
+    """
+
+    index = -1
+    label = NOTHING
+    cells = False
+    has_rows = False
+    columns: dict[int, frozenset[Kind]] | None = None
+    renamed: dict[int, bytes] | None = None
+    pointer: str | None = None
+
+    def __init__(self, parent: "Frame | None", segment: Segment, start: int, place: Place, *, is_array: bool) -> None:
+        self.parent = parent
+        self.segment = segment
+        self.start = start
+        self.place = place
+        self.is_array = is_array
+        self.keys: list[tuple[int, int]] = []
+        self.postponed: list[tuple[int, int, bytes, frozenset[Kind]]] | None = None
+
+
+class Names:
+    """Kinds of keys, remembered for one document (longer would keep keys, which may be card numbers, in memory)."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[bytes, frozenset[Kind]] = {}
+        self._tell: dict[bytes, bool] = {}
+
+    def tell(self, frame: Frame, raw_key: bytes | None) -> bool:
+        """False only when no name above the next leaf of `frame` can say that it holds authentication data."""
+        if raw_key is None:
+            return not frame.place.kinds.isdisjoint(SAD_KINDS) or _column(frame) is not None
+        known = self._tell.get(raw_key)
+        if known is None:
+            key = unescaped(raw_key)
+            known = self._tell[raw_key] = key in _VALUES or not self.kinds(key).isdisjoint(SAD_KINDS)
+        return known
+
+    def kinds(self, key: bytes) -> frozenset[Kind]:
+        known = self._kinds.get(key)
+        if known is None:
+            known = self._kinds[key] = kinds(key)
+        return known
+
+    def place(self, frame: Frame, key: bytes | None) -> Place:
+        """What the names say about the next leaf, object or array of `frame`. `key`: decoded, None in an array."""
+        above = frame.place
+        if key is None:
+            named = _column(frame) or above.kinds
+        else:
+            named = self.kinds(key)
+            if key in _VALUES:
+                named = named | frame.label | above.kinds
+        if named is above.kinds:
+            return above
+        return Place(named, above.card or "card" in above.kinds or "card" in named, above.layer)
+
+
+def _column(row: Frame) -> frozenset[Kind] | None:
+    """What the header of this cell's column says, for a row (array) in an array of rows."""
+    rows = row.parent
+    if rows is None or rows.parent is None or not rows.is_array:
+        return None
+    columns = rows.columns or (None if rows.parent.is_array else rows.parent.columns)
+    return columns.get(row.index) if columns else None

@@ -1,0 +1,42 @@
+"""Card numbers glued to the other fields of a payment message, where no whole group shows them."""
+
+import re
+
+from gatebook.masking.edits import Edit
+from gatebook.masking.networks import evidence, luhn_valid
+from gatebook.masking.pans import Surroundings, beside, masked
+from gatebook.masking.words import MESSAGE_BESIDE
+
+LONG_RUN = rb"[0-9]{18}"
+_RUN = re.compile(rb"[0-9]{18,}+")
+_EXPIRY = re.compile(rb"[2-4][0-9](?:0[1-9]|1[0-2])")
+_LENGTH = re.compile(rb"(?=(1[4-9]))")
+
+
+def card_numbers(text: bytes, around: Surroundings) -> list[Edit]:
+    """Windows in runs of 18 digits and more, only where words say payment message: length and number (the LLVAR fields of
+    ISO 8583), number and YYMM. Never in bare text, where a long run holds valid windows by chance."""
+    edits = []
+    for run in _RUN.finditer(text):
+        start, end = run.span()
+        if around.card or beside(MESSAGE_BESIDE, text, start, end):
+            edits += _windows(text, start, end)
+    return edits
+
+
+def _windows(text: bytes, start: int, end: int) -> list[Edit]:
+    edits: list[Edit] = []
+    for length in (16, 15, 19, 14, 18, 17):
+        if _EXPIRY.match(text, start + length, end) and _certain(text[start : start + length]):
+            edits.append(masked(text, [(start, start + length)]))
+            break
+    for counted in _LENGTH.finditer(text, start, end):
+        at = counted.start() + 2
+        past = at + int(counted.group(1))
+        if past <= end and _certain(text[at:past]):
+            edits.append(masked(text, [(at, past)]))
+    return edits
+
+
+def _certain(digits: bytes) -> bool:
+    return evidence(digits) == "firm" and luhn_valid(digits)

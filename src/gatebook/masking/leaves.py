@@ -1,0 +1,126 @@
+"""One leaf: a string, a number or an object key, judged decoded, by what stands in it and by the names above it."""
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from gatebook.masking import glued, numbers, pans, sad, tables, trigger
+from gatebook.masking.edits import Edit, carried_out, moved, replaced, settled, unescaped
+from gatebook.masking.pans import Surroundings
+from gatebook.masking.secrets import Secrets
+from gatebook.masking.words import SAD_KINDS, Kind
+
+NO_KINDS: frozenset[Kind] = frozenset()
+MOST_LAYERS = 4
+_BASE64_TEXT = re.compile(rb"[A-Za-z0-9+/_-]*={0,2}")
+_OURS = re.compile(rb"[0-9*]++(?:[ \t._-]{1,3}+[0-9*]++)*+")
+_OUR_TEXT = re.compile(rb"[0-9]{6}\*{4,9}[0-9]{4}|\*{8,9}[0-9]{4}")
+_OUR_NOTE = re.compile(rb"\[(?:track|cvv|pin|pin block) removed\]|\[secret redacted\]")
+
+
+class Judge(msgspec.Struct, frozen=True, kw_only=True):
+    """How a document is looked at: for which secrets, for our own masks or not, and (in tests only) without triggers."""
+
+    secrets: Secrets
+    own_masks: bool = False
+    triggers: bool = True
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether each key and leaf is looked at, not only those under a hit."""
+        return self.own_masks or not self.triggers
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What the names above a leaf say: `kinds` its own key or column (arrays pass theirs on), `card` any of them."""
+
+    kinds: frozenset[Kind] = NO_KINDS
+    card: bool = False
+    layer: int = 0
+
+    @property
+    def surroundings(self) -> Surroundings:
+        return Surroundings(card=self.card or "card" in self.kinds, strict="pan" in self.kinds)
+
+
+# A decoder reads a leaf as something with leaves of its own: edits of the decoded text, or None when it is not that.
+# This is the seam for further encodings (percent, HTML entities, base64, gzip). LIMIT: today only JSON inside a string.
+Decoder = Callable[[bytes, Place, Judge], "list[Edit] | None"]
+
+
+def string_edits(raw: bytes, start: int, place: Place, judge: Judge, decoders: tuple[Decoder, ...]) -> list[Edit]:
+    """Edits of the document for a string whose raw content (between the quotes) begins at `start`."""
+    text = unescaped(raw)
+    if _is_binary(text, place):
+        edits = judge.secrets.edits(text)
+    else:
+        edits = text_edits(text, place, judge, decoders)
+    return carried_out(settled(edits), raw, start)
+
+
+def text_edits(text: bytes, place: Place, judge: Judge, decoders: tuple[Decoder, ...] = ()) -> list[Edit]:
+    """Edits of a decoded text. The first decoder that can read it judges its leaves instead."""
+    named = sad.by_name(text, place.kinds)
+    if named is None and not place.kinds & SAD_KINDS and judge.triggers and not _worth(text, judge):
+        return []
+    if place.layer < MOST_LAYERS:
+        inner = msgspec.structs.replace(place, layer=place.layer + 1)
+        for decode in decoders:
+            decoded = decode(text, inner, judge)
+            if decoded is not None:
+                return decoded
+    return settled([*plain_edits(text, place.surroundings, judge), *([named] if named else [])])
+
+
+def _worth(text: bytes, judge: Judge) -> bool:
+    return trigger.worth_a_look(text, judge.secrets) or (judge.own_masks and trigger.could_be_ours(text))
+
+
+def plain_edits(text: bytes, around: Surroundings, judge: Judge) -> list[Edit]:
+    """Edits of text in which nothing further is encoded; they may overlap."""
+    edits = pans.card_numbers(text, around)
+    edits += sad.codes(text, edits)
+    edits += glued.card_numbers(text, around)
+    edits += sad.tracks(text)
+    if b"\n" in text or b"\r" in text:
+        edits += _cell_edits(text)
+    edits += judge.secrets.edits(text)
+    if judge.own_masks:
+        edits += _our_masks(text)
+    return edits
+
+
+def _cell_edits(text: bytes) -> list[Edit]:
+    edits = []
+    for (start, end), kinds in tables.cells(text):
+        cell = text[start:end]
+        named = sad.by_name(cell, kinds)
+        found = [named] if named else pans.card_numbers(cell, Surroundings(card=True, strict="pan" in kinds))
+        edits += [moved(edit, start) for edit in found]
+    return edits
+
+
+def number_edits(token: bytes, start: int, place: Place, judge: Judge) -> list[Edit]:
+    """The edit of the document for a number token that begins at `start`, if it needs one."""
+    if judge.secrets and judge.secrets.edits(token):
+        return [replaced(start, start + len(token), b"0", "secret", "redacted")]
+    edit = numbers.number_edit(token, start, place.kinds, place.surroundings)
+    if edit is None and judge.own_masks and numbers.our_number(token):
+        edit = Edit(start=start, end=start + len(token), pieces=(), detector="own_mask", action="found")
+    return [edit] if edit else []
+
+
+def _is_binary(text: bytes, place: Place) -> bool:
+    """Base64 of an image or a file, by its key: digits in it mean nothing, and a changed one breaks it."""
+    return "binary" in place.kinds and len(text) > 64 and _BASE64_TEXT.fullmatch(text) is not None
+
+
+def _our_masks(text: bytes) -> list[Edit]:
+    """Masks as this package writes them, coming back in. They would overwrite good data on the server."""
+    spans = [found.span() for found in _OUR_NOTE.finditer(text)]
+    for found in _OURS.finditer(text) if b"*" in text else ():
+        packed = re.sub(rb"[ \t._-]", b"", found.group()[:128])
+        if _OUR_TEXT.search(packed):
+            spans.append(found.span())
+    return [Edit(start=start, end=end, pieces=(), detector="own_mask", action="found") for start, end in spans]

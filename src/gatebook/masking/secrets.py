@@ -1,0 +1,122 @@
+"""Live secrets that must not come back to a caller: each in every spelling in which a server might echo it."""
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from urllib.parse import quote_from_bytes
+
+from gatebook.masking.edits import Edit, replaced
+from gatebook.masking.patterns import Pattern, compiled
+
+REDACTED = b"[secret redacted]"
+_SHORTEST_FRAGMENT = 8
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-"
+_FARTHEST = 4096
+
+
+class Secrets:
+    """A compiled set of live secret values (bytes, as they are used). Never printed, compared or pickled.
+
+    Finds each one raw, JSON-escaped, percent-encoded (either case of hex, reserved characters or all) and inside base64
+    (standard and URL alphabet, at all three alignments, without line breaks). Empty values are refused with ValueError.
+    LIMIT: base64 is only looked for when eight characters of it are certain, which takes a secret of eight bytes.
+    """
+
+    __slots__ = ("_encoded", "_plain", "trigger")
+
+    def __init__(self, values: tuple[bytes, ...] = ()) -> None:
+        if any(not value for value in values):
+            raise ValueError("an empty secret would match everywhere")
+        plain = {form for value in values for form in _plain_forms(value)}
+        encoded = {form for value in values for form in _base64_forms(value)}
+        self._plain = _any_of(plain)
+        self._encoded = _any_of(encoded)
+        self.trigger = _raw_trigger(plain | encoded)
+
+    def __bool__(self) -> bool:
+        return self.trigger is not None
+
+    def __repr__(self) -> str:
+        return "Secrets(***)"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("secrets are not pickled")
+
+    def edits(self, text: bytes) -> list[Edit]:
+        """Redactions in decoded text; a secret inside base64 takes the whole token with it, since a cut one decodes to rubbish."""
+        if self._plain is None:
+            return []
+        found = [replaced(hit.start(), hit.end(), REDACTED, "secret", "redacted") for hit in self._plain.finditer(text)]
+        past = 0
+        for hit in self._encoded.finditer(text) if self._encoded else ():
+            if hit.start() >= past:
+                start, past = _token(text, hit.start(), hit.end())
+                found.append(replaced(start, past, REDACTED, "secret", "redacted"))
+        return found
+
+
+def _any_of(forms: set[bytes]) -> Pattern | None:
+    """Longest first, so that a form which begins with another one is taken whole."""
+    if not forms:
+        return None
+    return compiled(b"|".join(map(_quoted, sorted(forms, key=lambda form: (-len(form), form)))))
+
+
+def _quoted(form: bytes) -> bytes:
+    return b"".join(b"\\x%02x" % byte for byte in form)
+
+
+def _raw_trigger(forms: set[bytes]) -> Pattern | None:
+    """For raw JSON: any form as it is, or an escape that could hide one (of a character that some form contains)."""
+    if not forms:
+        return None
+    used = {byte for form in forms for byte in form}
+    hiding = [rb"\\u00(?i:" + b"|".join(b"%02x" % byte for byte in sorted(used) if byte < 0x80) + b")"]
+    if ord("/") in used:
+        hiding.append(rb"\\/")
+    if any(byte >= 0x80 for byte in used):
+        hiding.append(rb"\\u[0-9a-fA-F]{4}")
+    return compiled(b"|".join([*map(_quoted, sorted(forms)), *hiding]))
+
+
+def _plain_forms(value: bytes) -> Iterator[bytes]:
+    yield value
+    for safe in ("", "/", "/:@!$&'()*+,;=-._~"):
+        upper = quote_from_bytes(value, safe=safe).encode()
+        yield upper
+        yield re.sub(rb"%[0-9A-F]{2}", lambda escape: escape.group().lower(), upper)
+    yield quote_from_bytes(value, safe=" ").encode().replace(b" ", b"+")
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return
+    for ascii_only in (True, False):
+        escaped = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+        yield escaped.encode()
+        yield escaped.replace("/", "\\/").encode()
+        yield json.dumps(escaped)[1:-1].encode()
+
+
+def _base64_forms(value: bytes) -> Iterator[bytes]:
+    """What every base64 text that holds the value must contain, whatever stands before and behind it."""
+    for before in range(3):
+        whole = base64.b64encode(bytes(before) + value + bytes(-(before + len(value)) % 3))
+        first = (before * 8 + 5) // 6
+        last = (before + len(value)) * 8 // 6
+        certain = whole[first:last]
+        if len(certain) >= _SHORTEST_FRAGMENT:
+            yield certain
+            yield certain.translate(bytes.maketrans(b"+/", b"-_"))
+
+
+def _token(text: bytes, start: int, end: int) -> tuple[int, int]:
+    """The base64 token around [start, end), at most 4,096 characters either way."""
+    before, after = text[max(0, start - _FARTHEST) : start], text[end : end + _FARTHEST]
+    past = end + len(after) - len(after.lstrip(_BASE64))
+    return start - (len(before) - len(before.rstrip(_BASE64))), past + len(text[past : past + 2]) - len(
+        text[past : past + 2].lstrip(b"=")
+    )
+
+
+NO_SECRETS = Secrets()
