@@ -417,6 +417,8 @@ class HttpProtocol(asyncio.Protocol):
             self._write(_head_block(status, headers, framing, closes=True) + body)
             if self._transport.can_write_eof():
                 self._transport.write_eof()
+            else:
+                self._transport.close()  # TLS says goodbye and waits for the other side's.
             self._deadline = time.monotonic() + LINGER_S
         finally:
             self._task = None
