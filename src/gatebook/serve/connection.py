@@ -1,6 +1,13 @@
 """One client's connection: bytes in, `answer` called, bytes out; one request at a time, in order.
 
 The path of a request: `data_received` → `RequestReader.advance` → one task running `_exchange` → `answer` → written → the next.
+
+A client that hangs up: while `answer` runs, its event is set and nothing else happens; what it returns is dropped. While a stream is
+being sent, the wait for the next event is cancelled and then `aclose()` awaited, however long it takes. A stream whose client left
+before its first event is not iterated, only closed. So an iterator that must finish a step it has begun (a record being written)
+shields that step, and what must happen at the end of a stream happens in `aclose()`.
+
+LIMIT: `buffered_bytes` counts what clients sent and replies they are slow to take, not what `answer` holds while it runs.
 """
 
 import asyncio

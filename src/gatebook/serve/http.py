@@ -101,7 +101,8 @@ async def listen(
 ) -> asyncio.Server:
     """Connections to `sock` (TCP or Unix, bound) are being served. The server owns the socket from now on.
 
-    `handshake_s`: how long a client may take for its TLS handshake; until then it is not counted as a connection."""
+    `handshake_s`: how long a client may take for its TLS handshake.
+    LIMIT: until a handshake is done it does not count against `connections`."""
     loop = asyncio.get_running_loop()
     sock.setblocking(False)
     timeout_s = None if tls is None else handshake_s
