@@ -138,9 +138,9 @@ def user_name() -> str:
     if name := os.environ.get("SUDO_USER"):
         return name
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
-        return str(os.getuid())
+        return str(os.geteuid())
 
 
 def _draft(event: str, resource: Resource, found: int, asked: dict[str, str]) -> Draft:

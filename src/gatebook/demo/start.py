@@ -52,7 +52,9 @@ class Introduction(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(options: Options) -> int:
     """The demonstration from start to end; returns the exit code: 0 stopped as told or the tour held, 1 anything else."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: a shell that starts a job in the background has it ignored, and Python then leaves it so.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     console = Console(highlight=False, stderr=options.as_json)
     try:
         _require_sdk()
