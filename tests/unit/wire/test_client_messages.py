@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gatebook.model.errors import Malformed, Reason
+from gatebook.wire import strict_json
 from gatebook.wire.jsonrpc import Batch, Notification, Request, Response, parse_client, salvage_id, same_id
 
 CORPUS: list[dict[str, Any]] = json.loads(
@@ -150,3 +151,11 @@ def test_a_refused_message_is_answered_under_its_id_only_where_that_is_plain(
     body: bytes, expected: bytes | None
 ) -> None:
     assert salvage_id(body) == expected
+
+
+def test_a_message_that_two_parsers_read_differently_is_refused_whatever_the_difference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(strict_json, "_JSON", json.JSONDecoder(parse_int=float, parse_float=lambda _: 0.0))
+    body = b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"n":0.5}}'
+    assert refusal(body).words == "The message can be read in two ways."

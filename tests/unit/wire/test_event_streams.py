@@ -25,7 +25,7 @@ def split(pieces: Iterable[bytes], limit: int = 1 << 20) -> tuple[list[Event], b
 
 
 def expected(case: dict[str, Any]) -> tuple[list[Event], bytes]:
-    events = []
+    events: list[Event] = []
     for event in case["events"]:
         fields = {name: None if event.get(name) is None else event[name].encode() for name in FIELDS}
         bom = not events and case["stream"].startswith("\ufeff")

@@ -29,8 +29,8 @@ def headers(
     version: str | None = "2026-07-28", method: str | None = "tools/call", name: bytes | None = b"echo"
 ) -> Headers:
     pairs = (
-        (b"mcp-protocol-version", version and version.encode()),
-        (b"mcp-method", method and method.encode()),
+        (b"mcp-protocol-version", None if version is None else version.encode()),
+        (b"mcp-method", None if method is None else method.encode()),
         (b"mcp-name", name),
     )
     return tuple((key, value) for key, value in pairs if value is not None)

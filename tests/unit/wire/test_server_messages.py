@@ -124,7 +124,7 @@ def test_a_reserved_key_never_stands_twice_in_any_layout(separators: tuple[str, 
         with pytest.raises(Malformed):
             parse_server(f"{{{laid_out}}}".encode())
     laid_out = comma.join(members).replace('":', f'"{colon}')
-    assert parse_server(f"{{{laid_out}}}".encode())
+    assert envelope(f"{{{laid_out}}}".encode()).id == b"1"
 
 
 @pytest.mark.parametrize("name", ["Id", "RESULT", "Method", "jsonRPC", "errOr"])
