@@ -223,3 +223,54 @@ def wait_until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
     while not holds():
         assert time.monotonic() < end, "it did not come true in time"
         time.sleep(0.02)
+
+
+def write_and_seal(
+    place: Place, drafts: list[Draft], *, writer: str = "gate-0", clock: StillClock | None = None
+) -> None:
+    """One epoch of `writer` with these drafts, ended and sealed: one more checkpoint."""
+    import asyncio
+
+    from gatebook.adapters.ledger_segment import SegmentLedger
+
+    async def write() -> None:
+        ledger = SegmentLedger.open(place.directory, writer, place.deployment, clock or StillClock())
+        for draft in drafts:
+            await ledger.record(draft)
+        await ledger.close()
+
+    asyncio.run(write())
+    seal_once(place, clock)
+
+
+def a_sealed_log(place: Place) -> None:
+    """A log with everything in it: a kept configuration, sessions, payloads in one frame and in many, closings, several checkpoints."""
+    import hashlib
+
+    config = b'[deployment]\nprofile = "pci"\n'
+    digest = hashlib.sha256(config).hexdigest()
+    (place.log / "configs").mkdir(parents=True)
+    (place.log / "configs" / f"{digest}.toml").write_bytes(config)
+    clock = StillClock()
+    write_and_seal(place, [a_service_draft(detail={"config_sha256": digest})], writer="supervisor", clock=clock)
+    large = Payload(part="response", body=bytes(range(256)) * 300)
+    calls = [a_draft(number) for number in range(12)]
+    results = [
+        a_draft(number, event="call.result", reason="completed", payloads=(large,) if number == 3 else ())
+        for number in range(11)
+    ]
+    write_and_seal(place, [*calls, *results], clock=clock)
+    clock.unix_us += 2_000_000_000
+    with RunningSealer(place, clock):
+        wait_until(lambda: closed_sessions(place) == 5)
+    write_and_seal(place, [a_draft(number, session=f"{number % 3 + 16:032x}") for number in range(280)], clock=clock)
+
+
+def closed_sessions(place: Place) -> int:
+    """How many `session.close` the published log holds."""
+    from gatebook.adapters.log_files import LogFiles
+    from gatebook.ledger import reading
+
+    if not (place.log / "checkpoint").exists():
+        return 0
+    return sum(1 for each in reading.entries(LogFiles(place.log)) if each.entry.ev == "session.close")

@@ -6,7 +6,8 @@ import msgspec
 
 from gatebook.ledger.files import Files
 from gatebook.ledger.merkle import TILE_WIDTH, Hash, Tree, leaf_hash
-from gatebook.ledger.tiles import join_bundle, parse_tile_name, read_bundle, read_tile, split_bundle, tile_name, widths
+from gatebook.ledger.reading import widest_partial
+from gatebook.ledger.tiles import join_bundle, read_bundle, read_tile, split_bundle, tile_name, widths
 
 
 class Growth(msgspec.Struct, frozen=True):
@@ -86,8 +87,7 @@ def entries_beyond(log: Files, size: int) -> Iterator[bytes]:
         try:
             bundle = split_bundle(log.read(tile_name(None, index)), TILE_WIDTH)
         except FileNotFoundError:
-            found = [parse_tile_name(name) for name in log.names(f"{tile_name(None, index)}.p")]
-            width = max((tile[2] for tile in found if tile is not None), default=0)
+            width = widest_partial(log, index)
             if width <= offset:
                 return
             yield from split_bundle(log.read(tile_name(None, index, width)), width)[offset:]

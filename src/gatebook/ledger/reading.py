@@ -11,7 +11,7 @@ from gatebook.ledger.entry import Entry, Pay, decode
 from gatebook.ledger.files import Files
 from gatebook.ledger.framing import Frame, FrameKind, read_frame
 from gatebook.ledger.merkle import TILE_WIDTH
-from gatebook.ledger.tiles import read_bundle
+from gatebook.ledger.tiles import parse_tile_name, read_bundle, tile_name
 from gatebook.model.secret import Secret
 
 _CHUNK_BYTES = 4 << 20
@@ -43,7 +43,7 @@ def leaves(log: Files, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     """(index, entry bytes) for start ≤ index < end. Raises FileNotFoundError, BundleError."""
     for bundle in range(start // TILE_WIDTH, -(-end // TILE_WIDTH)):
         first = bundle * TILE_WIDTH
-        for offset, leaf in enumerate(read_bundle(bundle, min(TILE_WIDTH, end - first), log.read)):
+        for offset, leaf in enumerate(_bundle(log, bundle, min(TILE_WIDTH, end - first))):
             if first + offset >= start:
                 yield first + offset, leaf
 
@@ -52,9 +52,26 @@ def leaves_backwards(log: Files, end: int) -> Iterator[tuple[int, bytes]]:
     """(index, entry bytes) from end - 1 down to 0."""
     for bundle in range(-(-end // TILE_WIDTH) - 1, -1, -1):
         first = bundle * TILE_WIDTH
-        found = read_bundle(bundle, min(TILE_WIDTH, end - first), log.read)
+        found = _bundle(log, bundle, min(TILE_WIDTH, end - first))
         for offset in range(len(found) - 1, -1, -1):
             yield first + offset, found[offset]
+
+
+def _bundle(log: Files, index: int, width: int) -> list[bytes]:
+    """The first `width` entries of a bundle, from whichever of its files holds as many."""
+    try:
+        return read_bundle(index, width, log.read)
+    except FileNotFoundError:
+        wider = widest_partial(log, index)
+        if wider < width:
+            raise
+        return read_bundle(index, wider, log.read)[:width]
+
+
+def widest_partial(log: Files, index: int) -> int:
+    """Entries in the widest partial file of a bundle; 0 where it has none."""
+    found = (parse_tile_name(name) for name in log.names(f"{tile_name(None, index)}.p"))
+    return max((tile[2] for tile in found if tile is not None), default=0)
 
 
 def entries(log: Files, start: int = 0, end: int | None = None) -> Iterator[Indexed]:

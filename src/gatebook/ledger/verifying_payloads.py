@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -18,6 +17,7 @@ Say = Callable[[str, str], None]
 Written = Callable[[str, str], int]
 """(writer, epoch) → its last sequence in the log."""
 
+_SESSION = re.compile(r"[0-9a-f]{32}")
 _NAME = re.compile(r"[0-9a-f]{2}/([0-9a-f]{32})\.pay")
 _Where = tuple[str, str, int, int]
 
@@ -39,7 +39,7 @@ class PayloadCheck:
         self._say, self._files, self._private = say, files, private
         self._due: dict[str, _Due] = {}
         self._shredded: set[str] = set()
-        self._seen = array("Q")
+        self._seen = bytearray()
         self.again: dict[str, _Due] = {}
         self.found_files = 0
         self.payloads = 0
@@ -65,9 +65,10 @@ class PayloadCheck:
     def check(self, session: str, written: Written) -> None:
         """Compare one session's file; frames above what `written` knows are not in the log yet."""
         due = self._due.pop(session, None)
-        if due is None or self._files is None:
+        # Two names of one session would count twice, and a name that is none cannot have a file.
+        if due is None or not _SESSION.fullmatch(session) or self._files is None:
             return
-        self._seen.append(_number(session))
+        self._seen += bytes.fromhex(session)
         if self._compare(session, due, written):
             self.again[session] = due
 
@@ -79,11 +80,11 @@ class PayloadCheck:
         self.again = {}
 
     def strays(self, names: Iterable[str]) -> Iterator[str]:
-        """Those of `names` that are of no session in the log, as far as eight bytes of a session's name tell."""
-        seen = frozenset(self._seen)
+        """Those of `names` that are of no session in the log. Asked only where their number differs: it takes memory for each session."""
+        seen = {bytes(self._seen[at : at + 16]) for at in range(0, len(self._seen), 16)}
         for name in names:
             match = _NAME.fullmatch(name)
-            if match is None or payload_name(match[1]) != name or _number(match[1]) not in seen:
+            if match is None or payload_name(match[1]) != name or bytes.fromhex(match[1]) not in seen:
                 yield name
 
     def stray(self, name: str, written: Written) -> str | None:
@@ -208,10 +209,6 @@ class _Reading:
             self.opened += 1
         del self._pays[where]
         return []
-
-
-def _number(session: str) -> int:
-    return int(session[:16], 16)
 
 
 def _continues(last: payload.Place, place: payload.Place) -> bool:

@@ -1,0 +1,68 @@
+"""Segments and frames in bytes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatebook.ledger.framing import (
+    HEADER_BYTES,
+    FrameKind,
+    SegmentError,
+    SegmentHeader,
+    decode_header,
+    encode_header,
+    frame,
+    read_frame,
+    read_frames,
+    used_bytes,
+)
+
+HEADER = SegmentHeader(
+    writer="gate-0", epoch="01a2000000000badc0de", number=3, first_sequence=17, tree_size=70_000, segment_bytes=64 << 20
+)
+frames = st.lists(st.tuples(st.sampled_from(FrameKind), st.binary(min_size=1, max_size=200)), max_size=6)
+
+
+def test_a_header_reads_back_and_no_changed_one_does() -> None:
+    page = encode_header(HEADER)
+    assert len(page) == HEADER_BYTES
+    assert decode_header(page) == HEADER
+    for position in (0, 8, 9, 12, 20, 60, 130, 2_000, HEADER_BYTES - 1):
+        changed = bytearray(page)
+        changed[position] ^= 1
+        with pytest.raises(SegmentError):
+            decode_header(bytes(changed))
+
+
+def test_a_newer_format_is_refused_by_its_number() -> None:
+    page = bytearray(encode_header(HEADER))
+    page[8] = 2
+    with pytest.raises(SegmentError, match="format 2"):
+        decode_header(bytes(page))
+
+
+@given(frames, st.integers(0, 50))
+def test_frames_read_back_up_to_the_zeros(written: list[tuple[FrameKind, bytes]], zeros: int) -> None:
+    data = b"".join(frame(kind, body) for kind, body in written)
+    assert [(found.kind, found.body) for found in read_frames(data + bytes(zeros), 0)] == written
+
+
+@given(frames.filter(bool), st.data())
+def test_a_cut_ends_the_reading_at_a_whole_frame(written: list[tuple[FrameKind, bytes]], data: st.DataObject) -> None:
+    whole = b"".join(frame(kind, body) for kind, body in written)
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    found = [(each.kind, each.body) for each in read_frames(whole[:cut] + bytes(30), 0)]
+    assert found == written[: len(found)]
+    assert len(found) < len(written)
+
+
+@given(st.binary(min_size=1, max_size=200), st.data())
+def test_a_changed_byte_is_no_frame(body: bytes, data: st.DataObject) -> None:
+    whole = bytearray(frame(FrameKind.LEAF, body))
+    whole[data.draw(st.integers(0, len(whole) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    assert read_frame(bytes(whole), 0) is None
+
+
+def test_what_a_torn_write_left_is_measured() -> None:
+    assert used_bytes(bytes(10), 0) == 0
+    assert used_bytes(b"\0\0ab\0\0", 1) == 3

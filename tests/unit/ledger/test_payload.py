@@ -1,0 +1,93 @@
+"""Payloads: sealed for one place, opened by one key, and exactly what the entry committed to."""
+
+import hashlib
+import hmac
+import os
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from gatebook.ledger import payload
+from gatebook.ledger.payload import PayloadError, Place
+from gatebook.model.secret import Secret
+
+PLACE = Place("ab" * 16, "gate-0", "0" * 20, 7, 1, 0, 1)
+SALT = b"s" * 32
+
+
+def sealed(body: bytes = b"masked") -> tuple[Secret[bytes], bytes, payload.Pay]:
+    data_key = Secret(os.urandom(32))
+    stored, pay = payload.seal(AESGCM(data_key.reveal()), "0" * 16, SALT, "request", body, PLACE)
+    return data_key, stored, pay
+
+
+def test_keys_are_one_line_and_read_back() -> None:
+    private, public = payload.generate_key_pair()
+    assert private.count(b"\n") == public.count(b"\n") == 1
+    wrapped = payload.wrap_data_key(Secret(b"k" * 32), payload.load_public_key(public.decode()), *PLACE_NAMES)
+    assert payload.open_data_key(wrapped, payload.load_private_key(private.decode()), PLACE).reveal() == b"k" * 32
+
+
+PLACE_NAMES = (PLACE.session, PLACE.writer, PLACE.epoch)
+
+
+def test_a_data_key_is_bound_to_its_session_and_writer() -> None:
+    private, public = payload.generate_key_pair()
+    wrapped = payload.wrap_data_key(Secret(b"k" * 32), payload.load_public_key(public.decode()), *PLACE_NAMES)
+    for changed in ({"session": "cd" * 16}, {"writer": "gate-1"}, {"epoch": "1" * 20}):
+        with pytest.raises(PayloadError):
+            payload.open_data_key(
+                wrapped, payload.load_private_key(private.decode()), msgspec.structs.replace(PLACE, **changed)
+            )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "PAYLOAD+PUBLIC+x", "PAYLOAD+PRIVATE+00000000+AAAA", "PAYLOAD+PUBLIC+00000000+****"]
+)
+def test_what_is_no_key_is_refused(text: str) -> None:
+    with pytest.raises(PayloadError):
+        payload.load_public_key(text)
+    with pytest.raises(PayloadError):
+        payload.load_private_key(text)
+
+
+def test_a_key_with_another_id_is_refused() -> None:
+    private, public = (key.decode() for key in payload.generate_key_pair())
+    for text, load in ((private, payload.load_private_key), (public, payload.load_public_key)):
+        parts = text.split("+", 3)
+        with pytest.raises(PayloadError, match="id"):
+            load("+".join((*parts[:2], "00000000", parts[3])))  # type: ignore[operator]
+
+
+def test_the_entry_commits_to_the_plaintext_and_to_the_stored_bytes() -> None:
+    data_key, stored, pay = sealed(b"masked")
+    assert pay.c == hmac.digest(SALT, b"masked", "sha256").hex()
+    assert pay.x == hashlib.sha256(stored).hexdigest()
+    assert pay.bytes == 6
+    assert b"masked" not in stored
+    assert payload.open_sealed(stored, data_key, pay, PLACE) == b"masked"
+
+
+@pytest.mark.parametrize("field", ["session", "writer", "epoch", "sequence", "part"])
+def test_a_payload_opens_only_in_its_place(field: str) -> None:
+    data_key, stored, pay = sealed()
+    other = {"session": "cd" * 16, "writer": "gate-1", "epoch": "1" * 20, "sequence": 8, "part": 0}[field]
+    with pytest.raises(PayloadError):
+        payload.open_sealed(stored, data_key, pay, msgspec.structs.replace(PLACE, **{field: other}))
+
+
+def test_another_commitment_or_another_byte_is_refused() -> None:
+    data_key, stored, pay = sealed()
+    for wrong in ({"c": "0" * 64}, {"x": "0" * 64}, {"bytes": 5}, {"part": "response"}):
+        with pytest.raises(PayloadError):
+            payload.open_sealed(stored, data_key, msgspec.structs.replace(pay, **wrong), PLACE)
+    with pytest.raises(PayloadError):
+        payload.open_sealed(stored[:-1] + bytes([stored[-1] ^ 1]), data_key, pay, PLACE)
+
+
+def test_a_stored_frame_says_its_place() -> None:
+    assert payload.read_stored_body(payload.stored_body(PLACE, b"content")) == (PLACE, b"content")
+    for length in range(30):
+        with pytest.raises(PayloadError):
+            payload.read_stored_body(payload.stored_body(PLACE, b"")[:length])
