@@ -1,0 +1,200 @@
+"""One table: reason → what it means, and what the operator does about it. What the caller is told is in `refusal`."""
+
+from typing import NamedTuple
+
+from gatebook.model.errors import Reason
+
+
+class Hint(NamedTuple):
+    meaning: str
+    operator: str
+
+
+NOTHING = "Nothing; the caller must change the request."
+
+HINTS: dict[Reason, Hint] = {
+    # transport
+    Reason.NOT_FOUND: Hint(
+        "No server has this path, or the URL has a query.",
+        "Nothing; if the caller is yours, give it the server's URL from `gatebook serve`'s banner, to the last character.",
+    ),
+    Reason.METHOD_NOT_ALLOWED: Hint(
+        "Another HTTP method than POST, GET or DELETE; or GET or DELETE in revision 2026-07-28, which has neither.", NOTHING
+    ),
+    Reason.TOO_LARGE: Hint(
+        "The request line, its headers or its body are larger than the limits. HTTP 413, 414 or 431.",
+        "If the call is legitimate, raise `limits.request_bytes` or `limits.header_bytes`, and restart.",
+    ),
+    Reason.UNSUPPORTED_MEDIA_TYPE: Hint("The body is not declared as JSON in UTF-8.", NOTHING),
+    Reason.NOT_ACCEPTABLE: Hint("A GET stream was asked for by a client that does not accept event streams.", NOTHING),
+    Reason.BAD_REQUEST: Hint(
+        "Not an HTTP request, or one that two HTTP parsers could read differently; or too slow (HTTP 408); or an MCP revision"
+        " that nobody knows.",
+        "If many come from one address, look there: this is what request smuggling looks like, and also what port scans look like.",
+    ),
+    Reason.ORIGIN_FORBIDDEN: Hint(
+        "A web page of another origin called.",
+        "If the page is yours, add its origin to `allowed_origins`. Else somebody's browser was made to call.",
+    ),
+    Reason.HOST_FORBIDDEN: Hint(
+        "The Host header is not that of `public_url`.",
+        "Set `public_url` to what clients type, or let the proxy pass the Host on. Else this is DNS rebinding.",
+    ),
+    Reason.TOO_MANY_CALLS: Hint(
+        "One principal has `limits.calls_per_principal` calls under way in this worker.",
+        "Look at what it does (`gatebook log --person SUB`); raise the limit only if that is right.",
+    ),
+    Reason.OVERLOADED: Hint(
+        "The worker holds `limits.buffered_bytes`, or no connection to this server came free.",
+        "Look for a slow server first, then for memory and `workers`.",
+    ),
+    Reason.DRAINING: Hint("The worker is stopping; nothing was sent.", "Nothing, if you stopped it."),
+    # identity
+    Reason.CREDENTIAL_MISSING: Hint(
+        "No bearer token. Clients that look for the login begin like this.", "Nothing, unless one source does only this."
+    ),
+    Reason.CREDENTIAL_MALFORMED: Hint(
+        "Two Authorization headers, a broken one, or a token in a query or a form.",
+        "If it is your client, mend it: a token in a URL ends up in logs and must be revoked.",
+    ),
+    Reason.TOKEN_INVALID: Hint(
+        "Not a signed JWT, a signature that does not verify, no key id, or a header that asks for more than we do.",
+        "One is a broken client. Many are somebody trying.",
+    ),
+    Reason.TOKEN_EXPIRED: Hint("`exp` has passed, leeway included.", "Nothing; if all tokens are, look at this host's clock."),
+    Reason.TOKEN_NOT_YET_VALID: Hint("`nbf` or `iat` lies in the future.", "Compare this host's clock with the issuer's."),
+    Reason.TOKEN_AUDIENCE: Hint(
+        "The token was issued for another server, or for several.",
+        "Let the issuer put this server's URL alone into `aud`, or name its value in `audience`.",
+    ),
+    Reason.TOKEN_ISSUER: Hint(
+        "No configured issuer has exactly this `iss` at this server.",
+        "Compare `issuer.url` with the token's `iss`, byte by byte, the last slash included.",
+    ),
+    Reason.TOKEN_ALGORITHM: Hint(
+        "The algorithm is not accepted from this issuer, or is not the one of the key. `none` and HMAC never are.",
+        "If the issuer really signs so, name it in `issuer.algorithms`.",
+    ),
+    Reason.TOKEN_TYPE: Hint(
+        "An ID token, a refresh token, another `typ`, or a token bound to a key (DPoP, mTLS), whose proof this release cannot check.",
+        "Send access tokens; set `issuer.token_type`.",
+    ),
+    Reason.TOKEN_KEY_UNKNOWN: Hint(
+        "The key that the token names is not in the issuer's set. The set is fetched again, at most every 30 s.",
+        "If it stays, look whether the issuer publishes the key, and for `issuer.keys_missing` in the diagnostics.",
+    ),
+    Reason.TOKEN_CLAIMS: Hint(
+        "A claim is missing, of another shape, or says that this is a job where people are expected, or the reverse.",
+        "Compare the token's claims with the issuer's `kind` and `groups_claim`.",
+    ),
+    Reason.KEYS_UNAVAILABLE: Hint(
+        "No usable keys of this issuer: never fetched, or older than a day.",
+        "See that the issuer can be reached from here: `gatebook check`.",
+    ),
+    Reason.INSUFFICIENT_SCOPE: Hint(
+        "The token lacks a scope, and authorising again would help. No rule of this release asks for scopes.", "Nothing yet."
+    ),
+    # message
+    Reason.PARSE_ERROR: Hint("Not JSON, or JSON that two parsers could read differently.", NOTHING),
+    Reason.INVALID_REQUEST: Hint("JSON, but no JSON-RPC message.", NOTHING),
+    Reason.INVALID_PARAMS: Hint("The params of a known method are not of its form.", NOTHING),
+    Reason.BATCH_FORBIDDEN: Hint("A batch in a revision without batches.", NOTHING),
+    Reason.HEADER_MISMATCH: Hint(
+        "A mirrored header (`Mcp-Method`, `Mcp-Name`, `Mcp-Param-*`, the revision) says something else than the body.",
+        "If it is not a broken client, somebody tried to have one thing judged and another one done.",
+    ),
+    Reason.UNSUPPORTED_VERSION: Hint("A revision of the modern era that this release does not know.", NOTHING),
+    Reason.METHOD_UNKNOWN: Hint(
+        "A method that its revision does not have, and that no role grants as an extension. HTTP 404 in the modern era."
+        " A notification is dropped with HTTP 202.",
+        "If it is an extension that somebody needs, grant it by `methods`.",
+    ),
+    Reason.SESSION_UNKNOWN: Hint(
+        "The MCP session id was forged, belongs to another person, client or server, or was sealed with another session key.",
+        "After a changed `session.key` this is normal: clients begin anew. Else look who sent it.",
+    ),
+    # policy and inspection
+    Reason.DENIED: Hint(
+        "No role of this caller grants it. The caller is told the same for what does not exist.",
+        "`gatebook why CALL_ID` says which rule would have to change; change it only if the access is meant.",
+    ),
+    Reason.CARD_NUMBER_IN_ARGUMENTS: Hint(
+        "Cardholder data in the arguments or in mirrored headers.",
+        "If the tool needs it (payments), set `card_numbers` for that tool alone. Else find out where the number came from.",
+    ),
+    Reason.MASK_IN_ARGUMENTS: Hint(
+        "A number masked by us came back as an argument. The server would have stored the mask over good data.",
+        "Nothing; the agent must not write back what it could not read.",
+    ),
+    Reason.INSPECTION_FAILED: Hint(
+        "The message could not be inspected, so it was withheld. If it was an answer, the server has acted already.",
+        "`gatebook why CALL_ID`; if an intent is there, look at the server. Then report the message's shape as a defect.",
+    ),
+    # upstream
+    Reason.UPSTREAM_UNREACHABLE: Hint(
+        "No connection to the server, or its certificate is not trusted. Nothing was sent.", "`gatebook check`."
+    ),
+    Reason.UPSTREAM_TIMEOUT: Hint(
+        "The server was silent for too long. It may have acted.",
+        "Look at the server's own log by the call id (`Gatebook-Call-Id`); raise `limits.upstream_response_s` for slow tools.",
+    ),
+    Reason.UPSTREAM_BROKEN: Hint("The connection broke after sending. The server may have acted.", "As above."),
+    Reason.UPSTREAM_INVALID: Hint(
+        "The server's answer is no MCP message, belongs to another request, or is compressed. It has acted.",
+        "Look at the server; compare its URL with its MCP endpoint.",
+    ),
+    Reason.UPSTREAM_TOO_LARGE: Hint(
+        "The answer is larger than `limits.response_bytes`. The server has acted.",
+        "Raise the limit, or let the tool page its results.",
+    ),
+    Reason.UPSTREAM_REDIRECT: Hint(
+        "The server redirected. The credential goes nowhere else.", "Configure the URL that it redirects to, if it is right."
+    ),
+    Reason.UPSTREAM_REFUSED_CREDENTIAL: Hint(
+        "The server answered 401 or 403 to the injected credential.", "Renew the secret; it is read again on change."
+    ),
+    Reason.CREDENTIAL_UNAVAILABLE: Hint(
+        "The secret's file is missing, empty or unreadable, or its variable is not set. Nothing was sent.", "`gatebook check`."
+    ),
+    # outcomes
+    Reason.PERMITTED: Hint("The intent of a call that may go on.", "Nothing."),
+    Reason.COMPLETED: Hint("The answer was a result.", "Nothing."),
+    Reason.ERROR_RESULT: Hint(
+        "The server answered with a JSON-RPC error; its code is in `x.error_code`.", "Nothing of ours; see the server."
+    ),
+    Reason.TOOL_ERROR: Hint("The tool itself says that it failed (`isError`).", "Nothing of ours; see the server."),
+    Reason.CANCELLED: Hint(
+        "The client hung up (revision 2026-07-28), or a stream ended because its reader left. The server may have acted.",
+        "Nothing.",
+    ),
+    Reason.UNKNOWN: Hint(
+        "The writer ended before an outcome was seen: crash, power loss, SIGKILL. The server may have acted.",
+        "Look at the server's own log by the call id.",
+    ),
+    # ours
+    Reason.LEDGER_UNAVAILABLE: Hint(
+        "Nothing can be made durable: disk full or broken, or the sealer is behind. If an intent of this call is in the log,"
+        " the server may have acted although the caller was told nothing of it.",
+        "Free space, look at the disk and at the diagnostics (`worker.failed`, `sealer.ended`). Calls resume by themselves"
+        " once there is room; a failed write or sync ends that worker, and the supervisor starts another.",
+    ),
+    Reason.INTERNAL: Hint(
+        "A defect of ours. If an intent of this call is in the log, the server may have acted.",
+        "Report the line `bug` from the diagnostics; it names places in our code and never a value.",
+    ),
+}  # fmt: skip
+
+OTHER_WORDS: dict[str, str] = {
+    "alive": "`log.heartbeat`: the sealer works.",
+    "completed": "`log.read`, `recording.read`: the reading was recorded and then shown.",
+    "created": "`log.init`: the first entry of a log.",
+    "idle": "`session.close`: nothing came for `limits.session_idle_s`.",
+    "invalid": "`config.refused`: the file has errors, or changes what only a restart can.",
+    "loaded": "`config.load`: the configuration is active.",
+    "opened": "`session.open`: a data key was made for this session and writer.",
+    "recovered": "`log.recover`: a writer ended without saying so; what it had made durable was taken.",
+    "started": "`log.start`: a sealer began.",
+    "stopped": "`log.stop`: a sealer ended as told, everything sealed.",
+    "unprepared": "`config.refused`: a worker could not make the new configuration ready.",
+}
+"""What `out.reason` says beside `Reason`, in entries about the log, sessions, readings and configuration."""
