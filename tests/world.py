@@ -122,24 +122,45 @@ class JournalLedger:
         return hashlib.sha256(msgspec.json.encode(draft.call)).digest()
 
 
+Piece = bytes | Exception | asyncio.Event
+"""What a scripted body does next: give bytes, raise, or wait (until the event is set, or until nobody wants the body any more)."""
+
+
 class ScriptedResponse:
-    def __init__(
-        self, status: int, headers: Headers, pieces: list[bytes | Exception], journal: list[tuple[str, object]]
-    ) -> None:
+    def __init__(self, status: int, headers: Headers, pieces: list[Piece], journal: list[tuple[str, object]]) -> None:
         self.status = status
         self.headers = headers
         self._pieces = pieces
         self._journal = journal
         self.closed = False
+        self._let_go = asyncio.Event()
 
     async def body(self) -> AsyncIterator[bytes]:
         for piece in self._pieces:
             await asyncio.sleep(0)
-            if isinstance(piece, Exception):
+            if isinstance(piece, asyncio.Event):
+                await self._wait(piece)
+            elif isinstance(piece, Exception):
                 raise piece
-            yield piece
+            else:
+                yield piece
+
+    async def _wait(self, event: asyncio.Event) -> None:
+        """As the port says: whoever reads on when the answer is let go gets CANCELLED; a cancelled reader ends the connection."""
+        waiting = [asyncio.ensure_future(it.wait()) for it in (event, self._let_go)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._let_go.set()
+            raise
+        finally:
+            for task in waiting:
+                task.cancel()
+        if self._let_go.is_set():
+            raise UpstreamError(Reason.CANCELLED, "the answer was let go", sent=True)
 
     async def close(self) -> None:
+        self._let_go.set()
         if not self.closed:
             self.closed = True
             self._journal.append(("upstream closed", None))
@@ -150,7 +171,7 @@ class ScriptedUpstreams:
 
     def __init__(self, journal: list[tuple[str, object]]) -> None:
         self.journal = journal
-        self.script: list[tuple[int, bytes, list[bytes | Exception]] | Exception] = []
+        self.script: list[tuple[int, bytes, list[Piece]] | Exception] = []
         self.extra_headers: Headers = ()
         self.hold: asyncio.Event | None = None
 
@@ -213,7 +234,7 @@ class Play:
             executor=ThreadPoolExecutor(1),
         )
 
-    def answers(self, *pieces: bytes | Exception, status: int = 200, content_type: bytes = b"application/json") -> None:
+    def answers(self, *pieces: Piece, status: int = 200, content_type: bytes = b"application/json") -> None:
         self.upstreams.script.append((status, content_type, list(pieces)))
 
     def fails(self, reason: Reason, *, sent: bool) -> None:

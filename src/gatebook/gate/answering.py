@@ -1,14 +1,16 @@
 """A server's HTTP answer: read, released through the `Releaser`, and given the gate's own headers."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
-from gatebook.gate import doors, drafting, refusal
+from gatebook.gate import doors, refusal
 from gatebook.gate.asking import Element, Permitted
+from gatebook.gate.places import Place
 from gatebook.gate.refusal import Refused
 from gatebook.gate.releasing import Releaser
 from gatebook.gate.world import World
-from gatebook.masking import MaskingFailed, mask_text
+from gatebook.masking import MaskingFailed, mask
 from gatebook.model.errors import LedgerUnavailable, Malformed, Reason, UpstreamError
 from gatebook.model.http import Answer, EventStream, Headers, Reply
 from gatebook.ports import Receipt, Recorded, UpstreamResponse
@@ -21,36 +23,56 @@ _PLAIN_BYTES = 64 << 10
 
 
 async def answer(
-    permitted: Permitted, receipt: Receipt, response: UpstreamResponse, releaser: Releaser, world: World
+    permitted: Permitted,
+    receipt: Receipt,
+    response: UpstreamResponse,
+    releaser: Releaser,
+    world: World,
+    place: Place,
 ) -> Answer:
-    """The answer that may leave. The response is closed when this returns, or when the stream it returns has ended."""
+    """The answer that may leave. The response is closed when this returns, or when the stream it returns has ended.
+
+    The stream of a POST keeps the caller's place until then; a GET stream is no call and keeps none."""
     if response.status in (401, 403):
         await response.close()  # its challenge would send the client to authorise against the server behind us
         raise Refused(Reason.UPSTREAM_REFUSED_CREDENTIAL)
     if response.status == 200 and wire_headers.media_type(response.headers) == "text/event-stream":
-        headers = _headers(permitted, response, receipt, world)
-        return EventStream(status=200, headers=headers, events=ReleasedStream(permitted, response, releaser, world))
+        headers = _headers(permitted, response, receipt, releaser, world)
+        if permitted.question.verb == "POST":
+            place.keep()
+        return EventStream(
+            status=200, headers=headers, events=ReleasedStream(permitted, response, releaser, world, place)
+        )
     try:
         body = await _read_whole(response, permitted.question.caller.standing.snapshot.deployment.limits.response_bytes)
     finally:
         await response.close()
     released = await _released(body, response, permitted, releaser)
-    await releaser.settle(Reason.UPSTREAM_INVALID)
+    took = response.status < 400 and permitted.question.verb != "GET"
+    await releaser.settle(
+        Reason.UPSTREAM_INVALID if permitted.question.calls or not took else Reason.COMPLETED, status=response.status
+    )
     return Reply(
         status=response.status,
-        headers=_headers(permitted, response, releaser.last_recorded or receipt, world),
+        headers=_headers(permitted, response, releaser.last_recorded or receipt, releaser, world),
         body=released,
     )
 
 
 async def _released(body: bytes, response: UpstreamResponse, permitted: Permitted, releaser: Releaser) -> bytes:
+    failed = response.status >= 400
+    answers = bool(permitted.question.calls) and not failed
     if wire_headers.media_type(response.headers) == "application/json" and body:
-        return await releaser.body(body, whole=response.status == 200 and bool(permitted.question.calls))
-    if permitted.question.calls and response.status < 300:
+        try:
+            return await releaser.body(body, "answer" if answers else "failure" if failed else "event")
+        except Malformed:
+            if not failed:
+                raise
+            return mask(body, releaser.secrets).body if len(body) <= _PLAIN_BYTES else b""
+    if answers:
         raise Refused(Reason.UPSTREAM_INVALID)  # a request was answered with no message at all
-    if not body or len(body) > _PLAIN_BYTES:
-        return b""
-    return mask_text(body.decode("utf-8", "replace"))[0].encode()
+    # An HTTP error without a message of MCP: a dual-era client falls back on its status, so that passes, and its text masked.
+    return releaser.text(body) if len(body) <= _PLAIN_BYTES else b""
 
 
 async def _read_whole(response: UpstreamResponse, limit: int) -> bytes:
@@ -64,15 +86,28 @@ async def _read_whole(response: UpstreamResponse, limit: int) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _headers(permitted: Permitted, response: UpstreamResponse, record: Receipt | Recorded, world: World) -> Headers:
+def _headers(
+    permitted: Permitted, response: UpstreamResponse, record: Receipt | Recorded, releaser: Releaser, world: World
+) -> Headers:
     question = permitted.question
     return (
-        *wire_headers.forwardable_response_headers(response.headers),
+        *_clean_headers(response.headers, releaser),
         *_session_header(permitted, response, world),
         (b"gatebook-receipt", f"{record.origin} {record.leaf.hex()}".encode()),
-        *(((b"gatebook-call-id", question.elements[0].call.encode()),) if question.elements else ()),
+        (b"gatebook-call-id", question.call.encode()),
         *doors.cors(question.arrival),
     )
+
+
+def _clean_headers(headers: Headers, releaser: Releaser) -> Headers:
+    """The server's headers that may leave: a value that would have to be masked does not, but the media type does without its parameters."""
+    clean: list[tuple[bytes, bytes]] = []
+    for name, value in wire_headers.forwardable_response_headers(headers):
+        if name == b"content-type" and releaser.finds(value):
+            value = (wire_headers.media_type(headers) or "").encode()
+        if value and not releaser.finds(value):
+            clean.append((name, value))
+    return tuple(clean)
 
 
 def _session_header(permitted: Permitted, response: UpstreamResponse, world: World) -> Headers:
@@ -91,56 +126,85 @@ def _session_header(permitted: Permitted, response: UpstreamResponse, world: Wor
 class ReleasedStream:
     """The events of one SSE answer, each recorded before it is given out. `aclose()` is what a client's hang-up means in its era."""
 
-    def __init__(self, permitted: Permitted, response: UpstreamResponse, releaser: Releaser, world: World) -> None:
+    def __init__(
+        self, permitted: Permitted, response: UpstreamResponse, releaser: Releaser, world: World, place: Place
+    ) -> None:
+        self._place = place
         self._permitted = permitted
         self._response = response
         self._releaser = releaser
         self._world = world
         self._events = self._released()
+        self._coming: asyncio.Future[bytes | None] | None = None
+        self._left_because = Reason.CANCELLED
         self._over = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        return await self._events.__anext__()
+        events = await self._next()
+        if events is None:
+            raise StopAsyncIteration
+        return events
+
+    async def _next(self) -> bytes | None:
+        """Shielded: whoever waits here may be cancelled by a hang-up, and must tear neither the server's answer nor its record in two."""
+        if self._coming is None:
+            self._coming = asyncio.ensure_future(self._events_or_end())
+        events = await asyncio.shield(self._coming)
+        self._coming = None
+        return events
+
+    async def _events_or_end(self) -> bytes | None:
+        return await anext(self._events, None)
 
     async def aclose(self) -> None:
         """The client is gone. Legacy: hanging up cancels nothing, so the server's answer is read to its end and recorded, for at most
         60 s. Modern: hanging up cancels (MCP 2026-07-28, cancellation). Idempotent; returns when the record is durable."""
         if self._over:
             return
-        try:
-            if self._permitted.question.era == "legacy" and self._permitted.question.verb == "POST":
+        question = self._permitted.question
+        if question.era == "legacy" and question.verb == "POST":
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(UNWATCHED_S):
-                    async for _ in self._events:
-                        pass
-        except (TimeoutError, LedgerUnavailable):
-            pass  # what is not settled is recorded below, or stays open for the sealer to close as unknown
-        finally:
-            await self._end(Reason.CANCELLED)
+                    await self._run_out()
+        await self._response.close()  # what still reads there now comes to its end by itself
+        await self._run_out()
+        await self._end(self._left_because)
+
+    async def _run_out(self) -> None:
+        with contextlib.suppress(LedgerUnavailable):  # what could not be recorded is tried once more in `_end`
+            while await self._next() is not None:
+                pass
 
     async def _released(self) -> AsyncIterator[bytes]:
         limits = self._permitted.question.caller.standing.snapshot.deployment.limits
         splitter = EventSplitter(limits.response_bytes)
         reason = Reason.COMPLETED
+        released: list[bytes] = []
         try:
             async for piece in self._response.body():
-                released = [await self._releaser.event(event) for event in splitter.feed(piece)]
+                for event in splitter.feed(piece):
+                    released.append(await self._releaser.event(event))
                 if any(released):
                     yield b"".join(released)
+                released.clear()
             for event in splitter.finish():
-                yield await self._releaser.event(event)
+                released.append(await self._releaser.event(event))
         except (UpstreamError, Malformed) as failure:
             reason = failure.reason
         except MaskingFailed:
             reason = Reason.INSPECTION_FAILED
         except LedgerUnavailable:
+            self._left_because = Reason.LEDGER_UNAVAILABLE
             await self._response.close()
             raise  # nothing can be recorded, so not even an error event may leave: the shell cuts the connection
         except Exception as bug:  # a stream's own last place: what nobody foresaw becomes a refusal and a record
             self._world.report_bug("a stream", bug)
             reason = Reason.INTERNAL
+        if any(released):
+            yield b"".join(released)  # its record is durable, whatever came behind it
         unanswered = await self._end(reason)
         for element in unanswered:
             refused = Refused(Reason.UPSTREAM_BROKEN if reason is Reason.COMPLETED else reason)
@@ -152,16 +216,20 @@ class ReleasedStream:
         if self._over:
             return ()
         self._over = True
+        try:
+            return await self._ended(reason)
+        finally:
+            if self._permitted.question.verb == "POST":
+                self._place.give_back()
+
+    async def _ended(self, reason: Reason) -> tuple[Element, ...]:
         await self._response.close()
-        await self._releaser.flush()
         question = self._permitted.question
-        if question.verb == "GET":
-            await self._world.ledger.record(drafting.stream_close(question, reason, self._releaser.totals))
+        broken = reason in (Reason.COMPLETED, Reason.UPSTREAM_BROKEN)
+        if question.calls and question.era == "legacy" and self._releaser.resumable and broken:
+            # The server may hang up and go on when the client resumes (MCP 2025-11-25): the result comes later or never.
+            await self._releaser.flush()
             return ()
-        if (
-            question.era == "legacy"
-            and self._releaser.resumable
-            and reason in (Reason.COMPLETED, Reason.UPSTREAM_BROKEN)
-        ):
-            return ()  # the server may hang up and go on when the client resumes (MCP 2025-11-25): the result comes later or never
-        return await self._releaser.settle(Reason.UPSTREAM_BROKEN if reason is Reason.COMPLETED else reason)
+        if question.calls and reason is Reason.COMPLETED:
+            reason = Reason.UPSTREAM_BROKEN
+        return await self._releaser.settle(reason)

@@ -53,8 +53,10 @@ class Element(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller asks: one HTTP request, parsed and inspected. `elements`: one message, several in a batch, none for GET and DELETE."""
+    """What a caller asks: one HTTP request, parsed and inspected. `elements`: one message, several in a batch, none for GET and DELETE.
+    `call`: the id of the whole, which is that of its first element where there is one."""
 
+    call: str
     caller: Caller
     arrival: Arrival
     verb: Literal["POST", "GET", "DELETE"]
@@ -83,6 +85,10 @@ class Permitted(msgspec.Struct, frozen=True, kw_only=True):
 def identify(arrival: Arrival, server: Server, standing: Standing, world: World) -> Caller:
     """The caller behind the request's bearer token. Raises TokenRefused (a CallerError) and nothing else for a bad credential."""
     now = world.clock.now()
+    if standing.snapshot.deployment.profile == "pci" and not now.synchronised:
+        raise Refused(
+            Reason.CLOCK_UNSYNCHRONISED
+        )  # PCI DSS 10.6: an entry whose time nobody keeps in step is no evidence
     principal = standing.verifier.verify(read_bearer(arrival.headers, arrival.target), server, now.unix_s)
     who = Who(
         kind=principal.kind,
@@ -131,6 +137,7 @@ async def read(arrival: Arrival, caller: Caller, world: World) -> Question:
     if arrival.method == "GET" and not wire_headers.accepts(arrival.headers, "text/event-stream"):
         raise Refused(Reason.NOT_ACCEPTABLE)
     return Question(
+        call=new_call_id(world),
         caller=caller,
         arrival=arrival,
         verb="GET" if arrival.method == "GET" else "DELETE",
@@ -159,15 +166,15 @@ async def _read_message(arrival: Arrival, caller: Caller, world: World) -> Quest
     findings = await world.off_loop(body, inspect_arguments, body) + _header_findings(arrival)
     masked = await world.off_loop(body, mask, body, _secrets(world, caller.server))
     suspicious = bool(findings or masked.findings)
+    elements = tuple(_element(message, caller, world, masked, era, suspicious, alone=not batch) for message in messages)
     return Question(
+        call=elements[0].call,
         caller=caller,
         arrival=arrival,
         verb="POST",
         era=era,
         batch=batch,
-        elements=tuple(
-            _element(message, caller, world, masked, era, suspicious, alone=not batch) for message in messages
-        ),
+        elements=elements,
         upstream_session=_upstream_session(arrival, caller, era, world),
         findings=findings,
         masked=masked,

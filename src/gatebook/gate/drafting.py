@@ -24,9 +24,8 @@ def intents(permitted: Permitted) -> tuple[Draft, ...]:
     question = permitted.question
     if not question.elements:
         event: Event = "stream.open" if question.verb == "GET" else "message.client"
-        return (
-            _draft(question.caller, event, None, method=_VERB_METHOD[question.verb], rule=permitted.permits[0].rule),
-        )
+        method, rule = _VERB_METHOD[question.verb], permitted.permits[0].rule
+        return (_draft(question.caller, event, None, method=method, rule=rule, call=question.call),)
     events: list[Draft] = []
     for position, (element, permit) in enumerate(zip(question.elements, permitted.permits, strict=True)):
         event = "call.intent" if element in question.calls else "message.client"
@@ -49,6 +48,7 @@ def refusal(question: Question, reason: Reason, element: Element | None, rule: s
         method=None if element else _VERB_METHOD[question.verb],
         rule=rule,
         decision="deny",
+        call=question.call,
         findings=question.findings,
         payloads=payload(question, "request", question.masked) if element else (),
     )
@@ -104,7 +104,7 @@ def server_message(question: Question, method: str, message_id: str, inspected: 
         method=method,
         findings=inspected.findings,
         payloads=payload(question, "message", inspected),
-        call=question.elements[0].call if question.elements else None,
+        call=question.call,
     )
     return _with_detail(draft, {"id": message_id})
 
@@ -135,17 +135,38 @@ def chunk(question: Question, pieces: tuple[Masked, ...]) -> Draft:
         method="notifications",
         findings=findings,
         payloads=payloads,
-        call=question.elements[0].call if question.elements else None,
+        call=question.call,
     )
     return _with_detail(draft, {"events": len(pieces), "bytes": sum(len(piece.body) for piece in pieces)})
 
 
-def stream_close(question: Question, reason: Reason, totals: dict[str, int]) -> Draft:
-    """The end of a GET or listen stream, with totals."""
-    draft = _draft(
-        question.caller, "stream.close", None, ok=reason is Reason.COMPLETED, reason=reason, method=_VERB_METHOD["GET"]
+def stream_close(question: Question, reason: Reason, totals: dict[str, str | int | bool]) -> Draft:
+    """The end of a GET stream, with totals."""
+    return _draft(
+        question.caller,
+        "stream.close",
+        None,
+        ok=reason is Reason.COMPLETED,
+        reason=reason,
+        method=_VERB_METHOD["GET"],
+        call=question.call,
+        detail=totals,
     )
-    return _with_detail(draft, dict(totals))
+
+
+def undelivered(question: Question, reason: Reason, detail: dict[str, str | int | bool]) -> Draft:
+    """Messages that await no answer, and that the server did not take, or that nobody knows whether it took."""
+    element = question.elements[0] if question.elements else None
+    return _draft(
+        question.caller,
+        "message.client",
+        element,
+        ok=False,
+        reason=reason,
+        method=None if element else _VERB_METHOD[question.verb],
+        call=question.call,
+        detail=detail,
+    )
 
 
 def payload(question: Question, part: Part, masked: Masked) -> tuple[Payload, ...]:

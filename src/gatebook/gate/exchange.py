@@ -14,6 +14,7 @@ from gatebook.gate import doors, drafting, refusal
 from gatebook.gate.answering import answer
 from gatebook.gate.asking import Caller, Denied, Permitted, Question, authorize, identify, new_call_id, read
 from gatebook.gate.forwarding import forward
+from gatebook.gate.places import Place
 from gatebook.gate.refusal import Refused
 from gatebook.gate.releasing import Releaser
 from gatebook.gate.world import Standing, World
@@ -37,6 +38,8 @@ class _Way(msgspec.Struct):
     caller: Caller | None = None
     question: Question | None = None
     releaser: Releaser | None = None
+    call: str | None = None
+    """The id under which a refusal is in the book; None where it is only counted."""
 
 
 async def exchange(arrival: Arrival, gone: asyncio.Event, world: World) -> Answer:
@@ -54,41 +57,19 @@ async def _pass_through(way: _Way, gone: asyncio.Event, world: World) -> Answer:
         return door
     way.server = door
     way.caller = caller = identify(way.arrival, door, way.standing, world)
-    with _Place(caller, world):
+    with Place(caller, world) as place:
         way.question = question = await read(way.arrival, caller, world)
         permitted = authorize(question)
         receipt = await _record_intents(permitted, world)
         way.releaser = releaser = Releaser(question, world, world.secrets_of(caller.server))
         response = await forward(receipt, permitted, gone, world)
-        return await answer(permitted, receipt, response, releaser, world)
+        return await answer(permitted, receipt, response, releaser, world, place)
 
 
 async def _record_intents(permitted: Permitted, world: World) -> Receipt:
     """Durable when it returns, for every element of the question."""
     receipts = await asyncio.gather(*(world.ledger.record_intent(draft) for draft in drafting.intents(permitted)))
     return receipts[-1]
-
-
-class _Place:
-    """A place among the calls that one principal may have under way at a time; raises Refused(TOO_MANY_CALLS) where there is none."""
-
-    def __init__(self, caller: Caller, world: World) -> None:
-        self._key = (caller.principal.issuer, caller.principal.subject)
-        self._running = world.running
-        self._limit = caller.standing.snapshot.deployment.limits.calls_per_principal
-
-    def __enter__(self) -> None:
-        under_way = self._running.get(self._key, 0)
-        if under_way >= self._limit:
-            raise Refused(Reason.TOO_MANY_CALLS)
-        self._running[self._key] = under_way + 1
-
-    def __exit__(self, *_: object) -> None:
-        left = self._running[self._key] - 1
-        if left:
-            self._running[self._key] = left
-        else:
-            del self._running[self._key]
 
 
 async def _refuse(failure: Exception, way: _Way, world: World) -> Reply:
@@ -137,7 +118,9 @@ def _refusal_drafts(refused: Refused, way: _Way, world: World) -> tuple[Draft, .
         draft = drafting.unauthenticated(way.arrival, way.server, refused.reason)
         return world.attempts.count(draft, world.clock.now().unix_us)
     if way.question is None:
-        return (drafting.unreadable(way.caller, way.arrival, refused.reason, new_call_id(world)),)
+        way.call = new_call_id(world)
+        return (drafting.unreadable(way.caller, way.arrival, refused.reason, way.call),)
+    way.call = way.question.call
     element = refused.element if isinstance(refused, Denied) else None
     rule = refused.rule if isinstance(refused, Denied) else str(refused.reason)
     return (drafting.refusal(way.question, refused.reason, element, rule),)
@@ -147,7 +130,7 @@ def _reply(refused: Refused, way: _Way) -> Reply:
     question = way.question
     element = question.elements[0] if question and question.elements else None
     message_id = _message_id(way)
-    call = element.call if element else None
+    call = question.call if question else way.call
     headers: Headers = doors.cors(way.arrival) if refused.reason is not Reason.ORIGIN_FORBIDDEN else ()
     if way.server is not None and way.caller is None and refusal.TABLE[refused.reason].status == 401:
         headers = (*headers, (b"www-authenticate", challenge(way.server, refused.reason, refused.words)))

@@ -49,8 +49,7 @@ def upstream_headers(permitted: Permitted, world: World) -> Headers:
     headers = [*wire_headers.forwardable_request_headers(question.arrival.headers, injected)]
     if question.upstream_session is not None:
         headers.append((b"mcp-session-id", question.upstream_session.encode("latin-1")))
-    if question.elements:
-        headers.append((b"gatebook-call-id", question.elements[0].call.encode()))
+    headers.append((b"gatebook-call-id", question.call.encode()))
     if not any(name == b"traceparent" for name, _ in headers):
         headers.append((b"traceparent", _traceparent(world.random(24))))
     if server.credential is not None:

@@ -64,6 +64,7 @@ TABLE: dict[Reason, Wording] = {
     Reason.CREDENTIAL_UNAVAILABLE: Wording(503, 17, "The server's credential is not available; the operator must look."),
     Reason.CANCELLED: Wording(499, 18, "Cancelled."),
     Reason.LEDGER_UNAVAILABLE: Wording(503, 20, "The gate cannot record at the moment, so it lets nothing through; try again shortly."),
+    Reason.CLOCK_UNSYNCHRONISED: Wording(503, 22, "The gate's clock is not synchronised, so it lets nothing through; the operator must look."),
     Reason.INTERNAL: Wording(500, 21, "The gate failed on this message; nothing was let through."),
 }  # fmt: skip
 

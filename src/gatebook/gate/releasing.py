@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Literal
 
 import msgspec
 
@@ -15,10 +16,15 @@ from gatebook.policy import may_see
 from gatebook.ports import Recorded
 from gatebook.wire import build, jsonrpc, methods
 from gatebook.wire.jsonrpc import BatchEnvelope, Envelope
-from gatebook.wire.sse import Event, rewrite
+from gatebook.wire.sse import Event, around_data, rewrite
+
+Came = Literal["answer", "failure", "event"]
+"""How a message came: as the whole body that answers a POST; as the body of an HTTP error; in an event, or beside any call."""
 
 CHUNK_BYTES = 64 << 10
 CHUNK_S = 5.0
+LARGEST_ERROR_CODE = 2**31
+"""A larger one is not recorded: with twelve digits and more it could be a card number."""
 LISTINGS = tuple(method.listing for method in methods.METHODS.values() if method.listing is not None)
 
 
@@ -28,7 +34,7 @@ class Releaser:
     def __init__(self, question: Question, world: World, secrets: Secrets) -> None:
         self._question = question
         self._world = world
-        self._secrets = secrets
+        self.secrets = secrets
         self._pending: dict[str | int, Element] = {
             _id_value(element.message.id): element
             for element in question.calls
@@ -38,53 +44,76 @@ class Releaser:
         self._chunk_timer: asyncio.TimerHandle | None = None
         self._flushing: set[asyncio.Task[None]] = set()
         self._failed: LedgerUnavailable | None = None
-        self.totals = {"events": 0, "bytes": 0}
+        self.totals: dict[str, int] = {"events": 0, "bytes": 0}
         self.last_recorded: Recorded | None = None
         self.resumable = False
+        self._ended = False
 
     @property
     def settled(self) -> bool:
         """Every call of the question has its result in the book."""
         return not self._pending
 
-    async def body(self, body: bytes, *, whole: bool) -> bytes:
+    async def body(self, body: bytes, came: Came) -> bytes:
         """One JSON body or one event's data, released: its bytes as they may leave, after their record is durable.
 
-        `whole`: it is the complete answer of a POST, so a result must belong to the question (a server that answers another id is lying).
-        Raises Malformed(UPSTREAM_INVALID), MaskingFailed, LedgerUnavailable: then nothing of it may leave."""
+        Raises Malformed(UPSTREAM_INVALID) also for what the server has no business to say here (`_judge`), MaskingFailed,
+        LedgerUnavailable: then nothing of it may leave."""
         parsed = await self._world.off_loop(body, jsonrpc.parse_server, body)
         if not isinstance(parsed, BatchEnvelope):
-            return await self._message(body, parsed, whole)
-        released = [await self._message(envelope.raw, envelope, whole) for envelope in parsed.elements]
+            return await self._message(body, parsed, came)
+        if self._question.era == "modern" or (came == "answer" and not self._question.batch):
+            raise Malformed(Reason.UPSTREAM_INVALID, "a batch where none may be")
+        released = [await self._message(envelope.raw, envelope, came) for envelope in parsed.elements]
         if all(new is envelope.raw for new, envelope in zip(released, parsed.elements, strict=True)):
             return body
         return b"[" + b",".join(released) + b"]"
 
     async def event(self, event: Event) -> bytes:
-        """One SSE event, released. Comments and priming events pass as they are unless they hold something to mask; then they are dropped."""
+        """One SSE event, released. Comments and priming events pass as they are unless they hold something to mask; then they are dropped.
+        Raises as `body` does; MaskingFailed where something to mask stands beside the data."""
         self.totals["events"] += 1
         self.totals["bytes"] += len(event.raw)
         self.resumable = self.resumable or event.id is not None
         if not event.data:
-            return event.raw if not self._finds(event.raw) else b""
-        if self._finds(event.id or b"") or self._finds(event.event or b""):
-            raise MaskingFailed("an event's id or name holds something that must not leave")
-        released = await self.body(event.data, whole=False)
+            return event.raw if not self.finds(event.raw) else b""
+        if self.finds(around_data(event)):
+            raise MaskingFailed("a line beside an event's data holds something that must not leave")
+        released = await self.body(event.data, "event")
         return event.raw if released is event.data else rewrite(event, released)
 
-    def _finds(self, raw: bytes) -> bool:
-        return bool(raw) and bool(mask_text(raw.decode("utf-8", "replace"), self._secrets)[1])
+    def text(self, raw: bytes) -> bytes:
+        """A body that is no message, as it may leave. Raises MaskingFailed."""
+        return mask_text(raw.decode("utf-8", "replace"), self.secrets)[0].encode()
 
-    async def _message(self, raw: bytes, envelope: Envelope, whole: bool) -> bytes:
+    def finds(self, raw: bytes) -> bool:
+        """Whether a header value or a line of a stream holds something that must not leave."""
+        return bool(raw) and bool(mask_text(raw.decode("utf-8", "replace"), self.secrets)[1])
+
+    def _judge(self, envelope: Envelope, element: Element | None, came: Came) -> None:
+        """Whether the server may say this, here. Raises Malformed: an answer to another call is a lie wherever it stands.
+
+        A response to an earlier call belongs on a stream that resumes one and nowhere else (MCP 2025-11-25, transports, listening).
+        2026-07-28 has no requests by servers. An error without an id, or of a failed HTTP request, need not name the call."""
+        question = self._question
+        if envelope.kind != "response":
+            lies = came == "answer" or (envelope.kind == "request" and question.era == "modern")
+        elif element is not None or (envelope.error_code is not None and (envelope.id is None or came == "failure")):
+            return
+        else:
+            lies = question.verb != "GET" or question.arrival.header(b"last-event-id") is None
+        if lies:
+            raise Malformed(Reason.UPSTREAM_INVALID, "the server says what belongs elsewhere")
+
+    async def _message(self, raw: bytes, envelope: Envelope, came: Came) -> bytes:
         element = (
             self._pending.get(_id_value(envelope.id))
             if envelope.kind == "response" and envelope.id is not None
             else None
         )
-        if whole and envelope.kind == "response" and element is None and envelope.error_code is None:
-            raise Malformed(Reason.UPSTREAM_INVALID, "the answer belongs to another request")
+        self._judge(envelope, element, came)
         visible = await self._world.off_loop(raw, self._filtered, raw, envelope, element)
-        masked = await self._world.off_loop(visible, mask, visible, self._secrets)
+        masked = await self._world.off_loop(visible, mask, visible, self.secrets)
         if self._failed:
             raise self._failed
         match envelope.kind:
@@ -137,7 +166,7 @@ class Releaser:
             await self._record(drafting.late_result(self._question, self._id_text(envelope), reason, masked))
             return
         detail: dict[str, str | int | bool] = {}
-        if envelope.error_code is not None:
+        if envelope.error_code is not None and abs(envelope.error_code) <= LARGEST_ERROR_CODE:
             detail["error_code"] = envelope.error_code
         if envelope.result_type not in (None, "complete"):
             detail["result_type"] = self._safe(envelope.result_type)
@@ -145,7 +174,7 @@ class Releaser:
         self._pending.pop(_id_value(envelope.id or b"0"), None)
 
     def _safe(self, text: str | None) -> str:
-        return mask_text((text or "")[:128], self._secrets)[0]
+        return mask_text((text or "")[:128], self.secrets)[0]
 
     def _id_text(self, envelope: Envelope) -> str:
         return self._safe((envelope.id or b"").decode("utf-8", "replace"))
@@ -182,12 +211,21 @@ class Releaser:
         if pieces:
             await self._record(drafting.chunk(self._question, pieces))
 
-    async def settle(self, reason: Reason) -> tuple[Element, ...]:
-        """Record `reason` as the result of every call that has none yet, and flush. Returns those calls. Idempotent."""
+    async def settle(self, reason: Reason, *, status: int | None = None) -> tuple[Element, ...]:
+        """Flush, and record `reason` as the end of all that has none yet: of every call, of a GET stream, and, where it is a failure, of
+        messages that await no answer. `status`: of the server's HTTP answer. Returns the calls. Idempotent."""
         await self.flush()
         pending, self._pending = tuple(self._pending.values()), {}
+        ended, self._ended = self._ended, True
+        detail: dict[str, str | int | bool] = dict(self.totals)
+        if status is not None:
+            detail["status"] = status
         for element in pending:
-            await self._record(drafting.result(self._question, element, reason, detail=dict(self.totals)))
+            await self._record(drafting.result(self._question, element, reason, detail=detail))
+        if not ended and self._question.verb == "GET":
+            await self._record(drafting.stream_close(self._question, reason, detail))
+        elif not ended and not self._question.calls and reason is not Reason.COMPLETED:
+            await self._record(drafting.undelivered(self._question, reason, detail))
         return pending
 
 

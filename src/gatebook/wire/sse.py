@@ -141,6 +141,12 @@ class EventSplitter:
             self._next_cr -= start
 
 
+def around_data(event: Event) -> bytes:
+    """Every line of the event that is not data, as it stands: comments, ids, names, fields that the standard ignores. A client may see
+    each of them."""
+    return b"\n".join(match[1] for match in _LINE.finditer(event.raw) if match[1].partition(b":")[0] != b"data")
+
+
 def rewrite(event: Event, new_data: bytes) -> bytes:
     """The bytes of `event` with `new_data` in place of its data; every other line stands byte for byte where it stood.
 
