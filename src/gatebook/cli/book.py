@@ -46,6 +46,17 @@ class BookClosed(Exception):
     """The book cannot be read, or the reading cannot be recorded. The text says who, what, and how to mend it."""
 
 
+UNREADABLE: Final = (BookClosed, ValueError, OSError)
+"""What a reading command may meet: a closed book, a condition that makes no sense, a damaged log."""
+
+
+def words(error: Exception) -> str:
+    """Why, for the operator."""
+    if isinstance(error, OSError):
+        return f"the log cannot be read: {error}; `gatebook verify` says what is wrong with it"
+    return str(error)
+
+
 class Book(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment's book. `log`: the sealed log; `head`: the checkpoint that it published, as claimed."""
 
@@ -55,10 +66,14 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     payloads: Files
     head: Checkpoint
 
-    def forwards(self) -> Iterator[Located]:
-        """Every entry in the log's order. Raises ValueError, OSError on a damaged log: `gatebook verify` says where."""
-        for found in reading.entries(self.log, 0, self.head.size):
-            yield Located(entry=found.entry, index=found.index, leaf=leaf_hash(found.leaf).hex())
+    def forwards(self, *, containing: str = "") -> Iterator[Located]:
+        """Entries in the log's order, only those whose bytes hold `containing` (plain ASCII; it narrows, the caller decides).
+
+        Raises ValueError, OSError on a damaged log. LIMIT: a walk over the whole log."""
+        needle = containing.encode()
+        for index, leaf in reading.leaves(self.log, 0, self.head.size):
+            if needle in leaf:
+                yield Located(entry=decode(leaf), index=index, leaf=leaf_hash(leaf).hex())
 
     def backwards(self) -> Iterator[Located]:
         """The same, the newest first."""

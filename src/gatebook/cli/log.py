@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.text import Text
 
 from gatebook.cli import book, printing
-from gatebook.cli.book import BookClosed
 from gatebook.cli.playback import Located
 from gatebook.cli.selection import Selection, instant
 from gatebook.cli.visible import visible
@@ -45,8 +44,8 @@ def log(
         }.items()
         if value is not None
     }  # fmt: skip
+    now = datetime.datetime.now(datetime.UTC)
     try:
-        now = datetime.datetime.now(datetime.UTC)
         selection = Selection(
             call=call,
             session=session,
@@ -62,8 +61,8 @@ def log(
         opened = book.open_book(config, data_dir)
         found, more = _newest(opened, selection, limit)
         book.record_reading(opened, book.log_read("log", len(found), asked))
-    except (BookClosed, ValueError) as error:
-        printing.give_up(str(error), printing.CANNOT_READ)
+    except book.UNREADABLE as error:
+        printing.give_up(book.words(error), printing.CANNOT_READ)
     printing.run_reader(lambda: _show(found, more, as_json))
 
 

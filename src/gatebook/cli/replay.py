@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.text import Text
 
 from gatebook.cli import book, printing, replay_page
-from gatebook.cli.book import BookClosed
 from gatebook.cli.checking import checked
 from gatebook.cli.playback import Body, Playback, Step, play
 from gatebook.cli.replay_page import Verification
@@ -57,8 +56,8 @@ def replay(
         steps = len(playback.steps) if playback else 0
         asked = {"to": "page" if html else "json" if as_json else "terminal"}
         book.record_reading(opened, book.recording_read(name or session, steps, asked))
-    except (BookClosed, ValueError) as error:
-        printing.give_up(str(error), printing.CANNOT_READ)
+    except book.UNREADABLE as error:
+        printing.give_up(book.words(error), printing.CANNOT_READ)
     if playback is None:
         printing.give_up(
             f"no single session in the log has an id that begins with {visible(session)}", printing.NOT_FOUND
@@ -74,7 +73,11 @@ def replay(
 
 
 def _only(opened: book.Book, beginning: str) -> str | None:
-    names = {each.entry.sess for each in opened.forwards() if (each.entry.sess or "").startswith(beginning)} - {None}
+    names = {
+        each.entry.sess
+        for each in opened.forwards(containing=beginning)
+        if (each.entry.sess or "").startswith(beginning)
+    } - {None}
     return names.pop() if len(names) == 1 else None
 
 

@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from gatebook.cli import book, printing
-from gatebook.cli.book import BookClosed
 from gatebook.cli.visible import visible
 from gatebook.ledger.entry import Entry
 from gatebook.model.record import Who
@@ -36,7 +35,7 @@ class Line(msgspec.Struct):
         self.calls += entry.ev == "call.intent"
         self.refused += entry.ev == "call.refused"
         self.findings += sum(entry.dlp.values())
-        self.closed = entry.ev == "session.close" or (self.closed and entry.ev == "log.recover")
+        self.closed = entry.ev == "session.close"  # a later entry goes on with it
 
 
 def sessions(
@@ -54,15 +53,15 @@ def sessions(
         opened = book.open_book(config, data_dir)
         found = sorted(collect(opened), key=lambda line: line.last)[-limit:]
         book.record_reading(opened, book.log_read("sessions", len(found), {}))
-    except (BookClosed, ValueError) as error:
-        printing.give_up(str(error), printing.CANNOT_READ)
+    except book.UNREADABLE as error:
+        printing.give_up(book.words(error), printing.CANNOT_READ)
     printing.run_reader(lambda: _show(found, as_json))
 
 
 def collect(opened: book.Book) -> list[Line]:
     """Every session in the log, in the order of their first entries."""
     lines: dict[str, Line] = {}
-    for located in opened.forwards():
+    for located in opened.forwards(containing='"sess":'):
         entry = located.entry
         if entry.sess is None:
             continue

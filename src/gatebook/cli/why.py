@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.text import Text
 
 from gatebook.cli import book, printing
-from gatebook.cli.book import BookClosed
 from gatebook.cli.grants import Ruling, ruling
 from gatebook.cli.playback import Located
 from gatebook.cli.visible import visible
@@ -46,15 +45,15 @@ def why(
         opened = book.open_book(config, data_dir)
         account = _account(opened, call)
         book.record_reading(opened, book.log_read("why", len(account.entries) if account else 0, {"call": call}))
-    except (BookClosed, ValueError) as error:
-        printing.give_up(str(error), printing.CANNOT_READ)
+    except book.UNREADABLE as error:
+        printing.give_up(book.words(error), printing.CANNOT_READ)
     if account is None:
         printing.give_up(f"no single call in the log has an id that begins with {visible(call)}", printing.NOT_FOUND)
     printing.run_reader(lambda: _show(account, as_json))
 
 
 def _account(opened: book.Book, call: str) -> Account | None:
-    located = [each for each in opened.forwards() if (each.entry.call or "").startswith(call)]
+    located = [each for each in opened.forwards(containing=call) if (each.entry.call or "").startswith(call)]
     calls = {each.entry.call for each in located}
     if len(calls) != 1:
         return None

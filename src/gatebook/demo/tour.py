@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -26,6 +26,7 @@ from gatebook.demo.customers import customers
 from gatebook.demo.place import DemoError, Place
 from gatebook.demo.telling import Teller, innermost, shortened
 
+LATEST: Final = "2026-07-28"
 CUSTOMER: Final = customers()[0]
 MASKED: Final = re.compile(r"\d{6}[*]{5,}\d{4}")
 SEALED_WITHIN_S: Final = 15.0
@@ -55,15 +56,15 @@ async def play(place: Place, teller: Teller) -> Path:
     alice = _token(f"{place.people_url}/token", person="alice", agent="gatebook-tour", audience=place.mcp_url)
     job = _token(f"{place.ci_url}/token", job="fraud-model", audience=place.mcp_url)
 
-    async with _connected(place, alice) as client:
+    async with AsyncExitStack() as connections:
+        client = await _connects(place, teller, alice, connections)
         await _allowed(client, teller)
         await _masked(client, teller)
         await _denied(client, teller)
         await _card_number_in_arguments(client, teller)
     await _unauthenticated(place, teller)
     await _around_the_gate(place, teller, alice)
-    async with _connected(place, job) as client:
-        await _ci_job(client, teller)
+    await _ci_job(place, teller, job)
 
     await _who_ran_it(place, teller)
     session = await _replayed(place, teller)
@@ -73,10 +74,23 @@ async def play(place: Place, teller: Teller) -> Path:
     return _page(place, teller, session)
 
 
-async def _allowed(client: Client, teller: Teller) -> None:
+async def _connects(place: Place, teller: Teller, token: str, connections: AsyncExitStack) -> Client:
+    """The client stays connected until `connections` is closed."""
     with teller.step(
-        "An allowed call", "Alice works in support. Her role allows get_order, so her agent gets an order."
+        "An agent connects",
+        "Alice works in support. Her agent has her token, and the payments server's URL at Gatebook.",
     ):
+        teller.sends(place.mcp_url)
+        client = await connections.enter_async_context(_connected(place, token))
+        teller.gets(f"{client.server_info.name if client.server_info else '?'}, MCP {client.protocol_version}")
+        teller.check(
+            client.protocol_version == LATEST, f"they speak the latest revision, {LATEST}", client.protocol_version
+        )
+        return client
+
+
+async def _allowed(client: Client, teller: Teller) -> None:
+    with teller.step("An allowed call", "Her role allows get_order, so her agent gets an order."):
         answer = await _call(client, teller, "get_order", {"order_id": "ord_5001"})
         order = answer.structured or {}
         teller.check(answer.kind == "result", "the call went through", answer.said)
@@ -155,10 +169,11 @@ async def _around_the_gate(place: Place, teller: Teller, token: str) -> None:
         teller.check(response.status_code == 401, "the server does not know her", response.status_code)
 
 
-async def _ci_job(client: Client, teller: Teller) -> None:
+async def _ci_job(place: Place, teller: Teller, token: str) -> None:
     story = "A nightly CI job runs a fraud model. The model explains itself with somebody's card number, as text and as a JSON number."
     with teller.step("A CI job", story):
-        answer = await _call(client, teller, "run_model_inference", {"order_id": "ord_5001"})
+        async with _connected(place, token) as client:
+            answer = await _call(client, teller, "run_model_inference", {"order_id": "ord_5001"})
         neighbour = (answer.structured or {}).get("nearest", {})
         number = neighbour.get("card_number")
         clear = next((each.card_number for each in customers() if each.customer_id == neighbour.get("customer_id")), "")
