@@ -72,6 +72,7 @@ class Reason(StrEnum):
     UNKNOWN = "unknown"
     # ours
     LEDGER_UNAVAILABLE = "ledger_unavailable"
+    CLOCK_UNSYNCHRONISED = "clock_unsynchronised"
     INTERNAL = "internal"
 
 
