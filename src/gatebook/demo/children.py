@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Final, NoReturn, Self
 
 import httpx2
 
-from gatebook.demo.place import DemoError, Place
+from gatebook.demo.place import DemoError, Place, short
 
 _PR_SET_PDEATHSIG: Final = 1
 _POLL_S: Final = 0.1
@@ -142,6 +143,15 @@ def gatebook_command() -> list[str]:
     """The words that start this very Gatebook as a process, whatever PATH says."""
     script = Path(sys.executable).with_name("gatebook")
     return [str(script)] if script.exists() else [sys.executable, "-c", "from gatebook.cli.app import main; main()"]
+
+
+def spoken_command() -> str:
+    """How a reader starts this Gatebook: by name where PATH leads to it, else by its path."""
+    script = Path(sys.executable).parent / "gatebook"
+    found = shutil.which("gatebook")
+    if found is not None and Path(found).resolve() == script.resolve():
+        return "gatebook"
+    return short(script) if script.exists() else f"{sys.executable} -m gatebook"
 
 
 def _answers(url: str) -> bool:

@@ -163,6 +163,14 @@ allow = [ {{ server = "payments", tools = ["run_model_inference"] }} ]
 """
 
 
+def short(path: Path) -> str:
+    """The path relative to where the reader stands, if it lies below."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import shutil
 import signal
 import sys
 import time
@@ -16,8 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from gatebook.demo import clients
-from gatebook.demo.children import Children
-from gatebook.demo.place import DemoError, Place, furnish, occupied, settle
+from gatebook.demo.children import Children, spoken_command
+from gatebook.demo.place import DemoError, Place, furnish, occupied, settle, short
 
 INSTALL: Final = "pip install 'gatebook[demo]'"
 PERSON: Final = "alice"
@@ -61,7 +60,7 @@ def run(options: Options) -> int:
         with occupied(options.directory, keep=options.keep) as directory:
             place = settle(directory, options.port)
             furnish(place)
-            console.print(Text(f"Starting the demonstration in {_short(directory)} …", style="dim"))
+            console.print(Text(f"Starting the demonstration in {short(directory)} …", style="dim"))
             began = time.monotonic()
             with Children(place) as children:
                 console.print(Text(f"Ready after {time.monotonic() - began:.1f} s.", style="dim"))
@@ -82,7 +81,7 @@ def introduce(place: Place) -> Introduction:
     """Fetch a token and put everything together that a visitor may paste. The provider must be up."""
     token_url = f"{place.people_url}/token?person={PERSON}&audience={place.mcp_url}&format=text"
     token = httpx2.get(token_url, timeout=10.0, trust_env=False).text
-    gatebook, configuration = spoken_command(), _short(place.configuration)
+    gatebook, configuration = spoken_command(), short(place.configuration)
     return Introduction(
         directory=str(place.directory),
         configuration=str(place.configuration),
@@ -99,18 +98,9 @@ def introduce(place: Place) -> Introduction:
             f"{gatebook} sessions --config {configuration}",
             f"{gatebook} log --failed --config {configuration}",
             f"{gatebook} log --tool run_model_inference --finding pan --config {configuration}",
-            f"{gatebook} verify {_short(place.log)} --key {_short(place.log_verifier)}",
+            f"{gatebook} verify {short(place.log)} --key {short(place.log_verifier)}",
         ),
     )
-
-
-def spoken_command() -> str:
-    """How a reader starts this Gatebook: by name where PATH leads to it, else by its path."""
-    script = Path(sys.executable).parent / "gatebook"
-    found = shutil.which("gatebook")
-    if found is not None and Path(found).resolve() == script.resolve():
-        return "gatebook"
-    return _short(script) if script.exists() else f"{sys.executable} -m gatebook"
 
 
 def _stay(place: Place, children: Children, console: Console, options: Options) -> int:
@@ -173,7 +163,7 @@ def _print_introduction(introduction: Introduction, console: Console) -> None:
     say(f"  people log in at    {introduction.people}   (alice, bob: support · mallory: no role)")
     say(f"  CI jobs log in at   {introduction.ci}   (fraud-model · playground: no role)")
     say(
-        f"  everything lies in  {_short(Path(introduction.directory))}   (made anew at each start; --keep goes on with the book)"
+        f"  everything lies in  {short(Path(introduction.directory))}   (made anew at each start; --keep goes on with the book)"
     )
     say("\nTry it: a customer whose card number comes back masked", "bold")
     say(introduction.try_it, "cyan")
@@ -193,11 +183,3 @@ def _require_sdk() -> None:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _short(path: Path) -> str:
-    """Relative to where the reader stands, if it lies below."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

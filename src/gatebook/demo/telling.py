@@ -1,7 +1,6 @@
 """How the tour is told: each step with what is done, what came back and what was checked. A step that does not hold ends it."""
 
 import json
-import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,9 +57,9 @@ class Teller:
     def gets(self, what: str) -> None:
         self._line("  ←", what, "dim")
 
-    def types(self, command: list[str]) -> None:
+    def types(self, command: str) -> None:
         """A command line as the reader would type it."""
-        self._line("  $", shlex.join(command), "bold")
+        self._line("  $", command, "bold")
 
     def shows(self, output: str, *, lines: int, start: str = "") -> None:
         """`lines` lines of a command's output, from the first that holds `start`."""

@@ -5,6 +5,7 @@ Whatever an operator would type is run as that very command. Read `play` from to
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -21,9 +22,9 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import Implementation
 
 from gatebook import __version__
-from gatebook.demo.children import gatebook_command
+from gatebook.demo.children import gatebook_command, spoken_command
 from gatebook.demo.customers import customers
-from gatebook.demo.place import DemoError, Place
+from gatebook.demo.place import DemoError, Place, short
 from gatebook.demo.telling import Teller, innermost, shortened
 
 LATEST: Final = "2026-07-28"
@@ -191,7 +192,7 @@ async def _who_ran_it(place: Place, teller: Teller) -> None:
     with teller.step("Who ran the inference that returned a PAN?", "An auditor asks. One command answers."):
         asked = ["log", "--tool", "run_model_inference", "--finding", "pan"]
         output = await _until_sealed(place, asked, "fraud-model")
-        teller.types(["gatebook", *asked])
+        teller.types(_typed(asked, place))
         teller.shows(output.text, lines=16)
         machine = json.loads(_gatebook(place, [*asked, "--json"]).text.splitlines()[0])
         who = machine["who"]
@@ -209,7 +210,7 @@ async def _replayed(place: Place, teller: Teller) -> str:
         sessions = [json.loads(line) for line in listing.text.splitlines()]
         session = next((each["session"] for each in sessions if each["who"]["sub"] == "alice"), "")
         output = _gatebook(place, ["replay", session])
-        teller.types(["gatebook", "replay", session])
+        teller.types(_typed(["replay", session], place))
         teller.shows(output.text, lines=36, start="tools/call get_customer")
         teller.check(output.status == 0, "the session replays", output.text)
         for tool in ("get_order", "get_customer", "delete_customer"):
@@ -224,7 +225,7 @@ def _why(place: Place, teller: Teller, session: str) -> None:
         found = _gatebook(place, ["log", "--session", session, "--tool", "delete_customer", "--json"])
         call = json.loads(found.text.splitlines()[0])["call"]
         output = _gatebook(place, ["why", call])
-        teller.types(["gatebook", "why", call])
+        teller.types(_typed(["why", call], place))
         teller.shows(output.text, lines=24)
         teller.check(
             output.status == 0 and "default" in output.text, "no rule allowed it, and the answer says so", output.text
@@ -233,9 +234,9 @@ def _why(place: Place, teller: Teller, session: str) -> None:
 
 def _verified(place: Place, teller: Teller) -> None:
     with teller.step("Is the log intact?", "Anyone can check it, offline, with the public key alone."):
-        arguments = ["verify", str(place.log), "--key", str(place.log_verifier)]
+        arguments = ["verify", short(place.log), "--key", short(place.log_verifier)]
         output = _gatebook(None, arguments)
-        teller.types(["gatebook", *arguments])
+        teller.types(_typed(arguments))
         teller.shows(output.text, lines=10)
         teller.check(output.status == 0, "the log verifies", output.text)
 
@@ -245,12 +246,12 @@ def _tampered(place: Place, teller: Teller) -> None:
         "And after a change?", "The log is copied, and one letter of one recorded decision is changed in the copy."
     ):
         copy = place.directory / "tampered-log"
-        arguments = ["verify", str(copy), "--key", str(place.log_verifier)]
+        arguments = ["verify", short(copy), "--key", short(place.log_verifier)]
         teller.check(_copied(place.log, copy, arguments), "the untouched copy verifies")
         changed, offset = _change_one_byte(copy)
         teller.sends(f"byte {offset} of {changed.relative_to(copy)} in the copy")
         output = _gatebook(None, arguments)
-        teller.types(["gatebook", *arguments])
+        teller.types(_typed(arguments))
         teller.shows(output.text, lines=10)
         teller.check(output.status == 1, "the copy does not verify", f"exit status {output.status}: {output.text}")
         named = re.search(r"entry \d+|tile/", output.text)
@@ -261,7 +262,7 @@ def _page(place: Place, teller: Teller, session: str) -> Path:
     with teller.step("Something to look at", "The same session as one HTML file that needs nothing else."):
         target = place.directory / "replay.html"
         output = _gatebook(place, ["replay", session, "--html", str(target)])
-        teller.types(["gatebook", "replay", session, "--html", str(target)])
+        teller.types(_typed(["replay", session, "--html", short(target)], place))
         teller.check(output.status == 0 and target.exists(), "the page was written", output.text)
         text = target.read_text("utf-8")
         teller.check(
@@ -334,6 +335,12 @@ async def _until_sealed(place: Place, arguments: list[str], expected: str) -> Ou
         if expected in output.text or time.monotonic() > deadline:
             return output
         await anyio.sleep(0.5)
+
+
+def _typed(arguments: list[str], place: Place | None = None) -> str:
+    """The command line as the reader would type it."""
+    located = ["--config", short(place.configuration)] if place is not None else []
+    return f"{spoken_command()} {shlex.join([*arguments, *located])}"
 
 
 def _gatebook(place: Place | None, arguments: list[str]) -> Output:
