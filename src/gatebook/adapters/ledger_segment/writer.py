@@ -49,6 +49,7 @@ class SegmentLedger:
         self._queued_bytes = 0
         self._sleeping = False
         self._closing = False
+        self._over = False
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._source: tuple[str, int, bool] | None = None
@@ -124,6 +125,9 @@ class SegmentLedger:
             self._chain.refund(bound)
             raise
         with self._mutex:
+            # Under the lock: what is queued behind the committing thread's last look would wait for ever.
+            if self._over:
+                raise LedgerUnavailable("this writer is over")
             self._queue.append(queued)
             self._queued_bytes += queued.admitted
             if self._sleeping:
@@ -157,6 +161,7 @@ class SegmentLedger:
                     self._sleeping = True
                     self._work.wait()
                 batch, self._queue, self._queued_bytes = self._queue, [], 0
+                self._over = not batch
             if not batch:
                 return
             try:
@@ -187,7 +192,7 @@ class SegmentLedger:
 
     def _fail(self, error: BaseException, batch: list[_Queued]) -> None:
         with self._mutex:
-            self._failure = error
+            self._failure, self._over = error, True
             batch = batch + self._queue
             self._queue = []
         self._tell(batch, [], LedgerUnavailable(f"the record could not be made durable: {type(error).__name__}"))

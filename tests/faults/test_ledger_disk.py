@@ -1,0 +1,271 @@
+"""Disks that fail, and power that fails: sectors of unsynced writes are there, or not, in any mixture."""
+
+import asyncio
+import errno
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gatebook.adapters.ledger_segment import SegmentLedger, chain
+from gatebook.adapters.log_files import LogFiles
+from gatebook.ledger import reading
+from gatebook.ledger.verification import verify
+from gatebook.model.errors import LedgerUnavailable
+from gatebook.model.record import Payload
+from gatebook.serve.sealing import SealingRefused
+from tests.world_ledger import Place, StillClock, a_draft, a_place, seal_once, write_and_seal
+
+SECTOR = 512
+
+
+class Disk:
+    """Stands in for `os` in the segment chain. Remembers what was overwritten since the last sync; fails at the `fails_at`-th write or sync."""
+
+    def __init__(self, fails_at: int, kind: str) -> None:
+        self._left, self._kind = fails_at, kind
+        self._unsynced: dict[int, list[tuple[int, bytes, bytes]]] = {}
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(os, name)
+
+    def pwrite(self, descriptor: int, data: bytes, offset: int) -> int:
+        before = os.pread(descriptor, len(data), offset)
+        done = os.pwrite(descriptor, data, offset)
+        self._unsynced.setdefault(descriptor, []).append((offset, before, bytes(data)))
+        self._step("write")
+        return done
+
+    def fdatasync(self, descriptor: int) -> None:
+        self._step("sync")
+        os.fdatasync(descriptor)
+        self._unsynced.pop(descriptor, None)
+
+    def lose_power(self, chance: random.Random) -> None:
+        """Each sector of an unsynced write is on the disk or is what it was before."""
+        for descriptor, writes in self._unsynced.items():
+            for offset, before, data in writes:
+                position = 0
+                while position < len(data):
+                    end = min(len(data), position + SECTOR - (offset + position) % SECTOR)
+                    if chance.random() < 0.5:
+                        os.pwrite(descriptor, before[position:end], offset + position)
+                    position = end
+
+    def _step(self, kind: str) -> None:
+        if kind == self._kind:
+            self._left -= 1
+            if self._left <= 0:
+                raise OSError(errno.EIO, "the test's disk failed")
+
+
+async def write_until_it_fails(place: Place, disk: Disk) -> set[str]:
+    """What was acknowledged until then; afterwards nothing is."""
+    ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+    said: set[str] = set()
+
+    async def lane(number: int) -> None:
+        for count in range(200):
+            call = f"{ledger.epoch}-{number}-{count}"
+            body = b"x" * ((number * 977 + count * 331) % 3_000)
+            await ledger.record_intent(a_draft(number, call=call, payloads=(Payload(part="request", body=body),)))
+            said.add(call)
+
+    outcomes = await asyncio.gather(*(lane(number) for number in range(4)), return_exceptions=True)
+    assert all(isinstance(outcome, LedgerUnavailable) for outcome in outcomes)
+    assert ledger.failed is not None
+    for _ in range(3):
+        with pytest.raises(LedgerUnavailable):
+            await ledger.record(a_draft(1))
+    disk.lose_power(random.Random(len(said)))
+    await ledger.close()
+    return said
+
+
+@pytest.mark.parametrize("kind", ["write", "sync"])
+@pytest.mark.parametrize("fails_at", [1, 2, 3, 5, 8, 13, 21, 34, 55])
+def test_after_a_failed_write_and_a_power_loss_all_that_was_acknowledged_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, fails_at: int
+) -> None:
+    place = a_place(tmp_path / "data")
+    disk = Disk(fails_at, kind)
+    monkeypatch.setattr(chain, "os", disk)
+    said = asyncio.run(write_until_it_fails(place, disk))
+    monkeypatch.undo()
+    if fails_at % 2:
+        next((place.directory / "segments").glob("gate-0-*.mark")).unlink()  # never synced: it may be lost
+    seal_once(place)
+    report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey, payload_key=place.payload_key)
+    assert (report.problems, report.pending) == ([], 0)
+    entries = [each.entry for each in reading.entries(LogFiles(place.log))]
+    assert said <= {entry.call for entry in entries}
+    assert [entry.x["writer"] for entry in entries if entry.ev == "log.recover"] == ["gate-0"]
+
+
+class Killed(BaseException):
+    """The sealer died here."""
+
+
+def dying_log_files(at: int, before: bool) -> Callable[[], None]:
+    """Make every change that the sealer makes to its files count; the `at`-th one kills it, before or after it is done."""
+    left = at
+
+    def dies(method: Callable[..., None]) -> Callable[..., None]:
+        def step(*arguments: object) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0 and before:
+                raise Killed
+            method(*arguments)
+            if left == 0:
+                raise Killed
+
+        return step
+
+    names = ("write_once", "replace", "append", "remove_tree")
+    originals = {name: getattr(LogFiles, name) for name in names}
+    for name, method in originals.items():
+        setattr(LogFiles, name, dies(method))
+
+    def undo() -> None:
+        for name, method in originals.items():
+            setattr(LogFiles, name, method)
+
+    return undo
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_a_sealer_that_dies_at_any_step_goes_on_where_it_was(tmp_path: Path, before: bool) -> None:
+    place = a_place(tmp_path / "whole")
+    write_and_seal(place, [a_draft(number) for number in range(250)])
+
+    async def write() -> None:
+        ledger = SegmentLedger.open(place.directory, "gate-1", place.deployment, StillClock())
+        for number in range(20):
+            await ledger.record(a_draft(number))
+        await ledger.close()
+
+    asyncio.run(write())
+    steps = 0
+    while True:
+        steps += 1
+        copy = tmp_path / f"copy{steps}"
+        shutil.copytree(place.directory, copy)
+        here = Place(
+            deployment=type(place.deployment)(**{**as_fields(place), "data_dir": str(copy)}),
+            directory=copy,
+            vkey=place.vkey,
+            payload_key=place.payload_key,
+        )
+        undo = dying_log_files(steps, before)
+        try:
+            seal_once(here)
+            break
+        except Killed:
+            pass
+        finally:
+            undo()
+        seal_once(here)
+        report = verify(LogFiles(here.log), LogFiles(here.payloads), here.vkey, payload_key=here.payload_key)
+        assert (report.problems, report.pending) == ([], 0), f"after step {steps}"
+        calls = [each.entry for each in reading.entries(LogFiles(here.log)) if each.entry.w.n == "gate-1"]
+        assert [entry.w.s for entry in calls] == list(range(1, 26))
+        shutil.rmtree(copy)
+    assert steps > 15
+
+
+def as_fields(place: Place) -> dict[str, object]:
+    return {name: getattr(place.deployment, name) for name in place.deployment.__struct_fields__}
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Place:
+    place = a_place(tmp_path / "data")
+    write_and_seal(place, [a_draft(number) for number in range(10)])
+    write_and_seal(place, [a_draft(number) for number in range(10)])
+    return place
+
+
+def newest(place: Place) -> Path:
+    return max((place.log / "checkpoints").iterdir(), key=lambda file: int(file.name))
+
+
+def cut_archive(place: Place) -> None:
+    shutil.rmtree(place.log / "checkpoints")
+
+
+def older_copy(place: Place) -> None:
+    """The log as it was one checkpoint earlier, as a restored backup would be."""
+    gone = newest(place)
+    gone.unlink()
+    shutil.copy(newest(place), place.log / "checkpoint")
+    for partial in place.log.rglob(f"*.p/{int(gone.name) % 256}"):
+        partial.unlink()
+
+
+def edited_tile(place: Place) -> None:
+    tile = place.log / "tile" / "0" / f"000.p/{int(newest(place).name)}"
+    tile.write_bytes(bytes(32) + tile.read_bytes()[32:])
+
+
+def foreign_checkpoint(place: Place) -> None:
+    other = a_place(place.directory.parent / "other")
+    write_and_seal(other, [a_draft(number) for number in range(10)])
+    newest(place).write_bytes(newest(other).read_bytes())
+
+
+def another_root(place: Place) -> None:
+    (place.directory / "sealer" / "state").write_text(f"{newest(place).name} {'00' * 32}\n")
+
+
+@pytest.mark.parametrize("harm", [cut_archive, older_copy, edited_tile, foreign_checkpoint, another_root])
+def test_a_log_that_is_not_the_signed_one_is_never_signed_again(sealed: Place, harm: Callable[[Place], None]) -> None:
+    harm(sealed)
+    before = {file: file.read_bytes() for file in sealed.log.rglob("*") if file.is_file()}
+    with pytest.raises(SealingRefused):
+        seal_once(sealed)
+    assert {file: file.read_bytes() for file in sealed.log.rglob("*") if file.is_file()} == before
+
+
+def test_a_full_disk_refuses_calls_and_mends_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = a_place(tmp_path / "data")
+    full = True
+    fsync = os.fsync
+
+    class FullDisk:
+        def __getattr__(self, name: str) -> object:
+            return getattr(os, name)
+
+        def fsync(self, descriptor: int) -> None:
+            if full:
+                raise OSError(errno.ENOSPC, "no space")
+            fsync(descriptor)
+
+    async def write() -> None:
+        nonlocal full
+        ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+        monkeypatch.setattr(chain, "os", FullDisk())
+        await asyncio.sleep(0.05)
+        large = (Payload(part="request", body=b"x" * 30_000),)
+        done = 0
+
+        async def write_on() -> None:
+            nonlocal done
+            for done in range(100):
+                await ledger.record(a_draft(done, payloads=large))
+
+        with pytest.raises(LedgerUnavailable, match="no free segment"):
+            await write_on()
+        assert 0 < done < 30
+        assert ledger.failed is None
+        full = False
+        await asyncio.sleep(0.3)
+        await ledger.record(a_draft(1))
+        await ledger.close()
+
+    asyncio.run(write())
+    seal_once(place)
+    assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
