@@ -15,7 +15,7 @@ from gatebook.cli.printing import spoken_finding
 from gatebook.masking.pans import looks_like_our_number
 
 MAX_OPEN_STEPS = 12
-"""A longer session starts with its steps folded, but for refusals, failures and findings."""
+"""Refusals, failures and findings stand open. Where a session has none of them, and not more steps than this, all do."""
 
 _MASK = re.compile(
     r"(?:\d[ .\-]?){0,6}\*(?:[ .\-]?\*){3,12}[ .\-]?(?:\d[ .\-]?){3}\d"  # up to six digits, stars, four digits; separators kept
@@ -151,8 +151,13 @@ def _gaps(playback: Playback) -> Html:
 
 
 def _timeline(playback: Playback) -> Html:
-    everything = sum(not step.quiet for step in playback.steps) <= MAX_OPEN_STEPS
-    return element("ol", *(_step(step, unfolded=everything) for step in playback.steps), class_="timeline")
+    plain = len(playback.steps) <= MAX_OPEN_STEPS and not any(_is_notable(step) for step in playback.steps)
+    steps = (_step(step, unfolded=_is_notable(step) or (plain and not step.quiet)) for step in playback.steps)
+    return element("ol", *steps, class_="timeline")
+
+
+def _is_notable(step: Step) -> bool:
+    return bool(step.findings) or step.tone in ("refused", "failed", "open")
 
 
 def _step(step: Step, *, unfolded: bool) -> Html:
@@ -170,9 +175,7 @@ def _step(step: Step, *, unfolded: bool) -> Html:
         ),
         element("span", took, class_="took"),
     )
-    notable = bool(step.findings) or step.tone in ("refused", "failed", "open")
-    shown = notable or (unfolded and not step.quiet)
-    details = element("details", summary, _decision(step), _bodies(step), _places(step), open=shown)
+    details = element("details", summary, _decision(step), _bodies(step), _places(step), open=unfolded)
     return element("li", details, class_=step.tone)
 
 
