@@ -99,11 +99,14 @@ class FixedClock:
 
 
 class JournalLedger:
-    """Keeps drafts in the order they became durable. `fails_on(draft)` makes a record fail; `happened` whether it was stored all the same."""
+    """Keeps drafts in the order they became durable. `fails_on(draft)` makes a record fail; `happened` whether it was stored all the same.
+    `holds_on(draft)`: an event that is waited for before it is stored."""
 
     def __init__(self, journal: list[tuple[str, object]]) -> None:
         self.journal = journal
         self.fails_on: Callable[[Draft], bool] = lambda draft: False
+        self.holds_on: Callable[[Draft], asyncio.Event | None] = lambda draft: None
+        self.held: list[Draft] = []
         self.happened = False
 
     async def record_intent(self, draft: Draft) -> Receipt:
@@ -114,6 +117,10 @@ class JournalLedger:
 
     async def _store(self, kind: str, draft: Draft) -> bytes:
         await asyncio.sleep(0)
+        hold = self.holds_on(draft)
+        if hold is not None:
+            self.held.append(draft)
+            await hold.wait()
         fails = self.fails_on(draft)
         if not fails or self.happened:
             self.journal.append((kind, draft))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from gatebook.gate import doors, refusal
 from gatebook.gate.asking import Element, Permitted
+from gatebook.gate.forwarding import unless_gone
 from gatebook.gate.places import Place
 from gatebook.gate.refusal import Refused
 from gatebook.gate.releasing import Releaser
@@ -27,6 +28,7 @@ async def answer(
     receipt: Receipt,
     response: UpstreamResponse,
     releaser: Releaser,
+    gone: asyncio.Event,
     world: World,
     place: Place,
 ) -> Answer:
@@ -44,7 +46,11 @@ async def answer(
             status=200, headers=headers, events=ReleasedStream(permitted, response, releaser, world, place)
         )
     try:
-        body = await _read_whole(response, permitted.question.caller.standing.snapshot.deployment.limits.response_bytes)
+        reading = _read_whole(response, permitted.question.caller.standing.snapshot.deployment.limits.response_bytes)
+        if permitted.question.era == "legacy":
+            body = await reading
+        else:
+            body = await unless_gone(asyncio.ensure_future(reading), gone)
     finally:
         await response.close()
     released = await _released(body, response, permitted, releaser)

@@ -63,7 +63,7 @@ async def _pass_through(way: _Way, gone: asyncio.Event, world: World) -> Answer:
         receipt = await _record_intents(permitted, world)
         way.releaser = releaser = Releaser(question, world, world.secrets_of(caller.server))
         response = await forward(receipt, permitted, gone, world)
-        return await answer(permitted, receipt, response, releaser, world, place)
+        return await answer(permitted, receipt, response, releaser, gone, world, place)
 
 
 async def _record_intents(permitted: Permitted, world: World) -> Receipt:

@@ -1,6 +1,7 @@
 """The one place that builds what a server receives: the judged bytes, allowed headers, and the credential that no client ever sees."""
 
 import asyncio
+from typing import TypeVar
 
 from gatebook.gate.asking import Permitted
 from gatebook.gate.refusal import Refused
@@ -9,6 +10,8 @@ from gatebook.model.errors import Reason
 from gatebook.model.http import Headers, UpstreamRequest
 from gatebook.ports import Receipt, UpstreamResponse
 from gatebook.wire import headers as wire_headers
+
+T = TypeVar("T")
 
 
 async def forward(receipt: Receipt, permitted: Permitted, gone: asyncio.Event, world: World) -> UpstreamResponse:
@@ -25,20 +28,21 @@ async def forward(receipt: Receipt, permitted: Permitted, gone: asyncio.Event, w
     )
     if question.era == "legacy":
         return await sending
-    return await _unless_gone(asyncio.ensure_future(sending), gone)
+    return await unless_gone(asyncio.ensure_future(sending), gone)
 
 
-async def _unless_gone(sending: "asyncio.Future[UpstreamResponse]", gone: asyncio.Event) -> UpstreamResponse:
+async def unless_gone(awaited: "asyncio.Future[T]", gone: asyncio.Event) -> T:
+    """What is awaited; or, where the client hangs up first, that is cancelled. Raises Refused(CANCELLED)."""
     leaving = asyncio.ensure_future(gone.wait())
     try:
-        await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if sending.done():
-            return sending.result()
+        await asyncio.wait((awaited, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if awaited.done():
+            return awaited.result()
         raise Refused(Reason.CANCELLED)
     finally:
         leaving.cancel()
-        if not sending.done():
-            sending.cancel()
+        if not awaited.done():
+            awaited.cancel()
 
 
 def upstream_headers(permitted: Permitted, world: World) -> Headers:

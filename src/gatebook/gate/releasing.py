@@ -72,7 +72,7 @@ class Releaser:
     async def event(self, event: Event) -> bytes:
         """One SSE event, released. Comments and priming events pass as they are unless they hold something to mask; then they are dropped.
         Raises as `body` does; MaskingFailed where something to mask stands beside the data."""
-        self.totals["events"] += 1
+        self.totals["events"] += event.data is not None
         self.totals["bytes"] += len(event.raw)
         self.resumable = self.resumable or event.id is not None
         if not event.data:
