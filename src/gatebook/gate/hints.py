@@ -178,6 +178,10 @@ HINTS: dict[Reason, Hint] = {
         "Free space, look at the disk and at the diagnostics (`worker.failed`, `sealer.ended`). Calls resume by themselves"
         " once there is room; a failed write or sync ends that worker, and the supervisor starts another.",
     ),
+    Reason.CLOCK_UNSYNCHRONISED: Hint(
+        "In `pci`: nobody vouches for this host's clock any more, so no record of now would be evidence.",
+        "Look at the time service (`chronyc tracking`); calls go on within a minute of its recovery.",
+    ),
     Reason.INTERNAL: Hint(
         "A defect of ours. If an intent of this call is in the log, the server may have acted.",
         "Report the line `bug` from the diagnostics; it names places in our code and never a value.",
