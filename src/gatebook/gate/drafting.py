@@ -173,7 +173,7 @@ def payload(question: Question, part: Part, masked: Masked) -> tuple[Payload, ..
     """The recording of one body, or nothing where the tool is recorded by shape."""
     if recording_of(question) == "shape":
         return ()
-    return (Payload(part=part, body=masked.body, findings=masked.findings),)
+    return (Payload(part=part, body=masked.body),)
 
 
 def _draft(

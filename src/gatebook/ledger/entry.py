@@ -72,6 +72,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, renam
     x: dict[str, str | int | bool] = {}
 
 
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_MICROSECOND = datetime.timedelta(microseconds=1)
 _encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder(Entry, strict=True)
 
@@ -118,7 +120,7 @@ def compose(
         pol=draft.policy,
         cred=draft.credential,
         q=draft.asked,
-        dlp=_counted(draft) if draft.findings or draft.payloads else {},
+        dlp=_counted(draft) if draft.findings else {},
         call=draft.call,
         sess=draft.session,
         n=count,
@@ -157,8 +159,10 @@ def rfc3339(micros: int) -> str:
 
 def instant_us(stamp: str) -> int:
     """The inverse of `rfc3339`. Raises ValueError on any other form."""
-    when = datetime.datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=datetime.UTC)
-    micros = int(when.timestamp()) * 1_000_000 + when.microsecond
+    when = datetime.datetime.fromisoformat(stamp)
+    if when.tzinfo is not datetime.UTC:
+        raise ValueError(f"time {stamp!r} is not in UTC")
+    micros = (when - _EPOCH) // _MICROSECOND
     if rfc3339(micros) != stamp:
         raise ValueError(f"time {stamp!r} is not written as we write it")
     return micros
@@ -179,7 +183,7 @@ def _second(seconds: int) -> str:
 
 def _counted(draft: Draft) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for finding in (*draft.findings, *(found for payload in draft.payloads for found in payload.findings)):
+    for finding in draft.findings:
         name = f"{finding.detector}:{finding.action}"
         counts[name] = counts.get(name, 0) + 1
     return counts

@@ -76,7 +76,6 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
 
     part: Literal["request", "response", "event", "message"]
     body: bytes
-    findings: tuple[Finding, ...] = ()
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):

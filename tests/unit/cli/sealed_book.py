@@ -105,5 +105,6 @@ def a_draft(
         session=session,
         policy=PolicyRef(config=config, snapshot=1, rule=rule[0], decision=rule[1]) if rule else None,  # type: ignore[arg-type]
         asked=Asked(id="1", shape={"customer_id": "string"}) if event == "call.intent" else None,
-        payloads=(Payload(part=part, body=body, findings=found),) if body is not None else (),  # type: ignore[arg-type]
+        findings=found,
+        payloads=(Payload(part=part, body=body),) if body is not None else (),  # type: ignore[arg-type]
     )
