@@ -59,6 +59,25 @@ def test_every_other_word_for_a_reason_is_explained_and_used() -> None:
     assert literal_reasons() == set(OTHER_WORDS)
 
 
+def diagnostics() -> set[str]:
+    """The events that our processes may write to standard error."""
+    found: set[str] = set()
+    for file in (ROOT / "src/gatebook").rglob("*.py"):
+        if "demo" in file.parts:
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say" and node.args:
+                found |= {str(each.value) for each in ast.walk(node.args[0]) if isinstance(each, ast.Constant)}
+    return found
+
+
+def test_every_line_of_diagnostics_is_explained_and_no_other() -> None:
+    section = (ROOT / "docs/howto/operate.md").read_text(encoding="utf-8").partition("Lines on standard error")[2]
+    rows = re.findall(r"^\| (`[^|]*`) \|", section.partition("\n## ")[0], re.MULTILINE)
+    explained = {name for row in rows for name in re.findall(r"`([^`]+)`", row)} - {"event"}
+    assert explained == diagnostics()
+
+
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_stands_in_the_reference(reason: Reason) -> None:
     assert f"| `{reason}` |" in (REFERENCE / "reasons.md").read_text(encoding="utf-8")

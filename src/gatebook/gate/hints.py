@@ -175,7 +175,7 @@ HINTS: dict[Reason, Hint] = {
     Reason.LEDGER_UNAVAILABLE: Hint(
         "Nothing can be made durable: disk full or broken, or the sealer is behind. If an intent of this call is in the log,"
         " the server may have acted although the caller was told nothing of it.",
-        "Free space, look at the disk and at the diagnostics (`worker.failed`, `sealer.ended`). Calls resume by themselves"
+        "Free space, look at the disk and at the diagnostics (`room.failed`, `room.ended`). Calls resume by themselves"
         " once there is room; a failed write or sync ends that worker, and the supervisor starts another.",
     ),
     Reason.CLOCK_UNSYNCHRONISED: Hint(
@@ -193,12 +193,11 @@ OTHER_WORDS: dict[str, str] = {
     "completed": "`log.read`, `recording.read`: the reading was recorded and then shown.",
     "created": "`log.init`: the first entry of a log.",
     "idle": "`session.close`: nothing came for `limits.session_idle_s`.",
-    "invalid": "`config.refused`: the file has errors, or changes what only a restart can.",
     "loaded": "`config.load`: the configuration is active.",
     "opened": "`session.open`: a data key was made for this session and writer.",
     "recovered": "`log.recover`: a writer ended without saying so; what it had made durable was taken.",
+    "refused": "`config.refused`: the file has errors, changes what only a restart can, or could not be made ready; standard error says which.",
     "started": "`log.start`: a sealer began.",
     "stopped": "`log.stop`: a sealer ended as told, everything sealed.",
-    "unprepared": "`config.refused`: a worker could not make the new configuration ready.",
 }
 """What `out.reason` says beside `Reason`, in entries about the log, sessions, readings and configuration."""
