@@ -50,20 +50,22 @@ def regions(text: bytes) -> Iterator[Region]:
     """Every stretch of digit groups in which a card number can start, left to right; work grows with the text, no faster."""
     hit = _START.search(text)
     while hit is not None:
-        start = hit.start()
-        region = _REGION.search(text, start + 6 if text[start : start + 2] == b"\\u" else start)
+        escaped = text.startswith(b"\\u", hit.start())
+        region = _REGION.search(text, hit.start() + (6 if escaped else 0))
         if region is None:
             return
         start, end = region.span()
-        groups = [(start, end)] if end - start <= LONGEST and text[start:end].isdigit() else _groups(text, start, end)
+        groups = (
+            [(start, end)]
+            if text[start:end].isdigit()
+            else [found.span() for found in _GROUP.finditer(text, start, end)]
+        )
+        # Four digits and a dot can be the end of a longer group. The last digit of an escape belongs to none.
+        if not escaped and start > 0 and 48 <= text[start - 1] <= 57:
+            del groups[0]
         if groups:
             yield Region(groups, end)
         hit = _START.search(text, end) if len(text) - end >= SHORTEST else None
-
-
-def _groups(text: bytes, start: int, end: int) -> list[Group]:
-    groups = [found.span() for found in _GROUP.finditer(text, start, end)]
-    return groups[1:] if start > 0 and 48 <= text[start - 1] <= 57 else groups
 
 
 def readings(text: bytes, groups: list[Group]) -> Iterator[tuple[int, int]]:

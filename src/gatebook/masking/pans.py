@@ -17,6 +17,8 @@ _HASH_LENGTHS = frozenset({32, 40, 48, 56, 64, 96, 128})
 _FRACTION = re.compile(rb"(?<![0-9])[0-9]{1,3}\.\Z")
 _FOUR_BEFORE = re.compile(rb"(?<![0-9])[0-9]{4}([ \t._-]{1,3})\Z")
 _FOUR_AFTER = re.compile(rb"([ \t._-]{1,3})([0-9]{4})(?![0-9])")
+# The four digits behind a mask are its tail: with the groups that follow them they are no card number.
+_MASK_BEFORE = re.compile(rb"(?:[0-9][ \t._-]{0,3}(?:\*[ \t._-]{0,3}){3,11}|(?:\*[ \t._-]{0,3}){7,11})\*\Z")
 _EXPIRY_OR_YEAR = re.compile(rb"(?:0[1-9]|1[0-2])[2-4][0-9]|20[2-4][0-9]")
 _EXPONENT = re.compile(rb"[eE]\+?(1[1-8])(?![0-9])")
 
@@ -91,7 +93,7 @@ def card_numbers(text: bytes, around: Surroundings = NOWHERE) -> list[Edit]:
             if first >= past and _accepted(text, region.groups, first, last, around, follows=past == first > 0):
                 edits.append(masked(text, region.groups[first:last]))
                 past = last
-        if past == 0:
+        if past <= len(region.groups) - 2:
             edits += _in_exponent_form(text, region, around)
     return edits
 
@@ -106,6 +108,8 @@ def _accepted(text: bytes, groups: list[Group], first: int, last: int, around: S
     if not is_card_number(digits_of(text, groups[first:last]), around, card_near):
         return False
     if _FRACTION.search(text[max(0, start - 5) : start]) or _in_token(text, start, end):
+        return False
+    if last - first > 1 and _MASK_BEFORE.search(text[max(0, start - NEAR) : start]):
         return False
     if last - first != 4 or follows or not _in_row_of_fours(text, groups[first:last]):
         return True

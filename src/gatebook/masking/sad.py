@@ -1,7 +1,7 @@
 """Sensitive authentication data in text: tracks, verification codes, PINs and PIN blocks. Removed whole, never shown in part.
 
 PCI DSS 3.3.1: none of it is kept after authorisation, not even encrypted. So nothing here can be switched off, and of a
-track nothing of the discretionary data stays. A code is only digits, so it counts by the label beside it, within three words.
+track nothing of the discretionary data stays. A code is only digits, so it counts by the label beside it, within a few words.
 """
 
 import re
@@ -25,9 +25,9 @@ TRACK_2 = rb"[0-9]{12}(?:[=Dd]|\\+u003[dD])[0-9]{4}"
 TRACK_1 = rb"[0-9]\^"
 EMV_PAN = rb"5[Aa]0[6-9Aa][0-9]{11}"
 _TRACK_2, _EMV_PAN = compiled(TRACK_2), compiled(EMV_PAN)
-_TRACK_2_TAIL = re.compile(rb"[=Dd][0-9]{4,40}[Ff]?\??[0-9A-Fa-f]?(?![0-9A-Za-z])|[=Dd][0-9]{4,40}[Ff]?\??")
+_TRACK_2_TAIL = re.compile(rb"[=Dd][0-9]{4,400}+[Ff]?\??(?:[0-9A-Fa-f](?![0-9A-Za-z]))?")
 _TRACK_1 = re.compile(
-    rb"%?[Bb]?([0-9][0-9 ]{10,22}[0-9])\^([^\^\r\n?]{0,40})\^(?:[0-9]{2}(?:0[1-9]|1[0-2])|\^)[0-9A-Za-z ^]{0,60}\??"
+    rb"%?[Bb]?([0-9][0-9 ]{10,22}[0-9])\^([^\^\r\n?]{0,40})\^(?:[0-9]{2}(?:0[1-9]|1[0-2])|\^)[0-9A-Za-z ^]{0,400}\??"
 )
 
 
@@ -49,30 +49,29 @@ def tracks(text: bytes) -> list[Edit]:
 
 def _track_2(text: bytes, sigil: int) -> list[Edit]:
     """The track around the separator at `sigil`: a card number before it, YYMM and service code behind it."""
-    before = text[max(0, sigil - 60) : sigil]
+    before = text[max(0, sigil - 400) : sigil]
     run = before[len(before.rstrip(b"0123456789")) :]
-    tail = _TRACK_2_TAIL.match(text[sigil : sigil + 50])
+    tail = _TRACK_2_TAIL.match(text[sigil : sigil + 410])
     if tail is None or not 1 <= int(text[sigil + 3 : sigil + 5]) <= 12:
         return []
-    start = _track_start(run, hexadecimal=text[sigil : sigil + 1] != b"=")
-    if start is None:
+    if not _ends_in_card_number(run, hexadecimal=text[sigil : sigil + 1] != b"="):
         return []
-    start += sigil - len(run)
+    start = sigil - len(run)
     start -= text[start - 1 : start] == b";"
     return [replaced(start, sigil + tail.end(), REMOVED["track"], "track")]
 
 
-def _track_start(run: bytes, *, hexadecimal: bool) -> int | None:
-    """Where the card number begins in the digits before the separator: at their start, or glued behind `57 LL`."""
+def _ends_in_card_number(run: bytes, *, hexadecimal: bool) -> bool:
+    """All digits before the separator are a card number, or they end in one behind `57 LL`; then all of them go, since what
+    a cut leaves could read as a number again."""
     if 12 <= len(run) <= 19 and luhn_valid(run) and (not hexadecimal or evidence(run) is not None):
-        return 0
-    for length in (16, 15, 19, 14, 18, 17, 13, 12):
-        tag = run[len(run) - length - 4 : len(run) - length]
-        if len(run) < length or evidence(run[-length:]) is None or not luhn_valid(run[-length:]):
-            continue
-        if (len(tag) == 4 and tag[:2] == b"57") or (hexadecimal and len(run) - length <= 2):
-            return len(run) - length
-    return None
+        return True
+    for length in range(12, min(20, len(run) + 1)):
+        digits, before = run[-length:], run[:-length]
+        tagged = before[-4:-2] == b"57" or (hexadecimal and len(before) <= 2)
+        if tagged and evidence(digits) is not None and luhn_valid(digits):
+            return True
+    return False
 
 
 def _emv_pan(text: bytes, tag: int) -> list[Edit]:
@@ -101,7 +100,7 @@ _FILLER = (
     rb"(?:is|was|are|code|codes|number|no|nr|num|value|val|of|for|on|the|this|my|your|his|her|their|our|card|cards|"
     rb"visa|mastercard|amex|as|est|ist|es|lautet|to|set|field|entered|here|please|use|it|equals|new|old|and|a)"
 )
-_LABELLED = _GAP + rb"(?:(?<![A-Za-z])" + _FILLER + rb"(?![A-Za-z])" + _GAP + rb"){0,3}"
+_LABELLED = _GAP + rb"(?:(?<![A-Za-z])" + _FILLER + rb"(?![A-Za-z])" + _GAP + rb"){0,5}"
 # Not a part of another number, and not the head or tail of a card number that is masked already.
 _NOT_BEFORE, _NOT_BEHIND = rb"(?<![0-9])(?<!\*\*\*)(?<!\* \*)", rb"(?![0-9A-Za-z*]|[.,:/-][0-9]|[ \t._-]{1,3}[0-9]*\*)"
 _CODE = _NOT_BEFORE + rb"([0-9]{3,4})" + _NOT_BEHIND

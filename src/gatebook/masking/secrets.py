@@ -73,8 +73,9 @@ def _raw_trigger(forms: set[bytes]) -> Pattern | None:
         return None
     used = {byte for form in forms for byte in form}
     hiding = [rb"\\u00(?i:" + b"|".join(b"%02x" % byte for byte in sorted(used) if byte < 0x80) + b")"]
-    if ord("/") in used:
-        hiding.append(rb"\\/")
+    short = bytes(escape for escape, byte in zip(b'"\\/bfnrt', b'"\\/\b\f\n\r\t', strict=True) if byte in used)
+    if short:
+        hiding.append(rb"\\[" + re.escape(short) + b"]")
     if any(byte >= 0x80 for byte in used):
         hiding.append(rb"\\u[0-9a-fA-F]{4}")
     return compiled(b"|".join([*map(_quoted, sorted(forms)), *hiding]))

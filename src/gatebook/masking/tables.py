@@ -11,6 +11,7 @@ _CELLS = {
     mark: re.compile(rb'\s*"(?:[^"]|"")*"\s*(?=%b|$)|[^%b]*' % (re.escape(mark), re.escape(mark)))
     for mark in (b"|", b"\t", b";", b",")
 }
+_NAME = re.compile(rb"[^,;|\t=:?!<>{}]{2,64}")
 _DECORATION = b" \t\"'*`"
 _MOST_COLUMNS = 256
 
@@ -34,14 +35,7 @@ def cells(text: bytes) -> Iterator[tuple[Cell, frozenset[Kind]]]:
             if len(row) == width:
                 yield from ((row[column], kind) for column, kind in named.items())
                 continue
-        mark = _mark(line.group()) if names_card_data(line.group()) else b""
-        row = _split(text, *line.span(), mark) if mark else []
-        width = len(row)
-        named = _header(text, row) if width > 1 else {}
-
-
-def _mark(line: bytes) -> bytes:
-    return next((mark for mark in _CELLS if mark in line), b"")
+        width, mark, named = _header(text, *line.span())
 
 
 def _split(text: bytes, start: int, end: int, mark: bytes) -> list[Cell]:
@@ -61,11 +55,17 @@ def _bare(text: bytes, start: int, end: int) -> Cell:
     return start, max(start, end - (len(cell) - len(cell.rstrip(_DECORATION))))
 
 
-def _header(text: bytes, row: list[Cell]) -> dict[int, frozenset[Kind]]:
-    found = {}
-    for column, (start, end) in enumerate(row):
-        if 0 < end - start <= 64 and not text[start:end].isdigit():
-            named = kinds(text[start:end]) & TELLING
-            if named:
-                found[column] = named
-    return found
+def _header(text: bytes, start: int, end: int) -> tuple[int, bytes, dict[int, frozenset[Kind]]]:
+    """Number of cells, what parts them, and column → what it names; nothing named when the line is no header."""
+    line = text[start:end]
+    for mark in _CELLS if names_card_data(line) else ():
+        row = _split(text, start, end, mark) if mark in line else []
+        named = {column: kind for column, cell in enumerate(row) if (kind := _named(text[slice(*cell)]))}
+        if named:
+            return len(row), mark, named
+    return 0, b"", {}
+
+
+def _named(cell: bytes) -> frozenset[Kind]:
+    """Nothing for what is no name: a sentence, a record, a line split at the wrong mark."""
+    return kinds(cell) & TELLING if _NAME.fullmatch(cell) else frozenset()

@@ -103,8 +103,8 @@ _LONGEST_KEY = 64
 
 
 def tokens(key: bytes) -> list[str]:
-    """The words of a key: `cardCvv_2` → card, cvv, 2. Empty when it is too long to be a name."""
-    if len(key) > _LONGEST_KEY:
+    """The words of a key: `cardCvv_2` → card, cvv, 2. Empty when it is too long to be a name, or holds a note of ours."""
+    if len(key) > _LONGEST_KEY or b" removed]" in key:
         return []
     text = key.decode("utf-8", "replace")
     if not text.isascii():
@@ -197,7 +197,8 @@ def as_words(names: tuple[str, ...]) -> bytes:
 def _beside(names: tuple[str, ...], parts: tuple[str, ...] = ()) -> "re.Pattern[bytes]":
     ascii_names = b"|".join(re.escape(n.encode()) for n in names if n.isascii())
     others = [anywhere((n,)) for n in (*names, *parts) if not n.isascii()]
-    whole = rb"(?<![A-Za-z])(?i:" + ascii_names + rb")(?![a-z])|[a-z](?:Card|Pan)(?![a-z])"
+    # What masking itself writes is no word of the text: `[track removed]` must not make more of what stands beside it.
+    whole = rb"(?<![A-Za-z])(?i:" + ascii_names + rb")(?![a-z])(?! removed\])|[a-z](?:Card|Pan)(?![a-z])"
     return re.compile(b"|".join([whole, *others]))
 
 

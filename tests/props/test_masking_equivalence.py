@@ -1,0 +1,101 @@
+"""Triggers, sieve and skipping change nothing but the time; masking twice is masking once; types and other bytes stay."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatebook.masking import Masked, MaskingFailed, Secrets, inspect_arguments, mask, mask_text
+from gatebook.masking.documents import mask_without_triggers
+from tests.props.masking_documents import PIECES, documents, texts
+
+
+def outcome(door: Callable[..., Any], *arguments: Any) -> Any:
+    """What the door returns, or the words of its refusal."""
+    try:
+        return door(*arguments)
+    except MaskingFailed as refusal:
+        return str(refusal)
+
+
+@given(documents())
+def test_looking_only_where_the_trigger_hits_finds_the_same(body: bytes) -> None:
+    assert outcome(mask, body) == outcome(mask_without_triggers, body)
+
+
+@given(documents(), st.sampled_from([(b"12",), (b"cvv: 1", b"\xc3\xa9"), (b"4111111111111111",), (b"card note",)]))
+def test_the_same_holds_with_live_secrets(body: bytes, values: tuple[bytes, ...]) -> None:
+    secrets = Secrets(values)
+    assert outcome(mask, body, secrets) == outcome(mask_without_triggers, body, secrets)
+
+
+@given(documents())
+def test_masking_twice_is_masking_once(body: bytes) -> None:
+    first = outcome(mask, body)
+    if isinstance(first, Masked):
+        again = mask(first.body)
+        assert again.body is first.body and again.findings == ()
+
+
+def shape(value: Any) -> Any:
+    """Types and structure; keys only counted, since they may be masked."""
+    match value:
+        case dict():
+            return [shape(member) for member in value.values()]
+        case list():
+            return [shape(element) for element in value]
+        case bool() | None:
+            return value
+        case _:
+            return type(value)
+
+
+@given(documents())
+def test_the_result_is_json_of_the_same_types(body: bytes) -> None:
+    masked = outcome(mask, body)
+    if isinstance(masked, Masked):
+        assert shape(json.loads(masked.body)) == shape(json.loads(body))
+        assert (masked.body is body) == (masked.findings == ())
+
+
+@given(st.lists(documents(), min_size=1, max_size=3))
+def test_what_stands_beside_a_finding_passes_byte_for_byte(parts: list[bytes]) -> None:
+    quiet = b'[1.50, "\\u00e9\\/", {"k" :null} ]'
+    body = b"[%b,\n%b]" % (quiet, b",".join(parts))
+    masked = outcome(mask, body)
+    if isinstance(masked, Masked):
+        assert masked.body.startswith(b"[%b,\n" % quiet) and masked.body.endswith(b"]")
+
+
+@given(
+    st.binary(max_size=200)
+    | st.lists(st.sampled_from([p.encode() for p in PIECES] + list(b'{}[],:"\\'.split() or [])), max_size=8).map(
+        b"".join
+    )
+)
+def test_whatever_the_bytes_only_a_refusal_comes_out(body: bytes) -> None:
+    for door in (mask, inspect_arguments):
+        outcome(door, body)
+
+
+@given(texts | st.text())
+def test_bare_text_is_masked_once_and_keeps_its_lines(text: str) -> None:
+    masked, findings = mask_text(text)
+    assert mask_text(masked) == (masked, ())
+    assert masked.count("\n") == text.count("\n") or findings
+    assert masked == text or findings
+
+
+@given(documents())
+def test_arguments_are_refused_exactly_when_something_would_be_masked_or_is_our_mask(body: bytes) -> None:
+    masked, found = outcome(mask, body), outcome(inspect_arguments, body)
+    if isinstance(masked, Masked) and masked.findings:
+        assert found
+        assert inspect_arguments(masked.body) or {f.detector for f in masked.findings} <= {
+            "cvv",
+            "pin",
+            "pan",
+            "pin_block",
+        }

@@ -1,0 +1,135 @@
+"""Whole documents: reach, pointers, spans, refusals."""
+
+import json
+
+import msgspec
+import pytest
+
+from gatebook.masking import Finding, Masked, MaskingFailed, mask, mask_text, self_test
+
+PAN = "4111111111111111"  # Visa's published test number
+AMEX = "378282246310005"  # Amex's
+
+
+def masked(content: object) -> object:
+    return json.loads(mask(json.dumps(content).encode()).body)
+
+
+def test_a_clean_message_goes_on_as_the_same_object() -> None:
+    body = b'{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"all is well"}]}}'
+    assert mask(body).body is body
+    text = "all is well"
+    assert mask_text(text)[0] is text
+
+
+def test_every_position_of_a_message_is_reached() -> None:
+    body = {"error": {"message": PAN, "data": [{"deep": {"x": f"a {PAN}"}}]}, "params": {PAN: 1}, "n": int(PAN)}
+    assert PAN not in json.dumps(masked(body))
+
+
+def test_findings_name_the_leaf_in_the_order_of_the_document() -> None:
+    body = json.dumps({"a": [{}, {"b/c~": PAN}], "cvv": "123", "z": f"{PAN} {AMEX}"}).encode()
+    assert mask(body).findings == (
+        Finding(detector="pan", action="masked", pointer="/a/1/b~1c~0"),
+        Finding(detector="cvv", action="removed", pointer="/cvv"),
+        Finding(detector="pan", action="masked", pointer="/z"),
+        Finding(detector="pan", action="masked", pointer="/z"),
+    )
+
+
+def test_a_key_that_is_a_card_number_is_masked_and_so_is_every_pointer_through_it() -> None:
+    result = mask(json.dumps({"totals": {PAN: {"cvv": "123"}}}).encode())
+    assert json.loads(result.body) == {"totals": {"411111******1111": {"cvv": "[cvv removed]"}}}
+    assert [finding.pointer for finding in result.findings] == ["/totals", "/totals/411111******1111/cvv"]
+
+
+def test_keys_that_would_become_equal_refuse_the_message() -> None:
+    twins = {PAN: 1, "411111******1111": 2}
+    with pytest.raises(MaskingFailed) as refusal:
+        mask(json.dumps(twins).encode())
+    assert "1111" not in str(refusal.value)
+    with pytest.raises(MaskingFailed):
+        mask(json.dumps({"text": json.dumps([twins])}).encode())
+
+
+def test_what_stands_around_a_finding_is_kept_byte_for_byte() -> None:
+    body = b'{ "a" :1.50,"b":"\\u00e9\\/ 4111\\t1111\\u00091111\\t1111\\n","c":[ ] }'
+    assert mask(body).body == b'{ "a" :1.50,"b":"\\u00e9\\/ 4111\\t11**\\u0009****\\t1111\\n","c":[ ] }'
+
+
+def test_escapes_do_not_hide_a_number() -> None:
+    assert mask(b'["\\u0034111111111111111"]').body == b'["\\u003411111******1111"]'
+    assert mask(b'["\\u00e9378282246310005"]').body == b'["\\u00e9378282*****0005"]'
+    assert mask(b'{"\\u0063vv":123}').body == b'{"\\u0063vv":0}'
+    assert mask(b'["\\ud83d\\ude00 4111111111111111"]').body == b'["\\ud83d\\ude00 411111******1111"]'
+
+
+def test_json_inside_strings_is_read_four_layers_deep_and_stays_valid() -> None:
+    content: object = {"number": int(PAN), "cvv": "123"}
+    for _ in range(4):
+        content = [json.dumps(content)]
+    found = masked(content)
+    for _ in range(4):
+        assert isinstance(found, list)
+        found = json.loads(found[0])
+    assert found == {"number": 4111110000001111, "cvv": "[cvv removed]"}
+
+
+def test_a_string_that_only_begins_like_json_is_text() -> None:
+    assert masked([f"[info] card {PAN}", f'{{"open": "{PAN}']) == [
+        "[info] card 411111******1111",
+        '{"open": "411111******1111',
+    ]
+
+
+def test_base64_of_an_image_passes_and_the_same_letters_elsewhere_do_not() -> None:
+    blob = "A" * 30 + PAN + "B" * 30
+    body = json.dumps({"type": "image", "data": blob}).encode()
+    assert mask(body).body is body
+    assert mask(json.dumps({"text": blob}).encode()).findings
+    assert mask(json.dumps({"data": PAN}).encode()).findings
+
+
+def test_columns_and_rows_are_judged_by_the_header_wherever_it_stands() -> None:
+    rows = [[1, "123", 4567]]
+    expected = [[1, "[cvv removed]", 0]]
+    assert masked({"columns": ["id", "cvv", {"name": "pin"}], "rows": rows}) == {
+        "columns": ["id", "cvv", {"name": "pin"}],
+        "rows": expected,
+    }
+    assert masked({"data": rows, "fields": ["id", "cvv", "pin"]}) == {"data": expected, "fields": ["id", "cvv", "pin"]}
+    assert masked([["id", "cvv", "pin"], *rows]) == [["id", "cvv", "pin"], *expected]
+
+
+def test_a_name_beside_the_value_counts_like_a_key() -> None:
+    assert masked([{"name": "cvv", "value": "123"}]) == [{"name": "cvv", "value": "[cvv removed]"}]
+    assert masked({"cvv": {"value": "123"}}) == {"cvv": {"value": "[cvv removed]"}}
+
+
+def test_bytes_that_are_no_document_are_refused_without_a_value() -> None:
+    for body in (
+        b'{"a":4111111111111111',
+        b'"4111111111111111" 1',
+        b"[" * 70 + b"4111111111111111" + b"]" * 70,
+        b'["cvv\\q"]',
+    ):
+        with pytest.raises(MaskingFailed) as refusal:
+            mask(body)
+        assert "4111" not in str(refusal.value) and refusal.value.__cause__ is None
+
+
+def test_a_result_cannot_be_changed_afterwards() -> None:
+    result = Masked(b"1", ())
+    with pytest.raises(AttributeError):
+        result.body = b"2"  # type: ignore[misc]
+    assert msgspec.structs.asdict(result) == {"body": b"1", "findings": ()}
+
+
+def test_the_self_test_passes() -> None:
+    self_test()
+
+
+def test_the_self_test_fails_when_masking_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gatebook.masking.selftest.mask", lambda body: Masked(body, ()))
+    with pytest.raises(MaskingFailed):
+        self_test()

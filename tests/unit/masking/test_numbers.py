@@ -1,0 +1,82 @@
+"""JSON numbers stay numbers, of the same form, without a valid check digit."""
+
+import json
+
+import pytest
+
+from gatebook.masking import inspect_arguments, mask
+from gatebook.masking.networks import luhn_valid
+
+FORMS = [
+    (b"4111111111111111", b"4111110000001111"),
+    (b"-4111111111111111", b"-4111110000001111"),
+    (b"4111111111111111.0", b"4111110000001111.0"),
+    (b"4111111111111111.00", b"4111110000001111.00"),
+    (b"4.111111111111111e15", b"4.111110000001111e15"),
+    (b"4.111111111111111E+15", b"4.111110000001111E+15"),
+    (b"41111111111111110e-1", b"41111100000011110e-1"),
+    (b"378282246310005", b"378282000000005"),
+    (b"30569309025904", b"30569300005904"),
+    (b"6205500000000000004", b"6205500000000010004"),
+]  # published test numbers: Visa, Amex, Diners, UnionPay
+
+
+@pytest.mark.parametrize(("token", "expected"), FORMS)
+def test_a_number_keeps_its_form_and_loses_its_middle(token: bytes, expected: bytes) -> None:
+    result = mask(b'{"n":%b}' % token)
+    assert result.body == b'{"n":%b}' % expected
+    digits = str(abs(int(float(expected) if b"e" in expected.lower() else int(expected.split(b".")[0])))).encode()
+    assert not luhn_valid(digits)
+    assert type(json.loads(result.body)["n"]) is type(json.loads(token))
+
+
+@pytest.mark.parametrize(("token", "expected"), FORMS)
+def test_a_masked_number_is_left_alone_and_refused_as_an_argument(token: bytes, expected: bytes) -> None:
+    body = b'{"card_number":%b}' % expected
+    assert mask(body).body is body
+    assert [(found.detector, found.action, found.pointer) for found in inspect_arguments(body)] == [
+        ("own_mask", "found", "/card_number")
+    ]
+
+
+def test_thirteen_digits_count_only_under_a_card_key_and_show_four() -> None:
+    body = b'{"id":4222222222222}'
+    assert mask(body).body is body
+    assert mask(b'{"card":{"no":4222222222222}}').body == b'{"card":{"no":1000000002222}}'
+
+
+def test_a_key_that_says_card_number_needs_no_check_digit() -> None:
+    assert mask(b'{"card_number":4111111111111112}').body == b'{"card_number":4111110000001112}'
+    body = b'{"order":4111111111111112}'
+    assert mask(body).body is body
+
+
+@pytest.mark.parametrize(
+    "key", ["cvv", "CVV2", "cvc", "cardCvv", "card_security_code", "securityCode", "csc", "código de seguridad"]
+)
+def test_a_code_becomes_zero(key: str) -> None:
+    for value, expected in (("123", b"0"), ("7", b"0"), ("1234", b"0"), ("123.0", b"0.0")):
+        assert mask(f'{{"{key}":{value}}}'.encode()).body == f'{{"{key}":'.encode() + expected + b"}"
+
+
+@pytest.mark.parametrize("key", ["cvv_result", "cvvMatch", "cvc_check", "security", "code", "discover", "cvv_attempts"])
+def test_a_key_about_codes_keeps_its_number(key: str) -> None:
+    body = f'{{"{key}":123}}'.encode()
+    assert mask(body).body is body
+
+
+def test_a_cid_and_a_pin_depend_on_their_neighbours() -> None:
+    assert mask(b'{"cid":1234,"card":"x"}').body == b'{"cid":0,"card":"x"}'
+    assert mask(b'{"pin":1234}').body == b'{"pin":0}'
+    for body in (
+        b'{"cid":1234,"name":"x"}',
+        b'{"pin":560001,"city":"Bengaluru"}',
+        b'{"gpio":1,"pin":4000}',
+        b'{"pin":12}',
+    ):
+        assert mask(body).body is body
+
+
+def test_fractions_and_large_integers_are_no_card_numbers() -> None:
+    body = b"[0.5309136012499991,1.7976931348623157e308,123456789012345678901234567890,4111111111111111.5,1e16,4.1e15]"
+    assert mask(body).body is body

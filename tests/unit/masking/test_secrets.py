@@ -1,0 +1,79 @@
+"""Live secrets are redacted in every spelling a server might echo."""
+
+import base64
+import json
+import pickle
+from urllib.parse import quote
+
+import pytest
+
+from gatebook.masking import MaskingFailed, Secrets, mask, mask_text
+
+VALUE = 's3cr€t/"tok+en\\?x'
+SECRETS = Secrets((VALUE.encode(), b"plain-token-1234"))
+NOTE = "[secret redacted]"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        VALUE,
+        json.dumps(VALUE)[1:-1],
+        json.dumps(VALUE, ensure_ascii=False)[1:-1],
+        quote(VALUE),
+        quote(VALUE, safe=""),
+        quote(VALUE, safe="").lower(),
+        "plain-token-1234",
+    ],
+)
+def test_a_secret_is_redacted_in_leaves_keys_and_bare_text(spelling: str) -> None:
+    text, findings = mask_text(f"Bearer {spelling}!", SECRETS)
+    assert text == f"Bearer {NOTE}!"
+    assert [(found.detector, found.action) for found in findings] == [("secret", "redacted")]
+    for ascii_only in (True, False):
+        body = json.dumps({"a": [f"x{spelling}y"], spelling: 1}, ensure_ascii=ascii_only).encode()
+        assert json.loads(mask(body, SECRETS).body) == {"a": [f"x{NOTE}y"], NOTE: 1}
+
+
+@pytest.mark.parametrize("before", ["", "u", "us", "user:"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_base64_at_every_alignment_takes_the_whole_token_with_it(before: str, encode: object) -> None:
+    assert callable(encode)
+    token = encode(f"{before}{VALUE}:tail".encode()).decode()
+    assert mask_text(f"Basic {token} end", SECRETS)[0] == f"Basic {NOTE} end"
+
+
+def test_escapes_do_not_hide_a_secret() -> None:
+    escaped = "".join(f"\\u{ord(char):04x}" for char in "plain-token-1234")
+    assert json.loads(mask(f'["{escaped}"]'.encode(), SECRETS).body) == [NOTE]
+    assert json.loads(mask(b'["s3cr\\u20acT no"]', SECRETS).body) == ["s3cr€T no"]
+
+
+def test_binary_leaves_are_searched_for_secrets_too() -> None:
+    blob = base64.b64encode(b"x" * 60 + VALUE.encode() + b"y" * 60).decode()
+    assert json.loads(mask(json.dumps({"data": blob}).encode(), SECRETS).body) == {"data": NOTE}
+
+
+def test_a_secret_made_of_digits_is_redacted_in_numbers() -> None:
+    assert mask(b'{"a":98765432109,"b":"98765432109"}', Secrets((b"98765432109",))).body == (
+        b'{"a":0,"b":"[secret redacted]"}'
+    )
+
+
+def test_two_keys_that_hold_one_secret_each_refuse_the_message() -> None:
+    with pytest.raises(MaskingFailed):
+        mask(json.dumps({"plain-token-1234": 1, VALUE: 2}).encode(), SECRETS)
+
+
+def test_a_document_without_them_goes_on_as_the_same_object() -> None:
+    body = b'{"text":"plain-token-123"}'
+    assert mask(body, SECRETS).body is body
+
+
+def test_secrets_do_not_show_themselves() -> None:
+    assert repr(SECRETS) == str(SECRETS) == f"{SECRETS}" == "Secrets(***)"
+    with pytest.raises(TypeError):
+        pickle.dumps(SECRETS)
+    with pytest.raises(ValueError, match="empty"):
+        Secrets((b"",))
+    assert not Secrets() and SECRETS
