@@ -113,19 +113,21 @@ def dying_log_files(at: int, before: bool) -> Callable[[], None]:
     """Make every change that the sealer makes to its files count; the `at`-th one kills it, before or after it is done."""
     left = at
 
-    def dies(method: Callable[..., None]) -> Callable[..., None]:
-        def step(*arguments: object) -> None:
+    def dies(method: Callable[..., object]) -> Callable[..., object]:
+        def step(*arguments: object) -> object:
             nonlocal left
             left -= 1
-            if left == 0 and before:
+            mine = left == 0
+            if mine and before:
                 raise Killed
-            method(*arguments)
-            if left == 0:
+            done = method(*arguments)
+            if mine:
                 raise Killed
+            return done
 
         return step
 
-    names = ("write_once", "replace", "append", "remove_tree")
+    names = ("_link", "_written", "replace", "append", "remove_tree")
     originals = {name: getattr(LogFiles, name) for name in names}
     for name, method in originals.items():
         setattr(LogFiles, name, dies(method))

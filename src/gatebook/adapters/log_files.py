@@ -26,19 +26,13 @@ class LogFiles:
             for file in (*files, *links):
                 yield str((Path(folder) / file).relative_to(self.root))
 
-    def write_once(self, name: str, content: bytes) -> None:
-        """`name` holds `content`, durably. Raises FileExistsError where it holds something else: a path never changes its bytes."""
-        path = self.root / name
-        temporary = self._written(path, content)
-        try:
-            # A link refuses an existing name, a rename would replace it.
-            os.link(temporary, path)
-        except FileExistsError:
-            if path.read_bytes() != content:
-                raise FileExistsError(f"{path} exists with other bytes") from None
-        finally:
-            temporary.unlink()
-        self._sync(path.parent)
+    def write_once(self, files: list[tuple[str, bytes]]) -> None:
+        """Every (name, content) of `files` is there, durably. Raises FileExistsError where a name holds something else: a path never
+        changes its bytes. Not atomic over several files."""
+        for name, content in files:
+            self._link(self.root / name, content)
+        for folder in {(self.root / name).parent for name, _ in files}:
+            self._sync(folder)
 
     def replace(self, name: str, content: bytes) -> None:
         """`name` holds `content`, durably; a reader sees the old bytes or the new, never a mixture."""
@@ -80,6 +74,17 @@ class LogFiles:
             os.close(descriptor)
         if fresh:
             self._sync(path.parent)
+
+    def _link(self, path: Path, content: bytes) -> None:
+        temporary = self._written(path, content)
+        try:
+            # A link refuses an existing name, a rename would replace it.
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            if path.read_bytes() != content:
+                raise FileExistsError(f"{path} exists with other bytes") from None
+        finally:
+            temporary.unlink()
 
     def _written(self, path: Path, content: bytes) -> Path:
         self._folder(path.parent)

@@ -16,7 +16,6 @@ from gatebook.ledger.framing import (
     SegmentHeader,
     decode_header,
     read_frame,
-    read_frames,
     segment_name,
     used_bytes,
 )
@@ -39,6 +38,7 @@ class Tail:
         self._locks: list[int] = []
         self._beyond = 0
         self._ended = False
+        self._closed = False
         self.bound = self._header(first).tree_size
 
     def ended(self) -> bool:
@@ -89,7 +89,7 @@ class Tail:
                     case FrameKind.TURN:
                         turned = True
                     case FrameKind.END:
-                        self._done = (self._number, end)
+                        self._closed, self._done = True, (self._number, end)
                 if turned:
                     break
             if not turned:
@@ -103,16 +103,14 @@ class Tail:
         """How it ends; ask when `ended` and `take` gives nothing more."""
         number, offset = self._done
         orphans, torn = len(self._pending), 0
-        clean = False
         if self._path(self._number).exists():
             with self._path(self._number).open("rb") as file:
                 data = file.read()
             torn = used_bytes(data, self._offset)
-            clean = any(frame.kind is FrameKind.END for frame in read_frames(data, HEADER_BYTES))
         for later in (n for n in self._numbers() if n > self._number):
             torn += used_bytes(self._path(later).read_bytes(), HEADER_BYTES)
         return Ending(
-            clean=clean and not torn and not orphans,
+            clean=self._closed and not torn and not orphans,
             beyond_mark=self._beyond,
             torn_bytes=torn,
             orphans=orphans,

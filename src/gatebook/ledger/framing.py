@@ -31,6 +31,9 @@ class FrameKind(IntEnum):
     """The writer closed: nothing comes after this in its epoch."""
 
 
+_KINDS = {int(kind): kind for kind in FrameKind}
+
+
 class SegmentError(ValueError):
     """A segment that we cannot read: not ours, damaged, or of a newer format."""
 
@@ -122,12 +125,13 @@ def read_frame(data: bytes | memoryview, offset: int) -> Frame | None:
         return None
     length, crc, kind = _FRAME.unpack_from(data, offset)
     end = offset + FRAME_BYTES + length
-    if length == 0 or end > len(data) or not FrameKind.LEAF <= kind <= FrameKind.END:
+    known = _KINDS.get(kind)
+    if length == 0 or end > len(data) or known is None:
         return None
     body = bytes(data[offset + FRAME_BYTES : end])
     if google_crc32c.extend(google_crc32c.value(_START.pack(length, kind)), body) != crc:
         return None
-    return Frame(FrameKind(kind), body, end)
+    return Frame(known, body, end)
 
 
 def read_frames(data: bytes | memoryview, offset: int) -> Iterator[Frame]:

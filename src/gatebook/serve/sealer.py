@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -36,9 +36,16 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     deployment: Deployment
 
 
-def run(deployment: Deployment, stop: threading.Event, clock: Clock | None = None) -> None:
+def run(
+    deployment: Deployment,
+    stop: threading.Event,
+    clock: Clock | None = None,
+    *,
+    sealed: Callable[[], None] = lambda: None,
+) -> None:
     """Seal until `stop` is set, then take everything from writers that ended, sign once more and return.
 
+    `sealed` is called once, when what was found has been signed: from then on the log keeps up with the writers.
     Raises SealingRefused where the log on the disk is not the one that was signed, where the key does not fit, or where another sealer runs;
     LedgerUnavailable and OSError where the disk fails. Nothing signed is ever taken back, so it may be started again after any of them.
     """
@@ -62,7 +69,7 @@ def run(deployment: Deployment, stop: threading.Event, clock: Clock | None = Non
                     own_draft("log.init", reason="created", origin=deployment.origin, vkey=_signer(deployment).vkey)
                 )
             hand.write(own_draft("log.start", reason="started", size=sealing.size, signed=sealing.signed))
-            _seal_until(stop, sealing, hand, deployment, clock)
+            _seal_until(stop, sealing, hand, deployment, clock, sealed)
             _finish(sealing, hand)
         except BaseException:
             hand.close(clean=False)
@@ -72,10 +79,18 @@ def run(deployment: Deployment, stop: threading.Event, clock: Clock | None = Non
         sealing.seal()
 
 
-def _seal_until(stop: threading.Event, sealing: Sealing, hand: Hand, deployment: Deployment, clock: Clock) -> None:
+def _seal_until(
+    stop: threading.Event,
+    sealing: Sealing,
+    hand: Hand,
+    deployment: Deployment,
+    clock: Clock,
+    sealed: Callable[[], None],
+) -> None:
     """Entries are taken every 25 ms; once a second they are signed, ended writers recovered and idle sessions closed."""
     beat = time.monotonic()
     second = 0.0
+    first = True
     while not stop.wait(POLL_S):
         now = time.monotonic()
         due = now - second >= SECOND_S
@@ -89,6 +104,9 @@ def _seal_until(stop: threading.Event, sealing: Sealing, hand: Hand, deployment:
             beat = now
             hand.write(own_draft("log.heartbeat", reason="alive", size=sealing.size, signed=sealing.signed))
         sealing.seal()
+        if first:
+            first = False
+            sealed()
 
 
 def _finish(sealing: Sealing, hand: Hand) -> None:

@@ -30,8 +30,8 @@ class SealingRefused(GatebookError):
 
 
 class LogStore(PayloadFiles, Protocol):
-    def write_once(self, name: str, content: bytes) -> None:
-        """`name` holds `content`, durably. Raises FileExistsError where it holds something else."""
+    def write_once(self, files: list[tuple[str, bytes]]) -> None:
+        """Every (name, content) is there, durably. Raises FileExistsError where a name holds something else."""
 
     def replace(self, name: str, content: bytes) -> None:
         """`name` holds `content`, durably; a reader sees the old bytes or the new."""
@@ -207,14 +207,13 @@ class Sealing:
         # 1. Payloads are where their entries say, 2. bundles and tiles of the new size are durable.
         self._shelf.flush()
         growth = self._growing.flush()
-        for name, content in growth.files:
-            self._log.write_once(name, content)
+        self._log.write_once(growth.files)
         # 3. The state is durable before its signature exists: a second root for this size cannot be signed after any crash.
         checkpoint = Checkpoint(origin=self._deployment.origin, size=self.size, root=self._growing.tree.root())
         self._state.replace(STATE, f"{checkpoint.size} {checkpoint.root.hex()}\n".encode())
         # 4. Sign, archive, publish.
         note = sign_checkpoint(checkpoint, self._signer)
-        self._log.write_once(f"checkpoints/{checkpoint.size}", note)
+        self._log.write_once([(f"checkpoints/{checkpoint.size}", note)])
         self._log.replace("checkpoint", note)
         self.signed = checkpoint.size
         # 5. Only now may go what the new checkpoint made superfluous.

@@ -90,12 +90,11 @@ def a_log_of(directory: Path, size: int, *, old: int) -> str:
     for number in range(size):
         growing.append(b"entry %d" % number)
         if growing.size in (old, size):
-            for name, content in growing.flush().files:
-                log.write_once(name, content)
+            log.write_once(growing.flush().files)
             signed = sign_checkpoint(
                 Checkpoint(origin="example.com/log", size=growing.size, root=growing.tree.root()), signer
             )
-            log.write_once(f"checkpoints/{growing.size}", signed)
+            log.write_once([(f"checkpoints/{growing.size}", signed)])
             log.replace("checkpoint", signed)
     return vkey
 
@@ -154,8 +153,7 @@ def test_a_rewritten_log_is_refused_against_an_older_checkpoint(check: Check, tm
         log, growing = LogFiles(tmp_path / name), GrowingLog()
         for number in range(300):
             growing.append(b"entry %d" % (number ^ change))
-        for file, content in growing.flush().files:
-            log.write_once(file, content)
+        log.write_once(growing.flush().files)
         state = Checkpoint(origin="example.com/log", size=300, root=growing.tree.root())
         log.replace("checkpoint", sign_checkpoint(state, signer))
     assert check(tmp_path / "rewritten", vkey)[0]

@@ -1,0 +1,188 @@
+"""What the sealer adds to the log by itself, and when."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gatebook.adapters.ledger_segment import SegmentLedger
+from gatebook.adapters.log_files import LogFiles
+from gatebook.ledger import reading
+from gatebook.ledger.entry import Entry
+from gatebook.ledger.verification import verify
+from gatebook.model.errors import LedgerUnavailable
+from gatebook.serve.sealing import SealingRefused
+from tests.world_ledger import (
+    Place,
+    RunningSealer,
+    StillClock,
+    a_draft,
+    a_place,
+    a_service_draft,
+    closed_sessions,
+    seal_once,
+    wait_until,
+    write_and_seal,
+)
+
+IDLE_US = 900_000_000 + 30_000_000
+
+
+def entries(place: Place) -> list[Entry]:
+    return [each.entry for each in reading.entries(LogFiles(place.log))]
+
+
+def events(place: Place, *families: str) -> list[str]:
+    return [entry.ev for entry in entries(place) if entry.ev.partition(".")[0] in families]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return a_place(tmp_path / "data")
+
+
+def test_a_log_begins_with_its_own_name_and_key(place: Place) -> None:
+    write_and_seal(place, [a_service_draft()], writer="supervisor")
+    first = entries(place)[0]
+    assert (first.ev, first.x) == ("log.init", {"origin": "example.com/log", "vkey": place.vkey})
+
+
+def test_entries_written_before_the_first_sealer_come_after_the_beginning(place: Place) -> None:
+    write_and_seal(place, [a_draft(1)])
+    assert [entry.ev for entry in entries(place)][:2] == ["log.init", "log.start"]
+    assert entries(place)[-1].ev == "log.stop"
+
+
+def test_each_start_and_stop_is_an_entry_and_the_beginning_is_only_one(place: Place) -> None:
+    for _ in range(3):
+        seal_once(place)
+    assert events(place, "log") == [
+        "log.init",
+        "log.start",
+        "log.stop",
+        "log.start",
+        "log.stop",
+        "log.start",
+        "log.stop",
+    ]
+
+
+def test_a_writer_that_ended_well_needs_no_recovery_and_leaves_no_file(place: Place) -> None:
+    write_and_seal(place, [a_draft(1)])
+    assert "log.recover" not in events(place, "log")
+    assert list((place.directory / "segments").iterdir()) == []
+
+
+def test_heartbeats_come_while_nothing_happens(tmp_path: Path) -> None:
+    place = a_place(tmp_path / "data", heartbeat_s=1.0)
+    with RunningSealer(place):
+        wait_until(lambda: (place.log / "checkpoint").exists() and "log.heartbeat" in events(place, "log"))
+
+
+def test_an_idle_session_is_closed_with_its_totals(place: Place) -> None:
+    clock = StillClock()
+    write_and_seal(
+        place,
+        [
+            a_draft(1, session="ab" * 16),
+            a_draft(1, session="ab" * 16, event="call.result", reason="completed"),
+            a_draft(2, session="ab" * 16, event="call.refused", ok=False, reason="denied"),
+        ],
+        clock=clock,
+    )
+    writer = next(entry.w for entry in entries(place) if entry.w.n == "gate-0")
+    clock.unix_us += IDLE_US + 1
+    with RunningSealer(place, clock):
+        wait_until(lambda: closed_sessions(place) == 1)
+    closing = next(entry for entry in entries(place) if entry.ev == "session.close")
+    del closing.x["upto"]
+    assert closing.x == {"calls": 1, "refused": 1, "findings": 0, f"entries gate-0 {writer.e}": 4}
+    assert (closing.sess, closing.who.sub, closing.out.reason) == ("ab" * 16, "8c1f22", "idle")
+
+
+def test_a_session_is_not_closed_before_it_is_idle(place: Place) -> None:
+    clock = StillClock()
+    write_and_seal(place, [a_draft(1, event="call.result", reason="completed")], clock=clock)
+    clock.unix_us += IDLE_US - 1
+    before = entries(place)[-1].w.s
+    with RunningSealer(place, clock):
+        wait_until(lambda: entries(place)[-1].w.s != before)
+    assert closed_sessions(place) == 0
+
+
+def test_what_a_writer_that_ended_left_open_is_closed_as_unknown_once(place: Place) -> None:
+    clock = StillClock()
+    write_and_seal(place, [a_draft(1), a_draft(6), a_draft(6, event="call.result", reason="completed")], clock=clock)
+    clock.unix_us += IDLE_US + 1
+    with RunningSealer(place, clock):
+        wait_until(lambda: closed_sessions(place) == 1)
+    for _ in range(2):
+        seal_once(place, clock)
+    unknown = [entry for entry in entries(place) if entry.ev == "call.result" and entry.w.n == "sealer"]
+    assert [(entry.call, entry.out.ok, entry.out.reason, entry.who.sub) for entry in unknown] == [
+        ("call-00000001", False, "unknown", "8c1f22")
+    ]
+    assert closed_sessions(place) == 1
+    assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+async def test_a_call_of_a_writer_that_lives_stays_open(place: Place) -> None:
+    clock = StillClock()
+    ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, clock)
+    await ledger.record_intent(a_draft(1))
+    await ledger.record_intent(a_draft(2))
+    await ledger.record(a_draft(2, event="call.result", reason="completed"))
+    clock.unix_us += IDLE_US + 1
+    with RunningSealer(place, clock):
+        await asyncio.to_thread(wait_until, lambda: closed_sessions(place) == 1)
+        await ledger.record(a_draft(1, event="call.result", reason="completed"))
+        await ledger.close()
+    results = [entry for entry in entries(place) if entry.ev == "call.result"]
+    assert {entry.out.reason for entry in results} == {"completed"}
+    assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+async def test_durable_entries_of_a_living_writer_are_signed_within_seconds(place: Place) -> None:
+    with RunningSealer(place):
+        ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+        await ledger.record_intent(a_draft(1))
+        await asyncio.to_thread(
+            wait_until, lambda: (place.log / "checkpoint").exists() and bool(events(place, "call")), 3.0
+        )
+        await ledger.close()
+
+
+async def test_segments_are_freed_as_they_are_signed(tmp_path: Path) -> None:
+    place = a_place(tmp_path / "data", segment_bytes=128 << 10)
+    with RunningSealer(place):
+        ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+        for number in range(900):  # about nine segments, where four may wait
+            for _ in range(20):
+                try:
+                    await ledger.record_intent(a_draft(number))
+                    break
+                except LedgerUnavailable:
+                    await asyncio.sleep(0.2)
+        await ledger.close()
+    assert events(place, "call") == ["call.intent"] * 900
+    assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+def test_a_key_of_another_log_signs_nothing(tmp_path: Path) -> None:
+    place = a_place(tmp_path / "data")
+    other = msgspec.structs.replace(place.deployment, origin="example.com/another")
+    with pytest.raises(SealingRefused, match="origin"):
+        seal_once(msgspec.structs.replace(place, deployment=other))
+
+
+def test_a_writer_cannot_speak_for_another(place: Place) -> None:
+    async def write() -> None:
+        ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+        ledger._scribe.writer = "sealer"
+        await ledger.record(a_service_draft())
+        await ledger.close()
+
+    asyncio.run(write())
+    with pytest.raises(SealingRefused, match="wrote an entry of sealer"):
+        seal_once(place)

@@ -1,0 +1,67 @@
+"""`gatebook verify`: its exit codes and what it says."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from gatebook.cli.verify import verify
+from tests.world_ledger import Place, a_draft, a_place, write_and_seal
+
+app = typer.Typer()
+app.command()(verify)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    made = a_place(tmp_path_factory.mktemp("log") / "data")
+    write_and_seal(made, [a_draft(number) for number in range(5)])
+    (made.directory / "log.vkey").write_text(made.vkey + "\n")
+    return made
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.output
+
+
+def test_an_intact_log_exits_zero_by_key_or_by_file(place: Place) -> None:
+    for key in (place.vkey, place.directory / "log.vkey"):
+        code, said = run(place.directory, "--key", key)
+        assert code == 0, said
+        assert "INTACT" in said
+    assert run(place.log, "--key", place.vkey)[0] == 0
+
+
+def test_it_says_what_a_signature_alone_cannot_show(place: Place) -> None:
+    assert "--checkpoint" in run(place.directory, "--key", place.vkey)[1]
+    old = place.log / "checkpoint"
+    assert "note: without" not in run(place.directory, "--key", place.vkey, "--checkpoint", old)[1]
+
+
+def test_a_broken_log_exits_one_and_names_the_place(place: Place, tmp_path: Path) -> None:
+    shutil.copytree(place.directory, tmp_path / "data")
+    bundle = next((tmp_path / "data/log/tile/entries").rglob("000.p/*"))
+    changed = bytearray(bundle.read_bytes())
+    changed[700] ^= 1
+    bundle.write_bytes(changed)
+    code, said = run(tmp_path / "data", "--key", place.vkey)
+    assert code == 1
+    assert "BROKEN" in said
+    assert "entry " in said
+
+
+def test_what_cannot_be_judged_exits_two(place: Place, tmp_path: Path) -> None:
+    assert run(tmp_path, "--key", place.vkey)[0] == 2
+    assert run(place.directory, "--key", "no key")[0] == 2
+    assert run(place.directory, "--key", place.vkey, "--checkpoint", tmp_path / "absent")[0] == 2
+
+
+def test_the_report_is_json_for_programs(place: Place, tmp_path: Path) -> None:
+    code, said = run(place.directory, "--key", place.vkey, "--json")
+    report = json.loads(said)
+    assert (code, report["verdict"], report["problems"], report["origin"]) == (0, "intact", [], "example.com/log")
+    assert json.loads(run(tmp_path, "--key", place.vkey, "--json")[1])["verdict"] == "cannot judge"
