@@ -4,19 +4,21 @@ Each room imports its own adapters and no other's: a worker holds no HTTP client
 """
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 import msgspec
 import uvloop
 
 from gatebook.model.deployment import Deployment, Issuer, KeySet
+from gatebook.model.errors import GatebookError
 from gatebook.serve import control
 from gatebook.serve.diagnostics import say_bug
 
@@ -36,7 +38,8 @@ def gate(start: bytes, control_fd: int) -> None:
         told = msgspec.json.decode(start, type=WorkerStart)
         deployment = told.deployment
         clock = SystemClock()
-        ledger = SegmentLedger.open(deployment.data_dir, f"gate-{told.slot}", deployment, clock)
+        with _telling(control_fd):
+            ledger = SegmentLedger.open(deployment.data_dir, f"gate-{told.slot}", deployment, clock)
         upstreams = HttpUpstreams(deployment.limits)
         ports = Ports(
             clock=clock,
@@ -80,7 +83,18 @@ def sealer(start: bytes, control_fd: int) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=_stop_when_alone, args=(control_fd, stop), daemon=True).start()
-    room.run(deployment, stop)
+    with _telling(control_fd):
+        room.run(deployment, stop, sealed=lambda: control.tell(control_fd, control.Ready()))
+
+
+@contextlib.contextmanager
+def _telling(control_fd: int) -> Iterator[None]:
+    """What goes wrong for a reason is told to the supervisor in words; what should not exist is left to end the room as a bug."""
+    try:
+        yield
+    except GatebookError as failure:
+        control.tell(control_fd, control.Failed(why=str(failure)))
+        sys.exit(1)
 
 
 def _stop_when_alone(control_fd: int, stop: threading.Event) -> None:
@@ -91,6 +105,8 @@ def _stop_when_alone(control_fd: int, stop: threading.Event) -> None:
 
 def serve(config: Path, say_banner: Callable[[Deployment, tuple[str, ...]], None]) -> None:
     """`gatebook serve`, until it is told to stop. Raises ConfigurationError."""
+    # Before any thread exists: a thread that does not block it would let SIGHUP end the process.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     from gatebook.adapters.clock_system import SystemClock
     from gatebook.adapters.ledger_segment import SegmentLedger
     from gatebook.serve.supervisor import Supervisor

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 from typing import Generic, TypeVar
 
 import msgspec
 
-from gatebook.model.deployment import Deployment, KeySet, Snapshot
+from gatebook.model.deployment import Deployment, Issuer, KeySet, Snapshot
 
 MAX_MESSAGE_BYTES = 64 << 20
 
@@ -33,19 +34,39 @@ class Refuse(msgspec.Struct, frozen=True, tag=True):
 
 
 class Drain(msgspec.Struct, frozen=True, tag=True):
-    """To any room: finish what is under way, then end."""
+    """To a worker or the desk: take on nothing more, finish what is under way in at most `within_s` seconds, then end."""
+
+    within_s: float
 
 
 class Compile(msgspec.Struct, frozen=True, tag=True):
-    """To the desk: read and check this configuration file."""
+    """To the desk: read and check this configuration file. The answer bears the same number."""
 
+    number: int
     path: str
 
 
+class Keys(msgspec.Struct, frozen=True, tag=True):
+    """From the desk: the key sets changed. `issuers`: whose they are, so that a set never serves another issuer of the same name."""
+
+    issuers: tuple[Issuer, ...] = ()
+    key_sets: dict[str, KeySet] = {}
+
+    def of(self, issuers: tuple[Issuer, ...]) -> dict[str, KeySet]:
+        """The sets of those issuers that are still found where these sets came from."""
+        sources = {issuer.name: _source(issuer) for issuer in self.issuers}
+        return {
+            issuer.name: self.key_sets[issuer.name]
+            for issuer in issuers
+            if issuer.name in self.key_sets and sources.get(issuer.name) == _source(issuer)
+        }
+
+
 class Serve(msgspec.Struct, frozen=True, tag=True):
-    """To the desk: keep the key sets of this deployment's issuers from now on."""
+    """To the desk: keep the key sets of this deployment's issuers from now on; `known` are those of before."""
 
     deployment: Deployment
+    known: Keys
 
 
 class KeysWanted(msgspec.Struct, frozen=True, tag=True):
@@ -55,24 +76,19 @@ class KeysWanted(msgspec.Struct, frozen=True, tag=True):
 
 
 class Compiled(msgspec.Struct, frozen=True, tag=True):
-    """From the desk: the configuration is good. `raw`: the file's bytes; `warnings` for the banner."""
+    """From the desk: the configuration is good. `raw`: the file's bytes."""
 
+    number: int
     deployment: Deployment
     sha256: str
     raw: bytes
-    warnings: tuple[str, ...] = ()
 
 
 class NotCompiled(msgspec.Struct, frozen=True, tag=True):
     """From the desk: the configuration is not good, and why, all at once."""
 
+    number: int
     problems: tuple[str, ...]
-
-
-class Keys(msgspec.Struct, frozen=True, tag=True):
-    """From the desk: the key sets changed."""
-
-    key_sets: dict[str, KeySet]
 
 
 class KeysAnswered(msgspec.Struct, frozen=True, tag=True):
@@ -80,7 +96,7 @@ class KeysAnswered(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """From a worker: started, waiting for a snapshot."""
+    """From any room: started. A worker and the desk wait to be told things; the sealer has signed all that it found."""
 
 
 class Prepared(msgspec.Struct, frozen=True, tag=True):
@@ -93,13 +109,31 @@ class Unprepared(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """From a worker: its ledger can no longer be written; it refuses everything and ends."""
+    """From any room: it cannot go on and ends. A worker whose ledger cannot be written refuses everything until then."""
 
     why: str
 
 
+def _source(issuer: Issuer) -> tuple[str, str | None, str | None]:
+    return issuer.url, issuer.jwks_file, issuer.ca_file
+
+
 ToRoom = Prepare | Activate | Refuse | Drain | Compile | Serve | KeysWanted
 FromRoom = Compiled | NotCompiled | Keys | KeysAnswered | Ready | Prepared | Unprepared | Failed | KeysWanted
+
+
+def _framed(message: object) -> bytes:
+    body = msgspec.json.encode(message)
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise ValueError("a control message is too large")
+    return struct.pack(">I", len(body)) + body
+
+
+def tell(fd: int, message: FromRoom) -> None:
+    """As `Channel.send`, at once, for a room that has no event loop or did not come to have one."""
+    with contextlib.suppress(OSError):
+        os.write(fd, _framed(message))
+
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -124,11 +158,8 @@ class Channel(Generic[In, Out]):
 
     def send(self, message: Out) -> None:
         """Queue `message`; a room that is gone loses it, and its end is seen elsewhere."""
-        body = msgspec.json.encode(message)
-        if len(body) > MAX_MESSAGE_BYTES:
-            raise ValueError("a control message is too large")
         with contextlib.suppress(ConnectionError, RuntimeError):
-            self._writer.write(struct.pack(">I", len(body)) + body)
+            self._writer.write(_framed(message))
 
     def close(self) -> None:
         self._writer.close()

@@ -18,10 +18,11 @@ from gatebook.serve.control import (
     KeysAnswered,
     KeysWanted,
     NotCompiled,
+    Ready,
     Serve,
     ToRoom,
 )
-from gatebook.serve.diagnostics import say
+from gatebook.serve.diagnostics import say, say_bug
 
 Publish = Callable[[dict[str, KeySet]], None]
 
@@ -51,16 +52,16 @@ class Desk:
         self._make_keeper = make_keeper
         self._keeper: Keeper | None = None
         self._keeping: tuple[asyncio.Task[None], ...] = ()
-        self._known: dict[str, KeySet] = {}
 
     async def run(self) -> None:
-        """Serve the supervisor until it says drain or is gone."""
+        """Serve the supervisor until it says drain or is gone, or until no keys can be kept any more."""
+        self._channel.send(Ready())
         while not isinstance(message := await self._channel.receive(), Drain | None):
             match message:
-                case Compile(path=path):
-                    self._channel.send(await asyncio.to_thread(_compile, path))
-                case Serve(deployment=deployment):
-                    self._keep(deployment)
+                case Compile(number=number, path=path):
+                    self._channel.send(await asyncio.to_thread(_compile, number, path))
+                case Serve(deployment=deployment, known=known):
+                    self._keep(deployment, known)
                 case KeysWanted(issuer=issuer):
                     if self._keeper is not None:
                         self._keeper.unknown_kid(issuer)
@@ -68,18 +69,26 @@ class Desk:
                     say("control.unexpected", message=type(message).__name__)
         self._let_go()
 
-    def _keep(self, deployment: Deployment) -> None:
+    def _keep(self, deployment: Deployment, known: Keys) -> None:
         self._let_go()
-        keeper = self._keeper = self._make_keeper(deployment, self._publish, self._known)
-        self._keeping = (asyncio.create_task(keeper.run()), asyncio.create_task(self._say_answered(keeper)))
+        issuers = deployment.issuers
+
+        def publish(key_sets: dict[str, KeySet]) -> None:
+            self._channel.send(Keys(issuers=issuers, key_sets=key_sets))
+
+        keeper = self._keeper = self._make_keeper(deployment, publish, known.of(issuers))
+        self._keeping = (asyncio.create_task(self._run(keeper)), asyncio.create_task(self._say_answered(keeper)))
 
     def _let_go(self) -> None:
         for task in self._keeping:
             task.cancel()
 
-    def _publish(self, key_sets: dict[str, KeySet]) -> None:
-        self._known = key_sets
-        self._channel.send(Keys(key_sets=key_sets))
+    async def _run(self, keeper: Keeper) -> None:
+        try:
+            await keeper.run()
+        except Exception as bug:  # keys that nobody keeps grow old unseen: better to end, and be started again
+            say_bug("keeping keys", bug)
+            self._channel.close()
 
     async def _say_answered(self, keeper: Keeper) -> None:
         await keeper.answered()
@@ -88,9 +97,9 @@ class Desk:
         self._channel.send(KeysAnswered())
 
 
-def _compile(path: str) -> Compiled | NotCompiled:
+def _compile(number: int, path: str) -> Compiled | NotCompiled:
     try:
         loaded = load(Path(path))
     except ConfigurationError as refused:
-        return NotCompiled(problems=refused.problems)
-    return Compiled(deployment=loaded.deployment, sha256=loaded.sha256, raw=loaded.raw)
+        return NotCompiled(number=number, problems=refused.problems)
+    return Compiled(number=number, deployment=loaded.deployment, sha256=loaded.sha256, raw=loaded.raw)

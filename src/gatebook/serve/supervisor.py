@@ -1,53 +1,51 @@
 """`gatebook serve`: starts the rooms, watches them, hands them configuration, drains them. It never touches a message.
 
-Start, in this order, each step only after the one before: lock the data directory → desk compiles the configuration → keys → own segment →
-sockets → sealer → configuration kept by hash and `config.load` durable → workers prepare → activate → the banner.
+`Supervisor.run` is the whole life; `_start` the order of the start, `_end` that of the end. How a configuration comes into force is
+`activation`; how a room that ends is started again, `keeping`.
 """
 
 import asyncio
 import contextlib
-import fcntl
-import os
-import pwd
 import signal
+import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from gatebook.model.deployment import Deployment, KeySet, Snapshot
+from gatebook.model.deployment import Deployment
 from gatebook.model.errors import ConfigurationError, LedgerUnavailable
-from gatebook.model.record import Draft, Origin, Resource, Who
+from gatebook.model.record import Who
 from gatebook.ports import Clock, Ledger
 from gatebook.serve import keys
+from gatebook.serve.activation import Activation, DeskSide, operator
 from gatebook.serve.control import (
-    Activate,
-    Compile,
     Compiled,
     Drain,
     Failed,
+    FromRoom,
     Keys,
     KeysAnswered,
     KeysWanted,
     NotCompiled,
-    Prepare,
     Prepared,
     Ready,
     Refuse,
-    Serve,
     Unprepared,
 )
 from gatebook.serve.diagnostics import say
-from gatebook.serve.rooms import Room, spawn
+from gatebook.serve.keeping import Grace, keep
+from gatebook.serve.premises import last_run_ended, locked
+from gatebook.serve.rooms import Room, ended, spawn
 from gatebook.serve.sockets import bind
 from gatebook.serve.worker import WorkerStart
 
 START_S = 30.0
 FIRST_KEYS_S = 10.0
 SEALER_GRACE_S = 60.0
-RESTART_S = (0.1, 0.5, 2.0, 5.0, 15.0)
 
 
 class ClosingLedger(Ledger, Protocol):
@@ -55,7 +53,9 @@ class ClosingLedger(Ledger, Protocol):
 
 
 class Supervisor:
-    """The life of one deployment. `open_ledger(deployment)` gives the supervisor's own hand in the book."""
+    """The life of one deployment. `open_ledger(deployment)` gives the supervisor's own hand in the book.
+
+    SIGHUP must be blocked in every thread of the process before this is made: only `sigwaitinfo` tells who sent it."""
 
     def __init__(
         self,
@@ -63,6 +63,8 @@ class Supervisor:
         clock: Clock,
         open_ledger: Callable[[Deployment], ClosingLedger],
         say_banner: Callable[[Deployment, tuple[str, ...]], None],
+        *,
+        sealer_grace_s: float = SEALER_GRACE_S,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -70,298 +72,209 @@ class Supervisor:
         self._say_banner = say_banner
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        self._workers: dict[int, Room] = {}
-        self._prepared: dict[int, asyncio.Future[str | None]] = {}
-        self._answers: asyncio.Queue[Compiled | NotCompiled] = asyncio.Queue()
-        self._key_sets: dict[str, KeySet] = {}
-        self._first_keys = asyncio.Event()
-        self._number = 0
-        self._changing = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._snapshot: Snapshot | None = None
+        self._tasks: set[asyncio.Future[None]] = set()
+        self._rooms: dict[str, Room] = {}
+        self._desk = DeskSide(config, lambda: self._rooms["desk"])
+        self._grace = Grace(sealer_grace_s, self._refuse_all)
+        self._sockets: list[list[socket.socket]] = []
+        self._deployment: Deployment | None = None
+        self._ledger: ClosingLedger | None = None
+        self._activation: Activation | None = None
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT. Raises ConfigurationError before anything listens."""
-        signal.pthread_sigmask(
-            signal.SIG_BLOCK, {signal.SIGHUP}
-        )  # before any thread exists: only `sigwaitinfo` may take it
-        self._desk = await spawn("desk")
-        self._watch(self._desk)
-        compiled = await self._compile()
-        deployment = self._deployment = compiled.deployment
-        with _locked(deployment), contextlib.ExitStack() as sockets:
-            made = keys.make_missing(deployment)
-            _require_clock(deployment, self._clock)
-            self._sockets = [bind(deployment.listen, sockets) for _ in range(deployment.workers)]
-            self._sealer = await spawn("sealer", msgspec.json.encode(self._deployment))
-            self._ledger = self._open_ledger(deployment)
-            self._desk.send(Serve(deployment=deployment))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FIRST_KEYS_S):
-                    await self._first_keys.wait()
-            for slot in range(deployment.workers):
-                await self._start_worker(slot)
-            if not await self._activate(compiled, _operator(os.getuid(), invoked=True)):
-                raise ConfigurationError(
-                    ("the workers could not prepare the configuration; see the diagnostics above",)
-                )
-            self._signals()
-            self._task(self._watch_sealer())
-            for slot in range(deployment.workers):
-                self._task(self._keep_worker(slot))
-            self._say_banner(deployment, made)
-            await self._stop.wait()
-            await self._end()
-
-    # Configuration: all workers prepare → config.load is durable → activate. A bad file changes nothing and says why.
-
-    async def _compile(self) -> Compiled:
-        self._desk.send(Compile(path=str(self._config)))
-        async with asyncio.timeout(START_S):
-            answer = await self._answers.get()
-        if isinstance(answer, NotCompiled):
-            raise ConfigurationError(answer.problems)
-        return answer
-
-    async def _reload(self, author: Who) -> None:
-        async with self._changing:
+        """Serve until SIGTERM or SIGINT, then end everything in order. Raises ConfigurationError, and then nothing is left running."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop.set)
+        with contextlib.ExitStack() as held:
             try:
-                compiled = await self._compile()
-                _require_same_shape(self._deployment, compiled.deployment)
-            except ConfigurationError as refused:
-                for problem in refused.problems:
-                    say("config.refused", problem=problem)
-                await self._record_config("config.refused", author, ok=False, reason="invalid", new=None)
-                return
-            self._desk.send(Serve(deployment=compiled.deployment))
-        await self._activate(compiled, author)
+                if await self._unless_stopped(self._start(held)):
+                    await self._stop.wait()
+            finally:
+                await self._end()
 
-    async def _activate(self, compiled: Compiled, author: Who) -> bool:
-        async with self._changing:
-            snapshot = self._next_snapshot(compiled.deployment, compiled.sha256)
-            if not await self._prepare_all(snapshot):
-                await self._record_config("config.refused", author, ok=False, reason="unprepared", new=compiled.sha256)
-                return False
-            _keep_by_hash(compiled)
-            await self._record_config("config.load", author, ok=True, reason="loaded", new=compiled.sha256)
-            self._adopt(snapshot)
-            say("config.loaded", sha256=compiled.sha256, snapshot=snapshot.number)
-            return True
+    async def _start(self, held: contextlib.ExitStack) -> None:
+        """Serving when it returns. Each step only after the one before; raises ConfigurationError. `held`: what is let go at the very end."""
+        # 1. The configuration is good.
+        await self._room("desk")
+        compiled = await self._desk.compile()
+        deployment = self._deployment = compiled.deployment
+        # 2. Nobody else works in this data directory, and the time can be trusted.
+        held.enter_context(locked(Path(deployment.data_dir)))
+        _require_clock(deployment, self._clock)
+        made = keys.make_missing(deployment)
+        # 3. The addresses are ours.
+        self._sockets = [bind(deployment.listen, held) for _ in range(deployment.workers)]
+        # 4. The log is the one that was signed, and grows. A long one takes its time to be read.
+        await last_run_ended(Path(deployment.data_dir))
+        await self._start_sealer()
+        # 5. Our own hand in the book.
+        self._ledger = self._open(deployment)
+        self._activation = Activation(self._config, self._desk, self._ledger, self._workers)
+        # 6. Workers, while the issuers are asked for their keys.
+        self._desk.keep_keys(deployment)
+        await asyncio.gather(*(self._start_worker(slot) for slot in range(deployment.workers)))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_KEYS_S):
+                await self._desk.first_keys.wait()
+        # 7. The configuration is in the book, then in force: the workers listen.
+        await self._activation.first(compiled)
+        # 8. From now on whoever ends is started again, and SIGHUP reloads.
+        self._keep("desk", self._start_desk_again)
+        self._keep("sealer", self._start_sealer)
+        for slot in range(deployment.workers):
+            self._keep(f"gate-{slot}", partial(self._start_worker_again, slot))
+        threading.Thread(target=self._wait_for_hangups, name="sighup", daemon=True).start()
+        self._say_banner(deployment, made)
 
-    async def _new_keys(self, key_sets: dict[str, KeySet]) -> None:
-        self._key_sets = key_sets
-        if self._snapshot is None:
-            return
-        async with self._changing:
-            snapshot = self._next_snapshot(self._deployment, self._snapshot.config_sha256)
-            if await self._prepare_all(snapshot):
-                self._adopt(snapshot)
+    async def _end(self) -> None:
+        """Workers and desk first, then our own segment, and last the sealer, which takes everything that was written."""
+        for task in self._tasks:
+            task.cancel()
+        drain_s = self._deployment.limits.drain_s if self._deployment is not None else 0.0
+        first = tuple(room for name, room in self._rooms.items() if name != "sealer")
+        if serving := self._activation is not None:
+            say("serve.draining")
+        for room in first:
+            room.send(Drain(within_s=drain_s))
+        await ended(first, drain_s + 10)
+        if self._ledger is not None:
+            await self._ledger.close()
+            await self._seal_the_rest()
+        if (sealer := self._rooms.get("sealer")) is not None and sealer.alive:
+            sealer.process.terminate()
+            await ended((sealer,), 60)
+        if serving:
+            say("serve.ended")
 
-    def _next_snapshot(self, deployment: Deployment, sha256: str) -> Snapshot:
-        self._number += 1
-        named = {issuer.name for issuer in deployment.issuers}
-        usable = {name: key_set for name, key_set in self._key_sets.items() if name in named}
-        return Snapshot(number=self._number, config_sha256=sha256, deployment=deployment, key_sets=usable)
-
-    async def _prepare_all(self, snapshot: Snapshot) -> bool:
-        waiting = {slot: self._loop.create_future() for slot, room in self._workers.items() if room.alive}
-        self._prepared = waiting
-        for slot in waiting:
-            self._workers[slot].send(Prepare(snapshot=snapshot))
-        done, late = await asyncio.wait(waiting.values(), timeout=START_S) if waiting else (set(), set())
-        return bool(waiting) and not late and all(future.result() is None for future in done)
-
-    def _adopt(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-        self._deployment = snapshot.deployment
-        for room in self._workers.values():
-            room.send(Activate(number=snapshot.number))
-
-    async def _record_config(self, event: str, author: Who, *, ok: bool, reason: str, new: str | None) -> None:
-        detail: dict[str, str | int | bool] = {"snapshot": self._number}
-        if new is not None:
-            detail["config_sha256"] = new
-        if self._snapshot is not None:
-            detail["old_config_sha256"] = self._snapshot.config_sha256
-        draft = Draft(
-            event="config.load" if event == "config.load" else "config.refused",
-            ok=ok,
-            reason=reason,
-            who=author,
-            origin=Origin(ip="local"),
-            resource=Resource(kind="config", name=self._config.name),
-            detail=detail,
-        )
+    async def _seal_the_rest(self) -> None:
+        """A sealer runs that will stop properly: one that is only just starting would die of its SIGTERM and leave the last entries unsealed."""
         try:
-            await self._ledger.record(draft)
-        except LedgerUnavailable as failure:
-            say("config.unrecorded")
-            raise ConfigurationError(
-                ("the configuration's entry could not be recorded, so it was not activated",)
-            ) from failure
+            if not self._rooms["sealer"].alive:
+                await self._start_sealer()
+            await self._rooms["sealer"].started(START_S)
+        except (ConfigurationError, OSError) as failure:
+            say("serve.unsealed", why=str(failure))
 
     # Rooms
 
-    async def _start_worker(self, slot: int) -> None:
+    async def _room(
+        self, name: str, start: bytes = b"", *, inherit: tuple[int, ...] = (), within_s: float | None = START_S
+    ) -> Room:
+        """Started, and it has said so. Raises ConfigurationError, OSError."""
+        room = self._rooms[name] = await spawn(name, start, inherit=inherit)
+        room.listen(self._hear)
+        await room.started(within_s)
+        return room
+
+    async def _start_sealer(self) -> None:
+        await self._room("sealer", msgspec.json.encode(self._deployment), within_s=None)
+        self._grace.sealer_is_back()
+
+    async def _start_desk_again(self) -> None:
+        await self._room("desk")
+        self._desk.is_back()
+
+    async def _start_worker(self, slot: int) -> Room:
+        assert self._deployment is not None
         listening = tuple(sock.fileno() for sock in self._sockets[slot])
         start = WorkerStart(deployment=self._deployment, slot=slot, sockets=listening)
-        room = await spawn("gate", msgspec.json.encode(start), inherit=listening)
-        self._workers[slot] = room
-        assert room.channel is not None
-        async with asyncio.timeout(START_S):
-            first = await room.channel.receive()
-        if not isinstance(first, Ready):
-            raise ConfigurationError((f"worker {slot} did not start; see the diagnostics above",))
-        self._watch(room, slot)
+        return await self._room(f"gate-{slot}", msgspec.json.encode(start), inherit=listening)
 
-    def _watch(self, room: Room, slot: int | None = None) -> None:
-        self._task(self._listen(room, slot))
+    async def _start_worker_again(self, slot: int) -> None:
+        """In its predecessor's place: the sockets stayed bound, so nobody was refused meanwhile."""
+        assert self._activation is not None
+        async with self._activation.changing:
+            worker = await self._start_worker(slot)
+            if self._grace.refusing:
+                worker.send(_REFUSE)
+            self._activation.bring_up(worker)
 
-    async def _listen(self, room: Room, slot: int | None) -> None:
-        assert room.channel is not None
-        while (message := await room.channel.receive()) is not None:
-            match message:
-                case Compiled() | NotCompiled():
-                    self._answers.put_nowait(message)
-                case Keys(key_sets=key_sets):
-                    self._task(self._new_keys(key_sets))
-                case KeysAnswered():
-                    self._first_keys.set()
-                case KeysWanted():
-                    self._desk.send(message)
-                case Prepared():
-                    self._answer_prepared(slot, None)
-                case Unprepared(why=why):
-                    self._answer_prepared(slot, why)
-                case Failed(why=why):
-                    say("worker.failed", worker=room.name, why=why)
-                    room.process.terminate()
-                case Ready():
-                    pass
+    def _workers(self) -> tuple[Room, ...]:
+        return tuple(room for name, room in self._rooms.items() if name.startswith("gate-"))
 
-    def _answer_prepared(self, slot: int | None, why: str | None) -> None:
-        future = self._prepared.get(slot if slot is not None else -1)
-        if future is not None and not future.done():
-            future.set_result(why)
+    def _keep(self, name: str, start_again: Callable[[], Awaitable[object]]) -> None:
+        self._task(keep(name, lambda: self._rooms[name], start_again))
 
-    async def _keep_worker(self, slot: int) -> None:
-        """Start the worker again when it ends, ever more slowly while it keeps ending. The sockets stay bound meanwhile."""
-        failures = 0
-        while not self._stop.is_set():
-            started = self._loop.time()
-            await self._workers[slot].process.wait()
-            if self._stop.is_set():
-                return
-            failures = failures + 1 if self._loop.time() - started < 60 else 0
-            say("worker.ended", worker=f"gate-{slot}", status=self._workers[slot].process.returncode)
-            self._answer_prepared(slot, "ended")
-            await asyncio.sleep(RESTART_S[min(failures, len(RESTART_S) - 1)])
-            await self._replace_worker(slot)
+    def _hear(self, room: Room, message: FromRoom | None) -> None:
+        """What `room` says; None: it has ended, or ends now."""
+        match message:
+            case Compiled() | NotCompiled() | KeysAnswered():
+                self._desk.heard(message)
+            case Keys():
+                self._desk.keys = message
+                if self._activation is not None:
+                    self._task(self._activation.new_keys())
+            case KeysWanted():
+                self._desk.want_keys(message)
+            case Prepared() | Unprepared():
+                if self._activation is not None:
+                    self._activation.heard(room, message)
+            case Failed(why=why):
+                say("room.failed", room=room.name, why=why)
+                self._task(_retire(room))
+            case Ready():
+                pass
+            case None:
+                self._hear_end(room)
 
-    async def _replace_worker(self, slot: int) -> None:
-        try:
-            async with self._changing:
-                await self._start_worker(slot)
-                if self._snapshot is not None:
-                    self._workers[slot].send(Prepare(snapshot=self._snapshot))
-                    self._workers[slot].send(Activate(number=self._snapshot.number))
-        except (ConfigurationError, TimeoutError, OSError):
-            say("worker.unstarted", worker=f"gate-{slot}")
+    def _hear_end(self, room: Room) -> None:
+        if room.name == "desk":
+            self._desk.ended()
+        elif room.name == "sealer":
+            self._grace.sealer_ended()
+        elif self._activation is not None:
+            self._activation.heard(room, None)
 
-    async def _watch_sealer(self) -> None:
-        """Start the sealer again when it ends. While it is gone for more than 60 s the workers refuse: the book must not run ahead of its proof."""
-        failures = 0
-        while not self._stop.is_set():
-            started = self._loop.time()
-            await self._sealer.process.wait()
-            if self._stop.is_set():
-                return
-            failures = failures + 1 if self._loop.time() - started < 60 else 0
-            say("sealer.ended", status=self._sealer.process.returncode)
-            refusal = self._loop.call_later(SEALER_GRACE_S, self._refuse_all, True, "the sealer is down")
-            await asyncio.sleep(RESTART_S[min(failures, len(RESTART_S) - 1)])
-            self._sealer = await spawn("sealer", msgspec.json.encode(self._deployment))
-            await self._until_sealing(refusal)
+    def _refuse_all(self, on: bool) -> None:
+        for worker in self._workers():
+            worker.send(_REFUSE if on else _SERVE)
 
-    async def _until_sealing(self, refusal: asyncio.TimerHandle) -> None:
-        """A sealer counts as back when it has lived for two seconds."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2):
-                await self._sealer.process.wait()
-        if self._sealer.alive:
-            if refusal.when() < self._loop.time():
-                self._refuse_all(False, "the sealer is back")
-            refusal.cancel()
+    # Signals
 
-    def _refuse_all(self, on: bool, why: str) -> None:
-        for room in self._workers.values():
-            room.send(Refuse(on=on, why=why))
-
-    # Signals and the end
-
-    def _signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._stop.set)
-        threading.Thread(target=self._wait_for_hangups, name="sighup", daemon=True).start()
+    async def _unless_stopped(self, work: Coroutine[None, None, None]) -> bool:
+        """True when `work` is done; False where it was given up because we are told to stop."""
+        working = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if working.done():
+            working.result()
+            return True
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        return False
 
     def _wait_for_hangups(self) -> None:
         while True:
             info = signal.sigwaitinfo({signal.SIGHUP})
-            author = _operator(info.si_uid, invoked=False)
-            self._loop.call_soon_threadsafe(self._reload_soon, author)
+            author = operator(info.si_uid, invoked=False)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: we are ending
+                self._loop.call_soon_threadsafe(self._reload_soon, author)
 
     def _reload_soon(self, author: Who) -> None:
-        self._task(self._reload(author))
-
-    async def _end(self) -> None:
-        """Workers first, then the desk, the supervisor's own segment, and last the sealer, which takes everything that was written."""
-        say("serve.draining")
-        for room in (*self._workers.values(), self._desk):
-            room.send(Drain())
-        await self._wait_for((*self._workers.values(), self._desk), self._deployment.limits.drain_s + 10)
-        await self._ledger.close()
-        self._sealer.process.terminate()
-        await self._wait_for((self._sealer,), 60)
-        say("serve.ended")
-
-    async def _wait_for(self, rooms: tuple[Room, ...], timeout_s: float) -> None:
-        _, late = await asyncio.wait([asyncio.ensure_future(room.process.wait()) for room in rooms], timeout=timeout_s)
-        for task in late:
-            task.cancel()
-        for room in rooms:
-            if room.alive:
-                say("room.killed", room=room.name)
-                room.process.kill()
-                await room.process.wait()
+        if self._activation is not None and not self._stop.is_set():
+            self._task(self._activation.reload(author))
 
     def _task(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _open(self, deployment: Deployment) -> ClosingLedger:
+        try:
+            return self._open_ledger(deployment)
+        except LedgerUnavailable as failure:
+            raise ConfigurationError((str(failure),)) from failure
 
-@contextlib.contextmanager
-def _locked(deployment: Deployment) -> Iterator[None]:
-    """One deployment per data directory, for as long as this process lives."""
-    directory = Path(deployment.data_dir)
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as failure:
-        raise ConfigurationError(
-            (f"data_dir {directory}: {failure.strerror}; make it writable for this user",)
-        ) from failure
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as failure:
-        os.close(descriptor)
-        raise ConfigurationError(
-            (f"data_dir {directory}: another deployment runs here; stop it, or give this one a directory of its own",)
-        ) from failure
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+
+_REFUSE = Refuse(on=True, why="nothing has been sealed for too long")
+_SERVE = Refuse(on=False, why="the log grows again")
+
+
+async def _retire(room: Room) -> None:
+    """A room that cannot go on tells whom it serves, and ends."""
+    room.send(Drain(within_s=0.0))
+    await ended((room,), 5)
 
 
 def _require_clock(deployment: Deployment, clock: Clock) -> None:
@@ -370,47 +283,3 @@ def _require_clock(deployment: Deployment, clock: Clock) -> None:
         raise ConfigurationError(
             ("the clock is not synchronised; start chrony or another time service (`chronyc tracking` says why)",)
         )
-
-
-_FIXED = ("profile", "listen", "workers", "data_dir", "origin", "log_key", "payload_public_key", "tls_certificate", "tls_key",
-          "segment_bytes", "limits", "trusted_proxies")  # fmt: skip
-
-
-def _require_same_shape(old: Deployment, new: Deployment) -> None:
-    """What a running deployment cannot change under itself."""
-    changed = tuple(name for name in _FIXED if getattr(old, name) != getattr(new, name))
-    if changed:
-        raise ConfigurationError(
-            tuple(f"{name}: cannot change while running; restart to change it" for name in changed)
-        )
-
-
-def _keep_by_hash(compiled: Compiled) -> None:
-    """The configuration file's bytes beside the log, named by their hash; durable on return, never rewritten."""
-    directory = Path(compiled.deployment.data_dir) / "log" / "configs"
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{compiled.sha256}.toml"
-    if path.exists():
-        return
-    temporary = directory / f".{compiled.sha256}.tmp"
-    with temporary.open("wb") as file:
-        file.write(compiled.raw)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _operator(uid: int, *, invoked: bool) -> Who:
-    """Who acts on the host, as the operating system says: declared, not proven. Behind sudo the person who typed it, where we were typed."""
-    name = os.environ.get("SUDO_USER") if invoked else None
-    if name is None:
-        try:
-            name = pwd.getpwuid(uid).pw_name
-        except KeyError:
-            name = str(uid)
-    return Who(kind="operator", iss="os", sub=f"os:{name}", declared=True)

@@ -8,18 +8,20 @@ import gc
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from gatebook import masking
-from gatebook.gate import drafting
+from gatebook.gate import drafting, refusal
 from gatebook.gate.exchange import exchange
 from gatebook.gate.handles import SessionHandles
+from gatebook.gate.refusal import Refused
 from gatebook.gate.world import Standing, World
 from gatebook.model.deployment import Deployment, Snapshot
-from gatebook.model.errors import LedgerUnavailable, Reason
-from gatebook.model.http import Answer, Arrival, Reply
+from gatebook.model.errors import ConfigurationError, LedgerUnavailable, Reason
+from gatebook.model.http import Answer, Arrival, Headers
 from gatebook.ports import Clock, Credentials, Ledger, SessionBook, Upstreams
 from gatebook.serve import keys
 from gatebook.serve.control import (
@@ -38,8 +40,12 @@ from gatebook.serve.control import (
 )
 from gatebook.serve.diagnostics import say, say_bug
 from gatebook.serve.http import HttpServer
+from gatebook.wire.jsonrpc import salvage_id
 
 PERIOD_S = 1.0
+ORPHANED_S = 1.0
+"""What calls under way get when the supervisor is gone: its successor may be starting already, under another configuration."""
+SETTLE_S = 2.0
 
 
 class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +81,10 @@ class Worker:
         self._ports = ports
         self._standing: Standing | None = None
         self._prepared: Standing | None = None
-        self._refusing: str | None = "no configuration is active yet"
+        self._refusing = False
+        self._draining = False
+        self._streams: set[asyncio.Task[None]] = set()
+        self._certificates: object = None
         self._keys_wanted: set[str] = set()
         self._world = World(
             clock=ports.clock,
@@ -87,7 +96,7 @@ class Worker:
             fingerprint=keys.fingerprint_key(start.deployment),
             standing=self._current,
             keys_wanted=self._want_keys,
-            ready=lambda: self._refusing is None and ports.ledger.failed is None,
+            ready=lambda: self._refusal() is None,
             random=os.urandom,
             report_bug=say_bug,
             executor=ThreadPoolExecutor(2, thread_name_prefix="large-body"),
@@ -95,7 +104,7 @@ class Worker:
         self._server = HttpServer(self._answer, self._unreadable, start.deployment)
 
     async def run(self) -> None:
-        """Serve until told to drain, or until the supervisor or the ledger is gone."""
+        """Serve until told to drain, or until the supervisor is gone. Everything that was answered is in the book when it returns."""
         masking.self_test()
         self._channel.send(Ready())
         periodic = asyncio.create_task(self._every_period())
@@ -103,9 +112,27 @@ class Worker:
         gc.freeze()
         while not isinstance(message := await self._channel.receive(), Drain | None):
             await self._obey(message)
-        await self._server.drain(self._start.deployment.limits.drain_s)
+        await self._drain(ORPHANED_S if message is None else message.within_s)
         periodic.cancel()
         await self._record_attempts(all_windows=True)
+
+    async def _drain(self, within_s: float) -> None:
+        """Calls under way have ended, at the latest after `within_s`; then streams and connections are closed, with their records.
+
+        Until then new calls are answered 503, and so is /readyz: whoever balances the load sees it before connections are refused."""
+        self._draining = True
+        exchanges = self._server.connections.exchanges
+        deadline = asyncio.get_running_loop().time() + within_s
+        # Polled once in a worker's life; an event would cost every request.
+        while (exchanges - self._streams) and (left := deadline - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(0.02, left))
+        await self._server.drain(0.0)
+        # A stream that is read to its end for a client that has gone may take a minute: that is over now, and recorded as cancelled.
+        late = tuple(exchanges)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=SETTLE_S)
 
     async def _obey(self, message: ToRoom) -> None:
         match message:
@@ -114,7 +141,7 @@ class Worker:
             case Activate(number=number):
                 await self._activate(number)
             case Refuse(on=on, why=why):
-                self._refusing = why if on else None
+                self._refusing = on
                 say("worker.refusing" if on else "worker.serving", why=why)
             case _:
                 say("control.unexpected", message=type(message).__name__)
@@ -133,10 +160,32 @@ class Worker:
             return
         first = self._standing is None
         self._standing, self._prepared = self._prepared, None
-        self._server.reload_certificates()
         if first:
-            self._refusing = None
+            self._certificates = self._certificates_now()
             await self._server.listen([socket.socket(fileno=fd) for fd in self._start.sockets])
+
+    def _reload_certificates(self) -> None:
+        """New handshakes use the files as they are; files that do not belong together (one is replaced before the other) change nothing."""
+        now = self._certificates_now()
+        if now == self._certificates:
+            return
+        self._certificates = now
+        try:
+            self._server.reload_certificates()
+        except ConfigurationError as refused:
+            say("certificate.refused", why=str(refused))
+        else:
+            say("certificate.loaded")
+
+    def _certificates_now(self) -> object:
+        """What changes when one of the files does; None while one is missing."""
+        deployment = self._start.deployment
+        paths = [path for path in (deployment.tls_certificate, deployment.tls_key) if path is not None]
+        try:
+            found = [Path(path).stat() for path in paths]
+        except OSError:
+            return None
+        return [(file.st_dev, file.st_ino, file.st_mtime_ns, file.st_size) for file in found]
 
     def _want_keys(self, issuer: str) -> None:
         """At most one message per issuer and period: whoever floods the gate with unknown key ids does not flood the desk."""
@@ -149,9 +198,22 @@ class Worker:
             raise RuntimeError("a worker listens only after its first snapshot")
         return self._standing
 
+    def _refusal(self) -> Reason | None:
+        """Why nothing is let through at the moment; None where calls are."""
+        if self._draining:
+            return Reason.DRAINING
+        if self._refusing or self._ports.ledger.failed is not None:
+            return Reason.LEDGER_UNAVAILABLE
+        return None
+
     async def _answer(self, arrival: Arrival, gone: asyncio.Event) -> Answer:
-        if self._refusing is not None and not arrival.target.startswith((b"/healthz", b"/readyz")):
-            return _REFUSING
+        reason = self._refusal()
+        if reason is not None and not arrival.target.startswith((b"/healthz", b"/readyz")):
+            return refusal.reply(Refused(reason), salvage_id(arrival.body), headers=_TRY_AGAIN)
+        task = asyncio.current_task()
+        if task is not None and _asks_for_a_stream(arrival):
+            self._streams.add(task)
+            task.add_done_callback(self._streams.discard)
         return await exchange(arrival, gone, self._world)
 
     async def _unreadable(self, client_ip: str, reason: Reason) -> None:
@@ -165,6 +227,7 @@ class Worker:
         while True:
             await asyncio.sleep(PERIOD_S)
             self._keys_wanted.clear()
+            self._reload_certificates()
             await self._record_attempts()
             if self._ports.ledger.failed is not None:
                 self._channel.send(Failed(why=self._ports.ledger.failed))
@@ -178,8 +241,9 @@ class Worker:
             say("attempts.unrecorded")  # the ledger's own failure is reported by the loop above
 
 
-_REFUSING = Reply(
-    status=503,
-    headers=((b"content-type", b"application/json"), (b"retry-after", b"5")),
-    body=b'{"jsonrpc":"2.0","id":null,"error":{"code":20,"message":"The gate lets nothing through at the moment; try again shortly."}}',
-)
+_TRY_AGAIN: Headers = ((b"retry-after", b"5"),)
+
+
+def _asks_for_a_stream(arrival: Arrival) -> bool:
+    """A stream that ends only with its reader: GET, or `subscriptions/listen` (MCP 2026-07-28). No call waits for it."""
+    return arrival.method == "GET" or arrival.header(b"mcp-method") == b"subscriptions/listen"

@@ -1,0 +1,45 @@
+"""What most of these tests start from: the counting server, and a gate of two workers in front of it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.gate import ISSUER_URL, config_for, free_port
+from tests.e2e.life.deployed import Deployed, deployed
+from tests.e2e.life.upstream import Upstream, counting_server
+from tests.issuing import Issuer
+
+Deploy = Callable[..., AbstractContextManager[Deployed]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with counting_server() as server:
+        yield server
+
+
+@pytest.fixture
+def deploy(upstream: Upstream, tmp_path: Path) -> Deploy:
+    """Start the one deployment of this test, as often as wanted: same directory, port and issuer. `more`: the configuration's end;
+    `segment_bytes`, `limits`: TOML values; `command`: instead of `gatebook serve`."""
+    port = free_port()
+    issuer = Issuer(ISSUER_URL, name="corp")
+
+    def start(
+        *, more: str = "", segment_bytes: int = 8 << 20, workers: int = 2, command: tuple[str, ...] | None = None
+    ) -> AbstractContextManager[Deployed]:
+        config = config_for(port, {"counting": upstream.url}, workers=workers, more=more)
+        config = config.replace("segment_bytes = 8388608", f"segment_bytes = {segment_bytes}")
+        extra = {} if command is None else {"command": command}
+        return deployed(tmp_path / "gate", config, port, issuer=issuer, **extra)
+
+    return start
