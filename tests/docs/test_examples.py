@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ import pytest
 from gatebook.adapters.ledger_segment import SegmentLedger
 from gatebook.config import load
 from gatebook.model.deployment import Deployment
-from gatebook.model.errors import LedgerUnavailable
 from gatebook.serve import sealer
 from tests.docs import pages
 from tests.docs.pages import ROOT
@@ -47,18 +45,11 @@ def seal(deployment: Deployment) -> None:
     sealer.run(deployment, stop, StillClock())
 
 
-async def write(deployment: Deployment, numbers: range, stop: threading.Event | None = None) -> None:
-    """A worker's entries; with `stop` over and over, as under traffic."""
+async def write(deployment: Deployment, numbers: range) -> None:
+    """A worker's entries."""
     ledger = SegmentLedger.open(deployment.data_dir, "gate-0", deployment, StillClock())
-    while True:
-        for number in numbers:
-            try:
-                await ledger.record(a_draft(number))
-            except LedgerUnavailable:
-                await asyncio.sleep(0.05)
-        if stop is None or stop.is_set():
-            break
-        await asyncio.sleep(0.01)
+    for number in numbers:
+        await ledger.record(a_draft(number))
     await ledger.close()
 
 
@@ -81,27 +72,31 @@ COPY = block("verify-the-log.md", "tar -C data")
 VERIFY = block("verify-the-log.md", "--checkpoint checkpoint.old")
 
 
-def test_a_copy_of_a_log_that_is_written_to_verifies(place: Path) -> None:
+def grow(place: Path) -> None:
+    """More entries, sealed, as on a gate that serves: new checkpoints, and a tile that was partial is full."""
     deployment = load(place / "gatebook.toml").deployment
-    stop = threading.Event()
-    rooms = [
-        threading.Thread(target=sealer.run, args=(deployment, stop, StillClock())),
-        threading.Thread(target=lambda: asyncio.run(write(deployment, range(10), stop))),
-    ]
-    for room in rooms:
-        room.start()
-    try:
-        for _ in range(3):
-            time.sleep(1.1)
-            shutil.rmtree(place / "copy", ignore_errors=True)
-            done = typed(COPY, place)
-            assert done.returncode == 0, done.stderr
-            verified = typed(VERIFY, place)
-            assert verified.returncode == 0 and "INTACT" in verified.stdout, verified.stdout + verified.stderr
-    finally:
-        stop.set()
-        for room in rooms:
-            room.join()
+    asyncio.run(write(deployment, range(300)))
+    seal(deployment)
+
+
+def test_a_copy_of_a_log_that_grows_meanwhile_verifies(place: Path) -> None:
+    lines = COPY.splitlines()
+    everything = next(number for number, line in enumerate(lines) if line.startswith("tar"))
+    assert typed("\n".join(lines[:everything]), place).returncode == 0
+    grow(place)
+    assert typed(lines[everything], place).returncode == 0
+    assert typed(VERIFY, place).returncode == 1, "the last lines of the guide would not be needed"
+    grow(place)
+    assert typed("\n".join(lines[everything + 1 :]), place).returncode == 0
+    verified = typed(VERIFY, place)
+    assert verified.returncode == 0 and "INTACT" in verified.stdout, verified.stdout + verified.stderr
+
+
+def test_a_checkpoint_copied_last_is_what_the_guide_warns_of(place: Path) -> None:
+    assert typed("mkdir copy && cp -a data/log data/payloads copy/", place).returncode == 0
+    grow(place)
+    assert typed("cp data/log/checkpoint copy/log/", place).returncode == 0
+    assert typed(VERIFY, place).returncode == 1
 
 
 def test_the_auditors_lines_hold_for_a_whole_log(place: Path) -> None:
