@@ -7,7 +7,7 @@ escaping: an edit inside JSON inside a string is carried outward by moving its s
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -65,6 +65,35 @@ def applied(text: bytes, edits: Iterable[Edit]) -> bytes:
             at = end
     parts.append(text[at:])
     return b"".join(parts)
+
+
+def brought_back(later: Iterable[Edit], edits: list[Edit]) -> list[Edit]:
+    """Edits of `applied(text, edits)` as edits of `text`; what lies in a replacement means all that it replaced."""
+    pieces = [piece for edit in edits for piece in edit.pieces]
+    starts: list[int] = []  # of each replacement, in the text after the edits
+    shift = 0
+    for start, end, replacement in pieces:
+        starts.append(start + shift)
+        shift += len(replacement) - (end - start)
+
+    def before(position: int, *, end: bool) -> int:
+        place = bisect_right(starts, position - end) - 1
+        if place < 0:
+            return position
+        first, last, replacement = pieces[place]
+        past = position - starts[place] - len(replacement)
+        return last + past if past > 0 or (past == 0 and not end) else last if end else first
+
+    def span(start: int, end: int) -> tuple[int, int]:
+        return before(start, end=False), before(end, end=True)
+
+    return [_respanned(edit, span) for edit in later]
+
+
+def _respanned(edit: Edit, span: Callable[[int, int], tuple[int, int]]) -> Edit:
+    start, end = span(edit.start, edit.end)
+    pieces = tuple((*span(first, last), text) for first, last, text in edit.pieces)
+    return msgspec.structs.replace(edit, start=start, end=end, pieces=pieces)
 
 
 _ESCAPE = re.compile(
@@ -125,9 +154,4 @@ def carried_out(edits: list[Edit], raw: bytes, offset: int) -> list[Edit]:
     def span(start: int, end: int) -> tuple[int, int]:
         return offset + escapes.raw(start, end=False), offset + escapes.raw(end, end=True)
 
-    outer = []
-    for edit in edits:
-        start, end = span(edit.start, edit.end)
-        pieces = tuple((*span(first, last), text) for first, last, text in edit.pieces)
-        outer.append(msgspec.structs.replace(edit, start=start, end=end, pieces=pieces))
-    return outer
+    return [_respanned(edit, span) for edit in edits]

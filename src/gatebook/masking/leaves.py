@@ -6,13 +6,14 @@ from collections.abc import Callable
 import msgspec
 
 from gatebook.masking import glued, numbers, pans, sad, tables, trigger
-from gatebook.masking.edits import Edit, carried_out, moved, replaced, settled, unescaped
+from gatebook.masking.edits import Edit, applied, brought_back, carried_out, moved, replaced, settled, unescaped
 from gatebook.masking.pans import Surroundings
 from gatebook.masking.secrets import Secrets
 from gatebook.masking.words import SAD_KINDS, Kind
 
 NO_KINDS: frozenset[Kind] = frozenset()
 MOST_LAYERS = 4
+_MOST_ROUNDS = 4
 _BASE64_TEXT = re.compile(rb"[A-Za-z0-9+/_-]*={0,2}")
 _OURS = re.compile(rb"[0-9*]++(?:[ \t._-]{1,3}+[0-9*]++)*+")
 _OUR_TEXT = re.compile(rb"[0-9]{6}\*{4,9}[0-9]{4}|(?<!\*)\*{8,9}[0-9]{4}")
@@ -70,14 +71,30 @@ def text_edits(text: bytes, place: Place, judge: Judge, decoders: tuple[Decoder,
             decoded = decode(text, inner, judge)
             if decoded is not None:
                 return decoded
-    return settled([*plain_edits(text, place.surroundings, judge), *([named] if named else [])])
+    return _until_quiet(
+        text, settled([*_plain_edits(text, place.surroundings, judge), *([named] if named else [])]), place, judge
+    )
+
+
+def _until_quiet(text: bytes, edits: list[Edit], place: Place, judge: Judge) -> list[Edit]:
+    """The edits, and what they bring to light: where something is removed, its neighbours move together and may say more."""
+    for _ in range(_MOST_ROUNDS):
+        if all(edit.action in ("masked", "found") for edit in edits):
+            break
+        more = settled(
+            _plain_edits(applied(text, edits), place.surroundings, msgspec.structs.replace(judge, own_masks=False))
+        )
+        if not more:
+            break
+        edits = settled([*edits, *brought_back(more, edits)])
+    return edits
 
 
 def _worth(text: bytes, judge: Judge) -> bool:
     return trigger.worth_a_look(text, judge.secrets) or (judge.own_masks and trigger.could_be_ours(text))
 
 
-def plain_edits(text: bytes, around: Surroundings, judge: Judge) -> list[Edit]:
+def _plain_edits(text: bytes, around: Surroundings, judge: Judge) -> list[Edit]:
     """Edits of text in which nothing further is encoded; they may overlap."""
     edits = pans.card_numbers(text, around)
     edits += sad.codes(text, edits)

@@ -118,6 +118,12 @@ def test_bytes_that_are_no_document_are_refused_without_a_value() -> None:
         assert "4111" not in str(refusal.value) and refusal.value.__cause__ is None
 
 
+def test_what_a_removal_brings_to_light_is_found_at_once() -> None:
+    text, findings = mask_text("track;4111111111111111=29122010000000000?164111111111111111")
+    assert text == "track[track removed]**411111******1111"
+    assert mask_text(text) == (text, ()) and len(findings) == 2
+
+
 def test_a_result_cannot_be_changed_afterwards() -> None:
     result = Masked(b"1", ())
     with pytest.raises(AttributeError):
