@@ -215,6 +215,21 @@ async def test_a_content_type_carries_no_secret() -> None:
     assert SECRET_TEXT not in seen and "application/json" in seen
 
 
+@pytest.mark.parametrize(
+    ("said", "left_with"),
+    [
+        ("public, max-age=600", "private"), ("S-MaxAge=5", "S-MaxAge=5"), ("max-age=5, S-MAXAGE=5", "private"), ("no-store, public", "private"),
+        ("must-revalidate", "private"), ("no-store, must-revalidate", "no-store, must-revalidate"), ("no-cache", "no-cache"),
+        ("private, max-age=5", "private, max-age=5"), ("private=x, s-maxage = 9", "private"),
+    ],
+)  # fmt: skip
+async def test_no_shared_cache_may_keep_one_callers_answer(said: str, left_with: str) -> None:
+    play = Play()
+    play.upstreams.extra_headers = ((b"cache-control", said.encode()),)
+    play.answers(RESULT)
+    assert dict((await play.ask(CALL)).headers)[b"cache-control"].decode() == left_with
+
+
 async def test_cookies_challenges_and_redirects_stay_on_their_side() -> None:
     play = Play()
     own = (b"set-cookie", b"www-authenticate", b"location", b"server", b"link", b"access-control-allow-origin")

@@ -111,6 +111,8 @@ def _clean_headers(headers: Headers, releaser: Releaser) -> Headers:
     for name, value in wire_headers.forwardable_response_headers(headers):
         if name == b"content-type" and releaser.finds(value):
             value = (wire_headers.media_type(headers) or "").encode()
+        elif name == b"cache-control":
+            value = wire_headers.private_cache_control(value)
         if value and not releaser.finds(value):
             clean.append((name, value))
     return tuple(clean)

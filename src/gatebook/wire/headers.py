@@ -44,6 +44,21 @@ def forwardable_response_headers(headers: Headers) -> Headers:
     return tuple((name, value) for name, value in headers if name in _RESPONSE and name not in nominated)
 
 
+def private_cache_control(value: bytes) -> bytes:
+    """`value` of Cache-Control, unless it lets shared caches keep an answer to a request with a credential (RFC 9111 §3.5): then `private`.
+
+    Every answer of the gate is one caller's: what another may see differs."""
+    directives = {directive.partition(b"=")[0].strip(OWS).lower() for directive in value.split(b",")}
+    kept_by_nobody = directives & {b"no-store", b"private"}
+    shared = directives & {b"public", b"s-maxage"} or (b"must-revalidate" in directives and not kept_by_nobody)
+    return b"private" if shared else value
+
+
+def mirrors(name: bytes) -> bool:
+    """Whether a header repeats what the body says (2026-07-28). Revisions before it have none, so nobody compares one that comes."""
+    return name in (b"mcp-method", b"mcp-name") or name.startswith(MCP_PARAM)
+
+
 def media_type(headers: Headers) -> str | None:
     """The one media type of the body, lower-case, without parameters.
 
