@@ -1,6 +1,7 @@
 """What the sealer adds to the log by itself, and when."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import msgspec
@@ -167,6 +168,18 @@ async def test_segments_are_freed_as_they_are_signed(tmp_path: Path) -> None:
         await ledger.close()
     assert events(place, "call") == ["call.intent"] * 900
     assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+def test_what_a_writer_was_making_when_it_died_is_cleared_away(place: Place) -> None:
+    segments = place.directory / "segments"
+    write_and_seal(place, [a_draft(1)])
+    old = "gate-0-01a2000000000badc0de"
+    for name in (f"{old}-000001.new", f"{old}.mark", "gate-1-01a2000000000badc0de-000001.new"):
+        (segments / name).write_bytes(bytes(64))
+    for name in (f"{old}-000001.new", f"{old}.mark"):
+        os.utime(segments / name, (1, 1))
+    seal_once(place)
+    assert [file.name for file in segments.iterdir()] == ["gate-1-01a2000000000badc0de-000001.new"]
 
 
 def test_a_key_of_another_log_signs_nothing(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 from gatebook.ledger.framing import (
@@ -21,7 +22,9 @@ from gatebook.ledger.framing import (
 )
 
 _NAME = re.compile(r"(?P<writer>[a-z0-9-]{1,48})-(?P<epoch>[0-9a-f]{20})-(?P<number>\d{6})\.seg")
+_ORPHAN = re.compile(r"(?P<writer>[a-z0-9-]{1,48})-(?P<epoch>[0-9a-f]{20})(-\d{6}\.new|\.mark)")
 _MARK_SHIFT = 40
+_STARTING_S = 60.0
 _TAKE_BYTES = 8 << 20
 
 
@@ -128,6 +131,9 @@ class Tail:
         """Nothing of this epoch is left; only for one that `ended` and whose entries are all in the log."""
         for number in self._numbers():
             self._path(number).unlink(missing_ok=True)
+        # The segment that it was making when it died has no name yet, and is as large as the others.
+        for unfinished in self._directory.glob(f"{self.writer}-{self.epoch}-*.new"):
+            unfinished.unlink(missing_ok=True)
         self._mark_path().unlink(missing_ok=True)
         self.close()
 
@@ -196,6 +202,18 @@ class SegmentTails:
             if key not in self._tails:
                 self._tails[key] = Tail(self._directory, *key, number)
         return sorted((self._tails[key] for key in self._tails), key=lambda tail: (tail.epoch, tail.writer))
+
+    def remove_orphans(self) -> None:
+        """Files of epochs that died before their first segment had its name are gone: nothing can be in them. Those of a writer that is just
+        starting are younger than a minute, and are left alone."""
+        living = {(writer, epoch) for writer, epoch, _ in _listed(self._directory)}
+        for path in [*self._directory.glob("*.new"), *self._directory.glob("*.mark")]:
+            match = _ORPHAN.fullmatch(path.name)
+            if match is None or (match["writer"], match["epoch"]) in living:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _STARTING_S:
+                    path.unlink()
 
     def forget(self, writer: str, epoch: str) -> None:
         """That epoch was removed from the disk."""

@@ -72,6 +72,9 @@ class Tails(Protocol):
     def look(self) -> Sequence[Tail]:
         """Every epoch that has segments, oldest first."""
 
+    def remove_orphans(self) -> None:
+        """Files of epochs that died before they had a segment are gone."""
+
     def forget(self, writer: str, epoch: str) -> None:
         """That epoch was removed from the disk."""
 
@@ -124,6 +127,7 @@ class Sealing:
     def start(self) -> None:
         """The log as it was last signed, checked and ready to grow. Raises SealingRefused; then nothing was changed or signed. Steps:"""
         self._log.remove_leftovers()
+        self._tails.remove_orphans()
         # 1. The newest archived checkpoint is ours and is the one that was published.
         last = self._last_signed()
         # 2. Its root comes out of the tiles.
