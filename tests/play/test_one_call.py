@@ -3,10 +3,14 @@
 import asyncio
 import json
 
+import msgspec
 import pytest
 
+from gatebook.gate.exchange import exchange
+from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason
 from gatebook.model.http import EventStream, Reply
+from gatebook.ports import Instant
 from tests.world import SECRET, Play, whole
 
 CALL = b'{"jsonrpc": "2.0", "id": "a/1", "method": "tools/call", "params": {"name": "get_order", "arguments": {"id": "42"}}}'
@@ -63,7 +67,8 @@ async def test_nothing_is_answered_when_the_outcome_cannot_be_recorded():
     play.answers(RESULT)
     play.ledger.fails_on = lambda draft: draft.event == "call.result"
     answer = await play.ask(CALL)
-    assert isinstance(answer, Reply) and answer.status == 503
+    assert isinstance(answer, Reply) and answer.status == 502
+    assert b"may have acted" in answer.body  # an agent that reads "nothing happened" makes the refund twice
     assert b"ok" not in answer.body
 
 
@@ -280,6 +285,54 @@ async def test_unreadable_bytes_of_a_known_caller_are_refused_without_being_kept
     assert isinstance(answer, Reply) and answer.status == 400
     assert play.events == ["call.refused"]
     assert play.drafts[0].payloads == ()
+
+
+async def test_equal_calls_have_equal_fingerprints_whatever_their_ids_and_others_have_not():
+    play = Play()
+    for body in (CALL, CALL.replace(b"a/1", b"b/2"), CALL.replace(b'"42"', b'"43"')):
+        play.answers(RESULT.replace(b"a/1", b"b/2") if b"b/2" in body else RESULT)
+        await play.ask(body)
+    prints = [draft.asked.fp for draft in play.drafts if draft.asked is not None]
+    assert prints[0] == prints[1] != prints[2]
+
+
+async def test_a_foreign_host_name_is_forbidden_and_recorded():
+    play = Play()
+    arrival = play.arrival(CALL)
+    rebound = tuple((name, b"evil.example" if name == b"host" else value) for name, value in arrival.headers)
+    answer = await exchange(msgspec.structs.replace(arrival, headers=rebound), play.gone, play.world)
+    assert isinstance(answer, Reply) and answer.status == 403
+    assert play.sent == [] and [draft.reason for draft in play.drafts] == ["host_forbidden"]
+
+
+async def test_with_an_unsynchronised_clock_nothing_passes_in_pci():
+    play = Play()
+    now = play.world.clock.now()
+    play.world.clock = StoppedClock(msgspec.structs.replace(now, synchronised=False))
+    answer = await play.ask(CALL)
+    assert isinstance(answer, Reply) and answer.status == 503
+    assert play.sent == [] and play.drafts[-1].reason == "clock_unsynchronised"
+
+
+async def test_one_principal_has_so_many_calls_under_way_and_no_more():
+    play = Play(limits=Limits(calls_per_principal=1))
+    play.answers(b"data: " + RESULT + b"\n\n", content_type=b"text/event-stream")
+    streaming = await play.ask(CALL)
+    assert isinstance(streaming, EventStream)
+    refused = await play.ask(CALL)
+    assert isinstance(refused, Reply) and refused.status == 429
+    await whole(streaming)
+    play.answers(RESULT)
+    answer = await play.ask(CALL)
+    assert isinstance(answer, Reply) and answer.status == 200
+
+
+class StoppedClock:
+    def __init__(self, instant: Instant) -> None:
+        self._instant = instant
+
+    def now(self) -> Instant:
+        return self._instant
 
 
 async def test_a_foreign_origin_is_forbidden():

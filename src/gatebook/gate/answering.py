@@ -215,7 +215,7 @@ class ReleasedStream:
             yield b"".join(released)  # its record is durable, whatever came behind it
         unanswered = await self._end(reason)
         for element in unanswered:
-            refused = Refused(Reason.UPSTREAM_BROKEN if reason is Reason.COMPLETED else reason)
+            refused = refusal.after_sending(Refused(Reason.UPSTREAM_BROKEN if reason is Reason.COMPLETED else reason))
             message_id = element.message.id if isinstance(element.message, Request) else None
             yield b"event: message\ndata: " + refusal.error_body(refused, message_id, call=element.call) + b"\n\n"
 

@@ -26,6 +26,8 @@ from gatebook.wire.jsonrpc import Message, Notification, Request, Response
 from gatebook.wire.revisions import Era
 
 CLIENT_NAME_CHARS = 120
+ID_CHARS = 128
+"""What is cut is masked before: half a card number is one that no detector knows."""
 INITIALIZE = "initialize"
 
 
@@ -113,9 +115,9 @@ def identify(arrival: Arrival, server: Server, standing: Standing, world: World)
 
 def origin_of(arrival: Arrival) -> Origin:
     """Where the request came from, for the book; what the client says of itself is masked, printable and cut."""
-    agent = (arrival.header(b"user-agent") or b"").decode("latin-1")[:CLIENT_NAME_CHARS]
+    agent = (arrival.header(b"user-agent") or b"").decode("latin-1")
     text, _ = mask_text("".join(c for c in agent if c.isprintable()))
-    return Origin(ip=arrival.client_ip, client=text or None)
+    return Origin(ip=arrival.client_ip, client=text[:CLIENT_NAME_CHARS] or None)
 
 
 def _session_key(principal: Principal, server: Server) -> bytes:
@@ -134,6 +136,9 @@ async def read(arrival: Arrival, caller: Caller, world: World) -> Question:
     era = revisions.era_of(arrival.headers, None)
     if era == "modern":
         raise Refused(Reason.METHOD_NOT_ALLOWED)  # 2026-07-28 has neither streams by GET nor sessions to delete
+    if arrival.body:
+        # Nobody would judge it, and a server may take it for a message, or for its next request.
+        raise Refused(Reason.BAD_REQUEST)
     if arrival.method == "GET" and not wire_headers.accepts(arrival.headers, "text/event-stream"):
         raise Refused(Reason.NOT_ACCEPTABLE)
     return Question(
@@ -203,12 +208,10 @@ def _element(
     name = target.name
     if name is not None and suspicious:
         name, _ = mask_text(name)
-    fingerprinted = masked.body if alone else message.raw
-    fingerprint = hmac.digest(world.fingerprint.key, fingerprinted, "sha256").hex()[:32]
     asked = Asked(
         id=_id_text(message, suspicious),
         shape={} if isinstance(message, Response) else build.shape(_arguments(message)),
-        fp=fingerprint if alone or not suspicious else None,
+        fp=_fingerprint(method, name, masked.body if alone else mask(message.raw).body, world),
         kid=world.fingerprint.kid,
     )
     return Element(
@@ -220,6 +223,21 @@ def _element(
         name=name,
         rule=_tool_rule(caller.server, target),
     )
+
+
+class _Params(msgspec.Struct):
+    arguments: msgspec.Raw = msgspec.Raw()
+
+
+class _Asking(msgspec.Struct):
+    params: _Params = msgspec.field(default_factory=_Params)
+
+
+def _fingerprint(method: str, name: str | None, masked: bytes, world: World) -> str:
+    """HMAC-SHA-256 (32 hex digits of it) over method, name and the masked argument bytes as sent: equal calls have equal fingerprints."""
+    arguments = bytes(msgspec.json.decode(masked, type=_Asking).params.arguments)
+    text = b"\0".join((method.encode(), (name or "").encode(), arguments))
+    return hmac.digest(world.fingerprint.key, text, "sha256").hex()[:32]
 
 
 def _target(message: Message, era: Era) -> methods.Target:
@@ -241,8 +259,8 @@ def _arguments(message: Request | Notification) -> dict[str, object]:
 def _id_text(message: Message, suspicious: bool) -> str | None:
     if isinstance(message, Notification):
         return None
-    text = message.id.decode("utf-8", "replace")[:128]
-    return mask_text(text)[0] if suspicious else text
+    text = message.id.decode("utf-8", "replace")
+    return (mask_text(text)[0] if suspicious else text)[:ID_CHARS]
 
 
 def new_call_id(world: World) -> str:

@@ -86,7 +86,7 @@ async def _refuse(failure: Exception, way: _Way, world: World) -> Reply:
         refused = Refused(Reason.INTERNAL)
     if refused.reason is Reason.INTERNAL:
         world.report_bug("an exchange", failure)
-    return _reply(refused, way)
+    return _reply(refusal.after_sending(refused) if way.releaser is not None else refused, way)
 
 
 def _as_refused(failure: Exception) -> Refused:

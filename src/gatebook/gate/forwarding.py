@@ -6,12 +6,16 @@ from typing import TypeVar
 from gatebook.gate.asking import Permitted
 from gatebook.gate.refusal import Refused
 from gatebook.gate.world import World
+from gatebook.masking import mask_text
 from gatebook.model.errors import Reason
 from gatebook.model.http import Headers, UpstreamRequest
 from gatebook.ports import Receipt, UpstreamResponse
 from gatebook.wire import headers as wire_headers
 
 T = TypeVar("T")
+_PLAIN = {b"accept": b"application/json, text/event-stream", b"content-type": b"application/json"}
+_BESIDE = frozenset({*_PLAIN, b"accept-language", b"user-agent", b"traceparent", b"tracestate", b"baggage"})
+"""Forwarded headers that are inspected here; those that repeat the message are inspected like its arguments."""
 
 
 async def forward(receipt: Receipt, permitted: Permitted, gone: asyncio.Event, world: World) -> UpstreamResponse:
@@ -50,7 +54,9 @@ def upstream_headers(permitted: Permitted, world: World) -> Headers:
     question = permitted.question
     server = question.caller.server
     injected = server.credential.header if server.credential else None
-    headers = [*wire_headers.forwardable_request_headers(question.arrival.headers, injected)]
+    headers = [*_without_cards(wire_headers.forwardable_request_headers(question.arrival.headers, injected))]
+    if question.era == "legacy":
+        headers = [(name, value) for name, value in headers if not wire_headers.mirrors(name)]
     if question.upstream_session is not None:
         headers.append((b"mcp-session-id", question.upstream_session.encode("latin-1")))
     headers.append((b"gatebook-call-id", question.call.encode()))
@@ -61,6 +67,18 @@ def upstream_headers(permitted: Permitted, world: World) -> Headers:
         before, _, after = server.credential.template.partition("{secret}")
         headers.append((server.credential.header.lower().encode(), before.encode() + secret + after.encode()))
     return tuple(headers)
+
+
+def _without_cards(headers: Headers) -> Headers:
+    """The headers that go on without being part of the message, where they hold a card number: none, or what stands for them."""
+    if not _finds(b"\n".join([value for _, value in headers])):
+        return headers
+    plain = ((name, _PLAIN.get(name, b"") if name in _BESIDE and _finds(value) else value) for name, value in headers)
+    return tuple((name, value) for name, value in plain if value)
+
+
+def _finds(value: bytes) -> bool:
+    return bool(mask_text(value.decode("latin-1"))[1])
 
 
 def _traceparent(random: bytes) -> bytes:

@@ -68,25 +68,46 @@ TABLE: dict[Reason, Wording] = {
     Reason.INTERNAL: Wording(500, 21, "The gate failed on this message; nothing was let through."),
 }  # fmt: skip
 
+AFTER_SENDING: dict[Reason, Wording] = {
+    Reason.INSPECTION_FAILED: Wording(502, 4, "The server's answer could not be inspected and was withheld; the server may have acted."),
+    Reason.LEDGER_UNAVAILABLE: Wording(502, 20, "The outcome could not be recorded, so the answer was withheld; the server may have acted."),
+    Reason.INTERNAL: Wording(502, 21, "The gate failed on the server's answer and withheld it; the server may have acted."),
+}  # fmt: skip
+"""The same reasons once the request was on its way: whoever reads "nothing was let through" there would refund twice."""
+
 JSON: Headers = ((b"content-type", b"application/json"),)
 
 
 class Refused(Exception):
     """A message that may not pass, with the reason. `words` overrides the table's where more may be said (a JSON pointer, never a value)."""
 
-    def __init__(self, reason: Reason, words: str | None = None, *, data: dict[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        reason: Reason,
+        words: str | None = None,
+        *,
+        data: dict[str, object] | None = None,
+        wording: Wording | None = None,
+    ) -> None:
         super().__init__(str(reason))
         self.reason = reason
-        self.words = words or TABLE[reason].words
+        self.wording = wording or TABLE[reason]
+        self.words = words or self.wording.words
         self.data = data or {}
+
+
+def after_sending(refused: Refused) -> Refused:
+    """The refusal in the words, status and code that hold once the request may have reached the server."""
+    if refused.reason in AFTER_SENDING:
+        return Refused(refused.reason, data={**refused.data, "acted": "unknown"}, wording=AFTER_SENDING[refused.reason])
+    return refused
 
 
 def reply(
     refused: Refused, message_id: bytes | None, *, call: str | None = None, headers: Headers = (), modern: bool = False
 ) -> Reply:
     """The refusal as an HTTP answer: a JSON-RPC error with the request's id (raw JSON token; None where it could not be read)."""
-    wording = TABLE[refused.reason]
-    status = 404 if refused.reason is Reason.METHOD_UNKNOWN and modern else wording.status
+    status = 404 if refused.reason is Reason.METHOD_UNKNOWN and modern else refused.wording.status
     return Reply(status=status, headers=(*JSON, *headers), body=error_body(refused, message_id, call=call))
 
 
@@ -95,4 +116,4 @@ def error_body(refused: Refused, message_id: bytes | None, *, call: str | None =
     data: dict[str, object] = {"reason": str(refused.reason), **refused.data}
     if call is not None:
         data["call"] = call
-    return build.error(message_id, TABLE[refused.reason].code, refused.words, data)
+    return build.error(message_id, refused.wording.code, refused.words, data)

@@ -7,8 +7,8 @@ from typing import Literal
 import msgspec
 
 from gatebook.gate import drafting
-from gatebook.gate.asking import Element, Question
-from gatebook.gate.world import World
+from gatebook.gate.asking import ID_CHARS, Element, Question
+from gatebook.gate.world import OFF_LOOP_BYTES, World
 from gatebook.masking import Masked, MaskingFailed, Secrets, mask, mask_text
 from gatebook.model.errors import LedgerUnavailable, Malformed, Reason
 from gatebook.model.record import Draft
@@ -174,7 +174,8 @@ class Releaser:
         self._pending.pop(_id_value(envelope.id or b"0"), None)
 
     def _safe(self, text: str | None) -> str:
-        return mask_text((text or "")[:128], self.secrets)[0]
+        # Masked, then cut: half a card number is one that no detector knows.
+        return mask_text((text or "")[:OFF_LOOP_BYTES], self.secrets)[0][:ID_CHARS]
 
     def _id_text(self, envelope: Envelope) -> str:
         return self._safe((envelope.id or b"").decode("utf-8", "replace"))

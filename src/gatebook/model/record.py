@@ -54,7 +54,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PolicyRef(msgspec.Struct, frozen=True, kw_only=True):
-    """What judged it: the configuration's hash (hex), the snapshot's number, the rule's name (`role:NAME#I`, or `default`)."""
+    """What judged it: the configuration's hash (hex), the snapshot's number, the rule's name (`role:NAME/allow[I]`, or `default`)."""
 
     config: str
     snapshot: int
