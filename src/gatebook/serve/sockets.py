@@ -4,20 +4,24 @@ Closing a listener resets the connections queued on it, so only the supervisor e
 
 import contextlib
 import socket
+import stat
+from pathlib import Path
 
 from gatebook.model.errors import ConfigurationError
 
 BACKLOG = 1024
 
 
-def bind(listen: tuple[str, ...], keep: contextlib.ExitStack) -> list[socket.socket]:
-    """One listening socket per address, sharing its port with the other workers' (SO_REUSEPORT); closed when `keep` is.
+def bind(listen: tuple[str, ...], workers: int, keep: contextlib.ExitStack) -> list[list[socket.socket]]:
+    """For each worker its listening sockets, closed when `keep` is. Raises ConfigurationError where an address cannot be had.
 
-    Raises ConfigurationError where an address cannot be had."""
-    return [keep.enter_context(_bind(address)) for address in listen]
+    TCP: a socket for each worker, and the kernel spreads connections over them (SO_REUSEPORT). Unix: one, which all workers share."""
+    everyones = [_bind_unix(address.removeprefix("unix:"), keep) for address in listen if address.startswith("unix:")]
+    tcp = [address for address in listen if not address.startswith("unix:")]
+    return [[*(keep.enter_context(_bind_tcp(address)) for address in tcp), *everyones] for _ in range(workers)]
 
 
-def _bind(address: str) -> socket.socket:
+def _bind_tcp(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -33,3 +37,35 @@ def _bind(address: str) -> socket.socket:
         sock.close()
         raise ConfigurationError((f"listen {address}: {failure}; is another program using it?",)) from failure
     return sock
+
+
+def _bind_unix(name: str, keep: contextlib.ExitStack) -> socket.socket:
+    """Who may connect is decided by the directory's permissions; the socket is for its user and group."""
+    path = Path(name)
+    sock = keep.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+    try:
+        _remove_abandoned(path)
+        sock.bind(name)
+        path.chmod(0o660)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as failure:
+        raise ConfigurationError((f"listen unix:{name}: {failure.strerror or failure}",)) from failure
+    keep.callback(path.unlink, missing_ok=True)
+    return sock
+
+
+def _remove_abandoned(path: Path) -> None:
+    """A socket that a killed supervisor left behind is gone; one that somebody listens on, or a file, is not ours to remove. Raises OSError."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise OSError("there is a file of this name that is no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise OSError("another program listens on it")

@@ -103,7 +103,7 @@ class Supervisor:
         _require_clock(deployment, self._clock)
         made = keys.make_missing(deployment)
         # 3. The addresses are ours.
-        self._sockets = [bind(deployment.listen, held) for _ in range(deployment.workers)]
+        self._sockets = bind(deployment.listen, deployment.workers, held)
         # 4. The log is the one that was signed, and grows. A long one takes its time to be read.
         await last_run_ended(Path(deployment.data_dir))
         await self._start_sealer()

@@ -46,6 +46,7 @@ PERIOD_S = 1.0
 ORPHANED_S = 1.0
 """What calls under way get when the supervisor is gone: its successor may be starting already, under another configuration."""
 SETTLE_S = 2.0
+"""What the answers of calls that were broken off get to leave."""
 
 
 class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,12 +63,17 @@ class WatchedLedger(Ledger, Protocol):
         """Why nothing can be written any more; None while all is well."""
 
 
+class ClosingUpstreams(Upstreams, Protocol):
+    async def close(self) -> None:
+        """Every call under way ends as if its server had broken off. Idempotent."""
+
+
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
     """The outside world of one worker, as `wiring` made it."""
 
     clock: Clock
     ledger: WatchedLedger
-    upstreams: Upstreams
+    upstreams: ClosingUpstreams
     credentials: Credentials
     sessions: SessionBook
 
@@ -117,22 +123,19 @@ class Worker:
         await self._record_attempts(all_windows=True)
 
     async def _drain(self, within_s: float) -> None:
-        """Calls under way have ended, at the latest after `within_s`; then streams and connections are closed, with their records.
-
-        Until then new calls are answered 503, and so is /readyz: whoever balances the load sees it before connections are refused."""
-        self._draining = True
+        """Every call has its answer and its record, every stream its end, and nobody is connected. The order matters; steps:"""
         exchanges = self._server.connections.exchanges
+        # 1. New calls are answered 503, and so is /readyz: whoever balances the load sees it before connections are refused.
+        self._draining = True
         deadline = asyncio.get_running_loop().time() + within_s
-        # Polled once in a worker's life; an event would cost every request.
+        # 2. Calls under way end. Nobody waits for a stream that ends only with its reader. Polled, once in a worker's life.
         while (exchanges - self._streams) and (left := deadline - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(0.02, left))
-        await self._server.drain(0.0)
-        # A stream that is read to its end for a client that has gone may take a minute: that is over now, and recorded as cancelled.
-        late = tuple(exchanges)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late, timeout=SETTLE_S)
+        # 3. Calls that have not ended are broken off at the server's side: so they are answered and recorded like any broken call.
+        if exchanges - self._streams:
+            await self._ports.upstreams.close()
+        # 4. Answers leave, streams are closed with their records, and so is every connection.
+        await self._server.drain(SETTLE_S if exchanges - self._streams else 0.0)
 
     async def _obey(self, message: ToRoom) -> None:
         match message:

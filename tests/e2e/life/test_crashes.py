@@ -1,36 +1,19 @@
 """SIGKILL, wherever it hits: nothing acknowledged is lost, nothing is executed twice, and what can go on goes on."""
 
-import http.client
+import fcntl
 import os
 import signal
-import threading
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.life.conftest import Deploy
-from tests.e2e.life.deployed import Answered, Deployed, alive, call, descendants, until
+from tests.e2e.life.deployed import Deployed, alive, call, descendants, refusal, until
+from tests.e2e.life.held import Held
 from tests.e2e.life.load import Load, load
 from tests.e2e.life.upstream import Upstream
 
 ROUNDS = 5
-
-
-class Held(threading.Thread):
-    """A call that the server holds; `answered` or `broken` once it is over."""
-
-    def __init__(self, gate: Deployed, key: str, tool: str = "hold") -> None:
-        super().__init__()
-        self._gate, self._body, self._token = gate, call(tool, key), gate.token("counting")
-        self.answered: Answered | None = None
-        self.broken: Exception | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.answered = self._gate.ask(self._body, self._token)
-        except (OSError, http.client.HTTPException) as failure:
-            self.broken = failure
 
 
 def assert_all_in_the_log(gate: Deployed, *loads: Load) -> None:
@@ -126,8 +109,6 @@ def test_without_a_sealer_calls_are_refused_after_the_grace_period_and_taken_aga
 
 
 def _lock(descriptor: int) -> None:
-    import fcntl
-
     def taken() -> bool:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -170,7 +151,8 @@ def test_calls_that_are_held_do_not_keep_a_worker_alive_without_its_supervisor(
         until(lambda: not alive(rooms), "the rooms ended", 8)
         for each in calls:
             each.join()
-        assert all(each.broken is not None for each in calls)
+        assert {each.answered.reason for each in calls if each.answered} == {"upstream_broken"}
+        assert [each.broken for each in calls] == [None] * 8
 
 
 def test_everything_is_killed_under_load_again_and_again_and_every_acknowledged_call_is_in_the_log(
@@ -191,8 +173,6 @@ def test_everything_is_killed_under_load_again_and_again_and_every_acknowledged_
 
 
 def test_a_second_deployment_on_the_same_directory_is_refused(deploy: Deploy, tmp_path: Path) -> None:
-    from tests.e2e.life.deployed import refusal
-
     with deploy() as gate:
         other = gate.config.read_text().replace('"data"', f'"{gate.data_dir}"')
         other = other.replace('"jwks.json"', f'"{gate.directory / "jwks.json"}"')
