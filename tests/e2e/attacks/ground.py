@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from gatebook.adapters.log_files import LogFiles
-from gatebook.ledger import reading
+from gatebook.ledger import payload, reading
 from gatebook.ledger.entry import Entry
 from tests.e2e.attacks.recording import RecordingServer, honest
 from tests.e2e.conformance.everything_server import everything_server
@@ -239,24 +239,37 @@ class Ground:
 
     def sweep(self) -> list[str]:
         """Everything in the gate's files that must not be there: secret, card numbers, and any part of any token."""
+        directory = self.gate.directory
+        given = {directory / "gatebook.toml", directory / "jwks.json", directory / "jobs.json"}
+        files = [path for path in directory.rglob("*") if path.is_file() and path not in given]
+        assert directory / "gate.log" in files and len(files) > 10
+        forbidden = self._forbidden()
+        return [f"{what} in {path.name}" for path in files for what in _found(path.read_bytes(), forbidden)]
+
+    def sweep_recordings(self) -> list[str]:
+        """The same in every recorded body, opened with the private key. There are some."""
+        private = payload.load_private_key((self.gate.data_dir / "keys" / "payloads.key").read_text())
+        recordings = reading.Recordings(LogFiles(self.gate.data_dir / "payloads"), private)
+        bodies = [(entry, pay.part, recordings.open(entry, pay)) for entry in self.book() for pay in entry.pay]
+        assert len(bodies) > 0
+        forbidden = self._forbidden()
+        return [
+            f"{what} in the {part} of {entry.id}" for entry, part, body in bodies for what in _found(body, forbidden)
+        ]
+
+    def _forbidden(self) -> dict[str, bytes]:
         secret = SECRET.encode()
         forbidden = {
             "the secret": secret, "the secret in base64": base64.b64encode(secret)[:-4],
             "the secret in a URL": quote(SECRET, safe="").encode(), "a card number": PAN.encode(),
-            "a card number in groups": b"4111 1111 1111 1111",
+            "a card number in groups": b"4111 1111 1111 1111", "a card number with dashes": b"4111-1111-1111-1111",
         }  # fmt: skip
-        # The last part alone would do; the one in the middle holds the claims, of which the book keeps the decoded ones it names.
         parts = (part for made in self.tokens for part in made.split(".") if len(part) > 40)
-        forbidden |= {f"a token's part {part[:8]}": part.encode() for part in parts}
-        directory = self.gate.directory
-        kept = {directory / "gatebook.toml", directory / "jwks.json", directory / "jobs.json"}
-        files = [path for path in directory.rglob("*") if path.is_file() and path not in kept]
-        assert directory / "gate.log" in files and len(files) > 10
-        return [f"{what} in {path.name}" for path in files for what in _found(path, forbidden)]
+        return forbidden | {f"a token's part {part[:8]}": part.encode() for part in parts}
 
 
-def _found(path: Path, forbidden: dict[str, bytes]) -> list[str]:
-    content = path.read_bytes().rstrip(b"\0")
+def _found(content: bytes, forbidden: dict[str, bytes]) -> list[str]:
+    content = content.rstrip(b"\0")
     return [what for what, value in forbidden.items() if value in content]
 
 
@@ -300,3 +313,4 @@ def ground(directory: Path) -> Iterator[Ground]:
         log = (gate.directory / "gate.log").read_text()
         assert '"bug"' not in log and "Traceback" not in log, log[-4000:]
         assert attacked.sweep() == []
+        assert attacked.sweep_recordings() == []

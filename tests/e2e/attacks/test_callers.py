@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.attacks.ground import CALL, PAN, SECRET, Ground
+from tests.e2e.attacks.ground import CALL, PAN, SECRET, Attempt, Ground
 from tests.e2e.attacks.recording import Asked, reply, result, stream_head
 
 pytestmark = pytest.mark.e2e
@@ -52,15 +52,17 @@ THIEVES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+def with_session(place: Ground, handle: str, bearer: str | None, method: str = "POST") -> Attempt:
+    headers = {"Mcp-Session-Id": handle}
+    return place.attempt(lambda a: place.ask(bearer=bearer, headers=headers, address=a, method=method))
+
+
 @pytest.mark.parametrize("thief", THIEVES.values(), ids=THIEVES)
-def test_a_session_is_its_owners_alone(place: Ground, thief: dict[str, Any], method: str) -> None:
+def test_a_session_is_its_owners_alone(place: Ground, thief: dict[str, Any]) -> None:
     handle, bearer = session_of(place, "alice"), place.token(**{"subject": "alice", **thief})
-    attempt = place.attempt(
-        lambda a: place.ask(bearer=bearer, headers={"Mcp-Session-Id": handle}, address=a, method=method)
-    )
-    assert (attempt.arrived, attempt.answer.status, attempt.answer.error["code"]) == (b"", 404, -32001)
-    assert place.refused(attempt.address).out.reason == "session_unknown"
+    for made in [with_session(place, handle, bearer, method) for method in ("POST", "GET", "DELETE")]:
+        assert (made.arrived, made.answer.status, made.answer.error["code"]) == (b"", 404, -32001)
+        assert place.refused(made.address).out.reason == "session_unknown"
 
 
 def test_a_session_of_one_server_opens_nothing_at_another(place: Ground) -> None:
@@ -74,18 +76,17 @@ def test_a_session_of_one_server_opens_nothing_at_another(place: Ground) -> None
     assert place.refused(attempt.address).res.server == "everything"
 
 
-@pytest.mark.parametrize("handle", [UPSTREAM_SESSION, "A" * 100, "A" * 8000, "=", "\xe9", "null", "0"])
-def test_a_guessed_session_opens_nothing(place: Ground, handle: str) -> None:
-    attempt = place.attempt(lambda a: place.ask(bearer=place.token(), headers={"Mcp-Session-Id": handle}, address=a))
-    assert (attempt.arrived, attempt.answer.status, attempt.answer.reason) == (b"", 404, "session_unknown")
-    assert place.refused(attempt.address).out.reason == "session_unknown"
+def test_a_guessed_session_opens_nothing(place: Ground) -> None:
+    guesses = [UPSTREAM_SESSION, "A" * 100, "A" * 8000, "=", "\xe9", "null", "0"]
+    for made in [with_session(place, handle, place.token()) for handle in guesses]:
+        assert (made.arrived, made.answer.status, made.answer.reason) == (b"", 404, "session_unknown")
+        assert place.refused(made.address).out.reason == "session_unknown"
 
 
 def test_a_session_is_no_credential(place: Ground) -> None:
-    handle = session_of(place, "alice")
-    attempt = place.attempt(lambda a: place.ask(headers={"Mcp-Session-Id": handle}, address=a))
-    assert (attempt.arrived, attempt.answer.status, attempt.answer.reason) == (b"", 401, "credential_missing")
-    assert place.refused(attempt.address).ev == "auth.failed"
+    made = with_session(place, session_of(place, "alice"), None)
+    assert (made.arrived, made.answer.status, made.answer.reason) == (b"", 401, "credential_missing")
+    assert place.refused(made.address).ev == "auth.failed"
 
 
 # 62, 63: what a caller says of itself, and what is its own
