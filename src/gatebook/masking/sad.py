@@ -102,7 +102,10 @@ _FILLER = (
 )
 _LABELLED = _GAP + rb"(?:(?<![A-Za-z])" + _FILLER + rb"(?![A-Za-z])" + _GAP + rb"){0,5}"
 # Not a part of another number, and not the head or tail of a card number that is masked already.
-_NOT_BEFORE, _NOT_BEHIND = rb"(?<![0-9])(?<!\*\*\*)(?<!\* \*)", rb"(?![0-9A-Za-z*]|[.,:/-][0-9]|[ \t._-]{1,3}[0-9]*\*)"
+_NOT_BEFORE, _NOT_BEHIND = (
+    rb"(?<![0-9])(?<!\*\*\*)(?<!\* \*)",
+    rb"(?![0-9A-Za-z*]|[.:/-][0-9*]|,[0-9]{3}(?![0-9])|[ \t._-]{1,3}[0-9]*\*)",
+)
 _CODE = _NOT_BEFORE + rb"([0-9]{3,4})" + _NOT_BEHIND
 _CVV_NAME = rb"(?:(?:cvv|cvc|cvn|cvd|csc|icvv|cav)[234]?(?:code|number|value|num|no)?|" + anywhere(CVV_PHRASES) + b")"
 _CVV = re.compile(b"(?i:" + _CAMEL + _CVV_NAME + _WORD_ENDS + _LABELLED + b")" + _CODE)

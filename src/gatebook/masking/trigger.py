@@ -22,7 +22,9 @@ from gatebook.masking.words import (
     as_words,
 )
 
-_DATA_ELEMENT = rb"(?:(?:^|[^A-Za-z]|\\[bfnrt])(?i:de)|De|DE)[^A-Za-z0-9]{0,4}0?(?:35|45|52)(?:[^0-9]|$)"
+_DATA_ELEMENT = (
+    rb"(?:(?:^|[^A-Za-z0-9]|\\[bfnrt]|\\u[0-9A-Fa-f]{4})(?i:de)|De|DE)[^A-Za-z0-9]{0,4}0?(?:35|45|52)(?:[^0-9]|$)"
+)
 _SAD_PHRASES = tuple(p for p in PIN_BLOCK_PHRASES + TRACK_PHRASES if not p.startswith("de ")) + CVV_PHRASES
 _SAD = b"|".join(
     [
@@ -49,7 +51,9 @@ _LONG_NAMES = (
     "cart",
     "tarjeta",
     "account number",
-    "8583",
+    "cc num",
+    "cc no",
+    "iso 8583",
 )
 _CARD = b"|".join([anywhere((*_LONG_NAMES, "track", "magstripe", "карт", "カード", "卡")), as_words(_SHORT_NAMES)])
 _MASK = rb"[0-9*]\*[ \t._-]{0,3}(?:\\+t)?[0-9]|\*(?:\\+t|[ \t._-]){1,3}[0-9*]|(?:removed|redacted)\]"

@@ -70,7 +70,7 @@ PAN_PHRASES = (
     "卡号",
 )
 CARD_NAMES = (
-    "card", "cards", "cardholder", "creditcard", "debitcard", "cc", "pan", "visa", "mastercard", "amex", "maestro", "diners",
+    "card", "cards", "cardholder", "creditcard", "debitcard", "pan", "visa", "mastercard", "amex", "maestro", "diners",
     "jcb", "unionpay", "rupay", "carte", "cartes", "karte", "karten", "kreditkarte", "kart", "karta", "kartu", "carta",
     "tarjeta", "cartão", "cartao", "карта", "карты", "карте", "карту",
 )  # fmt: skip
@@ -78,15 +78,13 @@ CARD_PARTS = ("カード", "卡", "kartennummer", "cardnumber", "cardno", "cardh
 # A message of a payment switch or terminal: here digits may be glued together (length, number, expiry).
 MESSAGE_NAMES = (
     "iso8583",
-    "8583",
+    "iso 8583",
     "emv",
     "tlv",
     "track",
     "track1",
     "track2",
     "magstripe",
-    "de2",
-    "de35",
     "pan",
     "card",
 )
