@@ -34,8 +34,9 @@ class SharedSessions:
         self._slots = slots
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        if os.fstat(self._descriptor).st_size < slots * SLOT_BYTES:
-            os.ftruncate(self._descriptor, slots * SLOT_BYTES)
+        # Space for all of it, now: a full disk would end the process (SIGBUS) when it first touches a page that has none.
+        # LIMIT: a file system that copies on write may still run out of space for a page that it had.
+        os.posix_fallocate(self._descriptor, 0, slots * SLOT_BYTES)
         self._map = mmap.mmap(self._descriptor, slots * SLOT_BYTES)
         self._words = memoryview(self._map).cast("Q")
 

@@ -30,15 +30,23 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture
 def deploy(upstream: Upstream, tmp_path: Path) -> Deploy:
     """Start the one deployment of this test, as often as wanted: same directory, port and issuer. `more`: the configuration's end;
-    `segment_bytes`, `limits`: TOML values; `command`: instead of `gatebook serve`."""
+    `command`: instead of `gatebook serve`; `data_dir`: where the data lie, instead of beside the configuration."""
     port = free_port()
     issuer = Issuer(ISSUER_URL, name="corp")
 
     def start(
-        *, more: str = "", segment_bytes: int = 8 << 20, workers: int = 2, command: tuple[str, ...] | None = None
+        *,
+        more: str = "",
+        segment_bytes: int = 8 << 20,
+        workers: int = 2,
+        command: tuple[str, ...] | None = None,
+        data_dir: Path | None = None,
     ) -> AbstractContextManager[Deployed]:
         config = config_for(port, {"counting": upstream.url}, workers=workers, more=more)
         config = config.replace("segment_bytes = 8388608", f"segment_bytes = {segment_bytes}")
+        if data_dir is not None:
+            (tmp_path / "gate").mkdir(exist_ok=True)
+            (tmp_path / "gate" / "data").symlink_to(data_dir)
         extra = {} if command is None else {"command": command}
         return deployed(tmp_path / "gate", config, port, issuer=issuer, **extra)
 

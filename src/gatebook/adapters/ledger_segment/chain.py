@@ -72,7 +72,11 @@ class SegmentChain:
         self._stopped = False
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._mark = self._open_mark()
-        self._current = self._make()
+        try:
+            self._current = self._make()
+        except OSError:
+            self._mark_path.unlink(missing_ok=True)
+            raise
         self._held.append(self._current)
         self._capacity = self._yield
         self._offset = HEADER_BYTES
@@ -223,11 +227,16 @@ class SegmentChain:
             raise
         return _Segment(number, path, descriptor)
 
+    @property
+    def _mark_path(self) -> Path:
+        return self._directory / f"{self._writer}-{self._epoch}.mark"
+
     def _open_mark(self) -> memoryview:
-        path = self._directory / f"{self._writer}-{self._epoch}.mark"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(self._mark_path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.ftruncate(descriptor, 8)
+            os.pwrite(
+                descriptor, bytes(8), 0
+            )  # written, not only sized: a full disk is an error here, and SIGBUS in the mapping
             shared = mmap.mmap(descriptor, 8)
         finally:
             os.close(descriptor)

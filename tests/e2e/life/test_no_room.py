@@ -1,0 +1,108 @@
+"""Where nothing can be written, nothing is let through: a sealer that takes nothing, a full disk, a write that fails."""
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.life.conftest import Deploy
+from tests.e2e.life.deployed import Answered, Deployed, call, until
+from tests.e2e.life.upstream import Upstream
+
+SMALLEST_SEGMENT = 1 << 20
+LARGE = "word " * 40_000
+
+
+def ask(gate: Deployed, key: str = "key", **arguments: object) -> Answered:
+    return gate.ask(call("work", key, **arguments), gate.token("counting"))
+
+
+def test_without_a_free_segment_calls_are_refused_and_taken_again_when_there_is_one(
+    deploy: Deploy, upstream: Upstream
+) -> None:
+    with deploy(segment_bytes=SMALLEST_SEGMENT, workers=1) as gate:
+        [sealer] = gate.rooms("sealer")
+        os.kill(sealer, signal.SIGSTOP)
+        answered: list[Answered] = []
+
+        def filled() -> bool:
+            answered.append(ask(gate, f"large-{len(answered)}", text=LARGE))
+            return answered[-1].status == 503
+
+        until(filled, "all segments full", 60)
+        assert {(a.status, a.reason) for a in answered} == {(200, None), (503, "ledger_unavailable")}
+        executed = sum(upstream.executed.values())
+        assert ask(gate, "refused", text=LARGE).status == 503
+        assert sum(upstream.executed.values()) == executed, "nothing is sent that cannot be recorded"
+        os.kill(sealer, signal.SIGCONT)
+        until(lambda: {ask(gate, "after", text=LARGE).status for _ in range(8)} == {200}, "served again")
+        assert gate.stop() == 0
+        in_the_log = {written.leaf for written in gate.log()}
+        assert {answer.receipt for answer in answered if answer.status == 200} <= in_the_log
+        gate.verify()
+
+
+def test_a_worker_whose_write_fails_refuses_and_is_replaced(deploy: Deploy) -> None:
+    with deploy(workers=1) as gate:
+        [worker] = gate.rooms("gate")
+        # No write beyond this offset succeeds any more; the kernel says EFBIG, as a bad disk says EIO.
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, (4096, 4096))
+        while (refused := ask(gate)).status == 200:
+            assert not gate.said("room.failed")
+        assert (refused.status, refused.reason) == (503, "ledger_unavailable")
+        [failed] = until(lambda: gate.said("room.failed"), "said")
+        assert (failed["room"], "OSError" in failed["why"]) == ("gate-0", True)
+        until(lambda: gate.rooms("gate") not in ([], [worker]), "another worker")
+        answered = until(lambda: (a := ask(gate, "after")).status == 200 and a, "served again")
+        assert gate.stop() == 0
+        assert answered.receipt in {written.leaf for written in gate.log()}
+        gate.verify()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MB of its own."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(directory)]
+    try:
+        mounted = subprocess.run(mounting, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("only a user who may mount can make a small disk")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+def test_on_a_full_disk_calls_are_refused_and_the_log_stays_whole(deploy: Deploy, small_disk: Path) -> None:
+    data = small_disk / "data"
+    data.mkdir()
+    with deploy(segment_bytes=SMALLEST_SEGMENT, data_dir=data) as gate:
+        answered = [ask(gate, "before")]
+        assert answered[0].status == 200
+        filler = small_disk / "filler"
+        with contextlib.suppress(OSError), filler.open("wb") as file:
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+
+        def refused() -> bool:
+            answered.extend(ask(gate, f"large-{len(answered)}", text=LARGE) for _ in range(8))
+            return {answer.status for answer in answered[-8:]} == {503}
+
+        until(refused, "refused", 60)
+        assert {(a.status, a.reason) for a in answered} <= {(200, None), (503, "ledger_unavailable")}
+        filler.unlink()
+        until(lambda: {ask(gate, "after").status for _ in range(8)} == {200}, "served again")
+        assert gate.stop() == 0
+        in_the_log = {written.leaf for written in gate.log()}
+        assert {answer.receipt for answer in answered if answer.status == 200} <= in_the_log
+        gate.verify()
