@@ -184,14 +184,14 @@ class RunningSealer:
     """The sealer's room in a thread, as a context manager; what ended it is raised on leaving."""
 
     def __init__(self, place: Place, clock: StillClock | None = None) -> None:
-        from gatebook.serve.sealer import run
+        from gatebook.wiring import seal
 
         self.stop = threading.Event()
         self._failure: BaseException | None = None
 
         def keep() -> None:
             try:
-                run(place.deployment, self.stop, clock or StillClock())
+                seal(place.deployment, self.stop, clock or StillClock())
             except BaseException as error:
                 self._failure = error
 
@@ -210,11 +210,11 @@ class RunningSealer:
 
 def seal_once(place: Place, clock: StillClock | None = None) -> None:
     """Everything that ended writers left is in the signed log."""
-    from gatebook.serve.sealer import run
+    from gatebook.wiring import seal
 
     stop = threading.Event()
     stop.set()
-    run(place.deployment, stop, clock or StillClock())
+    seal(place.deployment, stop, clock or StillClock())
 
 
 def wait_until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:

@@ -19,6 +19,7 @@ import uvloop
 
 from gatebook.model.deployment import Deployment, Issuer, KeySet
 from gatebook.model.errors import GatebookError
+from gatebook.ports import Clock
 from gatebook.serve import control
 from gatebook.serve.diagnostics import say_bug
 
@@ -77,14 +78,39 @@ def desk(_start: bytes, control_fd: int) -> None:
 
 def sealer(start: bytes, control_fd: int) -> None:
     """The sealer: it stops on SIGTERM, or when the supervisor is gone."""
-    from gatebook.serve import sealer as room
-
     deployment = msgspec.json.decode(start, type=Deployment)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=_stop_when_alone, args=(control_fd, stop), daemon=True).start()
     with _telling(control_fd):
-        room.run(deployment, stop, sealed=lambda: control.tell(control_fd, control.Ready()))
+        seal(deployment, stop, sealed=lambda: control.tell(control_fd, control.Ready()))
+
+
+def seal(
+    deployment: Deployment,
+    stop: threading.Event,
+    clock: Clock | None = None,
+    *,
+    sealed: Callable[[], None] = lambda: None,
+) -> None:
+    """Seal this deployment's log until `stop` is set; see `serve.sealer.run`."""
+    from gatebook.adapters.clock_system import SystemClock
+    from gatebook.adapters.ledger_segment import SegmentHand
+    from gatebook.adapters.log_files import LogFiles
+    from gatebook.adapters.segment_tails import SegmentTails
+    from gatebook.serve.sealer import SealerPorts, run
+
+    data_dir = Path(deployment.data_dir)
+    clock = clock or SystemClock()
+    ports = SealerPorts(
+        log=LogFiles(data_dir / "log"),
+        payloads=LogFiles(data_dir / "payloads"),
+        state=LogFiles(data_dir / "sealer"),
+        tails=SegmentTails(data_dir / "segments"),
+        open_hand=lambda: SegmentHand(deployment, "sealer", clock),
+        clock=clock,
+    )
+    run(deployment, stop, ports, sealed=sealed)
 
 
 @contextlib.contextmanager

@@ -199,3 +199,12 @@ def test_a_writer_cannot_speak_for_another(place: Place) -> None:
     asyncio.run(write())
     with pytest.raises(SealingRefused, match="wrote an entry of sealer"):
         seal_once(place)
+
+
+def test_a_sealer_killed_while_it_made_its_first_segment_leaves_nothing_for_ever(tmp_path: Path) -> None:
+    place = a_place(tmp_path / "data")
+    segments = place.directory / "segments"
+    segments.mkdir(parents=True)
+    (segments / "sealer-01a2047158d23102fd2b-000001.new").write_bytes(b"\0" * 100)
+    seal_once(place)
+    assert list(segments.iterdir()) == []

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from gatebook import wiring
 from gatebook.adapters.ledger_segment import SegmentLedger
 from gatebook.config import load
 from gatebook.model.deployment import Deployment
-from gatebook.serve import sealer
 from tests.docs import pages
 from tests.docs.pages import ROOT
 from tests.world_ledger import PERSON, StillClock, a_draft
@@ -42,7 +42,7 @@ def typed(lines: str, directory: Path) -> "subprocess.CompletedProcess[str]":
 def seal(deployment: Deployment) -> None:
     stop = threading.Event()
     stop.set()
-    sealer.run(deployment, stop, StillClock())
+    wiring.seal(deployment, stop, StillClock())
 
 
 async def write(deployment: Deployment, numbers: range) -> None:

@@ -17,19 +17,14 @@ from tests.world_ledger import Place, a_place, seal_once
 ROOT = Path(__file__).parents[2]
 
 
-def start(place: Place, *command: str, stdin: bytes = b"", out: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
+def start(place: Place, *command: str, out: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=ROOT,
-        stdin=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
         stdout=out,
         env={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
     )
-    assert process.stdin is not None
-    process.stdin.write(stdin)
-    process.stdin.close()
-    process.stdin = None  # or communicate() would flush what is closed
-    return process
 
 
 def start_writer(place: Place, writer: str) -> subprocess.Popen[bytes]:
@@ -38,7 +33,8 @@ def start_writer(place: Place, writer: str) -> subprocess.Popen[bytes]:
 
 
 def start_sealer(place: Place) -> subprocess.Popen[bytes]:
-    return start(place, "gatebook.serve.sealer", stdin=msgspec.json.encode({"deployment": place.deployment}))
+    (place.directory / "deployment.json").write_bytes(msgspec.json.encode(place.deployment))
+    return start(place, "tests.faults.ledger_sealer", str(place.directory))
 
 
 def acknowledged(process: subprocess.Popen[bytes]) -> set[str]:

@@ -203,16 +203,16 @@ class SegmentTails:
                 self._tails[key] = Tail(self._directory, *key, number)
         return sorted((self._tails[key] for key in self._tails), key=lambda tail: (tail.epoch, tail.writer))
 
-    def remove_orphans(self) -> None:
+    def remove_orphans(self, own: str) -> None:
         """Files of epochs that died before their first segment had its name are gone: nothing can be in them. Those of a writer that is just
-        starting are younger than a minute, and are left alone."""
+        starting are younger than a minute, and are left alone; `own` is the caller's writer, which starts nothing meanwhile."""
         living = {(writer, epoch) for writer, epoch, _ in _listed(self._directory)}
         for path in [*self._directory.glob("*.new"), *self._directory.glob("*.mark")]:
             match = _ORPHAN.fullmatch(path.name)
             if match is None or (match["writer"], match["epoch"]) in living:
                 continue
             with contextlib.suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > _STARTING_S:
+                if match["writer"] == own or time.time() - path.stat().st_mtime > _STARTING_S:
                     path.unlink()
 
     def forget(self, writer: str, epoch: str) -> None:

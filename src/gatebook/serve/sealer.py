@@ -1,47 +1,42 @@
-"""The sealer's room: takes the writers' segments, builds the log, signs checkpoints. No listener; the only holder of the log key.
+"""The sealer's room: takes the writers' segments, builds the log, signs checkpoints. No listener; the only holder of the log key."""
 
-echo '{"deployment": {…}}' | python -m gatebook.serve.sealer
-"""
-
-import argparse
 import contextlib
 import fcntl
 import os
-import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
-from gatebook.adapters.clock_system import SystemClock
-from gatebook.adapters.ledger_segment import SegmentHand
-from gatebook.adapters.log_files import LogFiles
-from gatebook.adapters.segment_tails import SegmentTails
 from gatebook.ledger.note import NoteError, Signer, load_signer
 from gatebook.model.deployment import Deployment
-from gatebook.model.errors import GatebookError
 from gatebook.ports import Clock
-from gatebook.serve.sealing import Hand, Sealing, SealingRefused, own_draft
+from gatebook.serve.sealing import Hand, LogStore, Sealing, SealingRefused, Tails, own_draft
 
 POLL_S = 0.025
 SECOND_S = 1.0
 
 
-class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """What the room is given on stdin, as JSON."""
+class OwnHand(Hand, Protocol):
+    def close(self, *, clean: bool = True) -> None: ...
 
-    deployment: Deployment
+
+class SealerPorts(msgspec.Struct, frozen=True, kw_only=True):
+    """The outside world of the sealer, as `wiring` made it. `open_hand` begins an epoch of the sealer's own segment."""
+
+    log: LogStore
+    payloads: LogStore
+    state: LogStore
+    tails: Tails
+    open_hand: Callable[[], OwnHand]
+    clock: Clock
 
 
 def run(
-    deployment: Deployment,
-    stop: threading.Event,
-    clock: Clock | None = None,
-    *,
-    sealed: Callable[[], None] = lambda: None,
+    deployment: Deployment, stop: threading.Event, ports: SealerPorts, *, sealed: Callable[[], None] = lambda: None
 ) -> None:
     """Seal until `stop` is set, then take everything from writers that ended, sign once more and return.
 
@@ -49,27 +44,19 @@ def run(
     Raises SealingRefused where the log on the disk is not the one that was signed, where the key does not fit, or where another sealer runs;
     LedgerUnavailable and OSError where the disk fails. Nothing signed is ever taken back, so it may be started again after any of them.
     """
-    data_dir = Path(deployment.data_dir)
-    clock = clock or SystemClock()
-    with _alone(data_dir / "log"):
+    signer = _signer(deployment)
+    with _alone(Path(deployment.data_dir) / "log"):
         sealing = Sealing(
-            deployment,
-            _signer(deployment),
-            log=LogFiles(data_dir / "log"),
-            payloads=LogFiles(data_dir / "payloads"),
-            state=LogFiles(data_dir / "sealer"),
-            tails=SegmentTails(data_dir / "segments"),
+            deployment, signer, log=ports.log, payloads=ports.payloads, state=ports.state, tails=ports.tails
         )
         sealing.start()
         fresh = sealing.fresh
-        hand = SegmentHand(deployment, "sealer", clock)
+        hand = ports.open_hand()
         try:
             if fresh:
-                hand.write(
-                    own_draft("log.init", reason="created", origin=deployment.origin, vkey=_signer(deployment).vkey)
-                )
+                hand.write(own_draft("log.init", reason="created", origin=deployment.origin, vkey=signer.vkey))
             hand.write(own_draft("log.start", reason="started", size=sealing.size, signed=sealing.signed))
-            _seal_until(stop, sealing, hand, deployment, clock, sealed)
+            _seal_until(stop, sealing, hand, deployment, ports.clock, sealed)
             _finish(sealing, hand)
         except BaseException:
             hand.close(clean=False)
@@ -144,24 +131,3 @@ def _alone(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def main() -> int:
-    """The room as a process: 0 after a clean stop (SIGTERM, SIGINT), 1 where it had to give up."""
-    parser = argparse.ArgumentParser(prog="python -m gatebook.serve.sealer", description=__doc__)
-    parser.parse_args()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        run(msgspec.json.decode(sys.stdin.buffer.read(), type=Start).deployment, stop)
-    except (GatebookError, OSError, msgspec.MsgspecError) as error:
-        sys.stderr.write(
-            msgspec.json.encode({"room": "sealer", "ended": type(error).__name__, "why": str(error)}).decode() + "\n"
-        )
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

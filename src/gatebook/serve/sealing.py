@@ -72,8 +72,8 @@ class Tails(Protocol):
     def look(self) -> Sequence[Tail]:
         """Every epoch that has segments, oldest first."""
 
-    def remove_orphans(self) -> None:
-        """Files of epochs that died before they had a segment are gone."""
+    def remove_orphans(self, own: str) -> None:
+        """Files of epochs that died before they had a segment are gone; `own`: the caller's writer, of which none is starting."""
 
     def forget(self, writer: str, epoch: str) -> None:
         """That epoch was removed from the disk."""
@@ -127,7 +127,7 @@ class Sealing:
     def start(self) -> None:
         """The log as it was last signed, checked and ready to grow. Raises SealingRefused; then nothing was changed or signed. Steps:"""
         self._log.remove_leftovers()
-        self._tails.remove_orphans()
+        self._tails.remove_orphans(SEALER)
         # 1. The newest archived checkpoint is ours and is the one that was published.
         last = self._last_signed()
         # 2. Its root comes out of the tiles.

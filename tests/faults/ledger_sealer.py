@@ -1,0 +1,16 @@
+"""A sealer as a process of its own, to be killed: `python -m tests.faults.ledger_sealer DIR`. It ends cleanly on SIGTERM."""
+
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+
+from gatebook.model.deployment import Deployment
+from gatebook.wiring import seal
+
+if __name__ == "__main__":
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    seal(msgspec.json.decode((Path(sys.argv[1]) / "deployment.json").read_bytes(), type=Deployment), stop)
