@@ -50,6 +50,16 @@ class Session(msgspec.Struct):
                 self.work[entry.call] = OpenWork(entry, by)
             elif entry.ev in CLOSING:
                 self.work.pop(entry.call, None)
+        elif entry.ev == "call.result":
+            self._answer_late(entry.x.get("id", ""))
+
+    def _answer_late(self, request_id: str | int | bool) -> None:
+        """A result on a resumed stream names its call by JSON-RPC id only: the last one open with it, since a client that has reconnected
+        may count anew."""
+        for call, work in reversed(self.work.items()):
+            if work.intent.q is not None and work.intent.q.id == request_id:
+                del self.work[call]
+                return
 
     def totals(self) -> dict[str, str | int | bool]:
         """The facts of `session.close`: calls, refused, findings, and entries per writer's epoch (`entries WRITER EPOCH`)."""
