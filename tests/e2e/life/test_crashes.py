@@ -181,6 +181,19 @@ def test_a_second_deployment_on_the_same_directory_is_refused(deploy: Deploy, tm
         assert gate.ask(call("work", "first"), gate.token("counting")).reason is None
 
 
+def test_a_log_that_is_not_the_signed_one_refuses_the_start_and_stays_as_it_is(deploy: Deploy) -> None:
+    with deploy() as gate:
+        gate.ask(call("work", "key"), gate.token("counting"))
+        assert gate.stop() == 0
+    [*_, tile] = sorted((gate.data_dir / "log" / "tile" / "0").rglob("*[0-9]"))
+    content = tile.read_bytes()
+    tile.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    before = {path: path.read_bytes() for path in (gate.data_dir / "log").rglob("*") if path.is_file()}
+    said = refusal(gate.directory, gate.config.read_text())
+    assert "sealer did not start: the tiles of the signed log cannot be read" in said.replace("\n", " ")
+    assert {path: path.read_bytes() for path in (gate.data_dir / "log").rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_room_that_is_ended_by_hand_is_started_again(deploy: Deploy, number: signal.Signals) -> None:
     with deploy() as gate:

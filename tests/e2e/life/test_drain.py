@@ -149,7 +149,7 @@ def test_a_stop_during_the_start_leaves_nobody(deploy: Deploy) -> None:
     """At any moment of it: the rooms that are there end, and a later start finds a log it can go on with."""
     with deploy() as gate:
         gate.stop()
-    for step in range(6):
+    for step in range(5):
         process = subprocess.Popen(
             [sys.executable, "-m", "gatebook", "serve"], cwd=gate.directory, stderr=subprocess.DEVNULL
         )
