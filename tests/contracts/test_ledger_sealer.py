@@ -27,6 +27,8 @@ from tests.world_ledger import (
     write_and_seal,
 )
 
+pytestmark = pytest.mark.slow
+
 IDLE_US = 900_000_000 + 30_000_000
 
 

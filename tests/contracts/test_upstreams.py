@@ -16,7 +16,7 @@ from tests.faults.certificates import Authority
 from tests.faults.http_ends import on_both_loops, until
 from tests.faults.upstream_ends import Script, Sending, Upstream, Visit, always, ok, once
 
-pytestmark = pytest.mark.parametrize("way", ["tcp", "unix", "tls"])
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("way", ["tcp", "unix", "tls"])]
 
 
 @asynccontextmanager

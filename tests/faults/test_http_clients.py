@@ -12,6 +12,8 @@ from gatebook.model.http import Answer, Arrival, EventStream, Reply
 from gatebook.serve.connection import PENDING_BYTES
 from tests.faults.http_ends import Served, on_both_loops, settles, until
 
+pytestmark = pytest.mark.slow
+
 GET = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
 BIG = Limits(request_bytes=8 << 20)
 

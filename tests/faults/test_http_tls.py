@@ -15,6 +15,8 @@ from gatebook.serve.http import HttpServer, reload, tls_context
 from tests.faults.certificates import Authority
 from tests.faults.http_ends import Client, Served, on_both_loops, settles
 
+pytestmark = pytest.mark.slow
+
 GET = b"GET /over-tls HTTP/1.1\r\nHost: a\r\n\r\n"
 
 

@@ -19,6 +19,8 @@ from gatebook.model.record import Payload
 from gatebook.serve.sealing import SealingRefused
 from tests.world_ledger import Place, StillClock, a_draft, a_place, seal_once, write_and_seal
 
+pytestmark = pytest.mark.slow
+
 SECTOR = 512
 
 

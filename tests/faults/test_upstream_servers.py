@@ -12,6 +12,8 @@ from gatebook.model.http import Headers
 from tests.faults.http_ends import on_both_loops, settles, until
 from tests.faults.upstream_ends import Sending, Upstream, Visit, always, ok, once
 
+pytestmark = pytest.mark.slow
+
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 

@@ -12,6 +12,8 @@ from tests.faults.certificates import Authority
 from tests.faults.http_ends import on_both_loops
 from tests.faults.upstream_ends import Sending, Upstream, Visit, always, ok
 
+pytestmark = pytest.mark.slow
+
 
 def presenting(authority: Authority, name: str = "localhost", *, expired: bool = False) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

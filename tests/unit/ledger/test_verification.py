@@ -27,6 +27,8 @@ from tests.world_ledger import (
     write_and_seal,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Place:

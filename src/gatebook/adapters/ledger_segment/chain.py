@@ -234,9 +234,8 @@ class SegmentChain:
     def _open_mark(self) -> memoryview:
         descriptor = os.open(self._mark_path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.pwrite(
-                descriptor, bytes(8), 0
-            )  # written, not only sized: a full disk is an error here, and SIGBUS in the mapping
+            # Written, not only sized: a full disk is an error here, and would be SIGBUS in the mapping.
+            os.write(descriptor, bytes(8))
             shared = mmap.mmap(descriptor, 8)
         finally:
             os.close(descriptor)
