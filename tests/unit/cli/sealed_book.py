@@ -14,7 +14,8 @@ from gatebook.model.deployment import Deployment
 from gatebook.model.finding import Finding
 from gatebook.model.record import Asked, Draft, Origin, Payload, PolicyRef, Resource, Who
 from gatebook.ports import Instant
-from gatebook.serve import keys, sealer
+from gatebook.serve import keys
+from gatebook.wiring import seal
 
 SESSION = "0123456789abcdef" * 2
 CALL = "019aac11-0000-7000-8000-000000000001"
@@ -51,7 +52,7 @@ class SealedBook:
         """Every entry of every writer that ended is in the log, signed."""
         stop = threading.Event()
         stop.set()
-        sealer.run(self.deployment, stop, FixedClock())
+        seal(self.deployment, stop, FixedClock())
 
     def entries(self, event: str) -> list[Entry]:
         """What the log holds of this kind."""
