@@ -139,8 +139,10 @@ def log_read(command: str, found: int, asked: dict[str, str]) -> Draft:
 
 
 def recording_read(session: str, found: int, asked: dict[str, str]) -> Draft:
-    """That a session's recording was opened."""
-    return _draft("recording.read", Resource(kind="recording", method="replay", name=session), found, asked)
+    """That a session's recording was opened. Whatever was given as its id: a card number in it is masked."""
+    return _draft(
+        "recording.read", Resource(kind="recording", method="replay", name=mask_text(session)[0]), found, asked
+    )
 
 
 def operator() -> Who:

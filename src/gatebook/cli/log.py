@@ -1,6 +1,7 @@
 """`gatebook log`: search the sealed log."""
 
 import datetime
+import sys
 from pathlib import Path
 
 import typer
@@ -81,6 +82,8 @@ def _newest(opened: book.Book, selection: Selection, limit: int) -> tuple[list[L
 def _show(found: list[Located], more: bool, as_json: bool) -> int:
     if as_json:
         printing.print_json_lines(printing.as_json(each) for each in found)
+        if more:
+            sys.stderr.write(f"gatebook: only the newest {len(found)} are shown; --limit shows more\n")
         return 0
     console = printing.console()
     for each in found:

@@ -184,6 +184,21 @@ def test_a_card_number_searched_for_does_not_get_into_the_book(own_book: SealedB
     assert entry.x["person"] == "4111 11** **** 1111"
 
 
+@pytest.mark.parametrize("command", ["why", "replay"])
+def test_a_card_number_in_place_of_an_id_does_not_get_into_the_book(own_book: SealedBook, command: str) -> None:
+    assert run(own_book, command, "4111111111111111").exit_code == 1
+    own_book.seal()
+    files = [path for path in own_book.directory.rglob("*") if path.is_file()]
+    assert [path for path in files if b"4111111111111111" in path.read_bytes()] == []
+
+
+def test_programs_are_told_too_that_there_are_older_entries(book: SealedBook) -> None:
+    result = run(book, "log", "--json", "--limit", "1")
+    assert len(result.stdout.splitlines()) == 1
+    assert "--limit" in result.stderr
+    assert run(book, "log", "--json", "--limit", "1000").stderr == ""
+
+
 @pytest.mark.parametrize("command", [["log"], ["why", CALL], ["sessions"], ["replay", SESSION]])
 def test_nothing_is_shown_where_the_reading_cannot_be_recorded(own_book: SealedBook, command: list[str]) -> None:
     segments = own_book.directory / "segments"
