@@ -1,6 +1,8 @@
 """The files of the log: bundles, tiles, checkpoints, payloads. What has its name is whole and durable; what is full never changes."""
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -14,10 +16,19 @@ class LogFiles:
         self._known: set[Path] = set()
 
     def read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
+        with self.open(name) as file:
+            return file.read()
 
     def open(self, name: str) -> BinaryIO:
-        return (self.root / name).open("rb")
+        # Not blocking: somebody may have put a pipe there, and whoever reads evidence must not wait for him.
+        descriptor = os.open(self.root / name, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "is no regular file", str(self.root / name))
+            return os.fdopen(descriptor, "rb")
+        except BaseException:
+            os.close(descriptor)
+            raise
 
     def names(self, under: str = "") -> Iterator[str]:
         top = self.root / under

@@ -1,5 +1,6 @@
 """`gatebook verify`: is this log whole? Offline, from its files and a verifier key alone; it needs no configuration and changes nothing."""
 
+import json
 import time
 from pathlib import Path
 from typing import Annotated, Never
@@ -8,6 +9,7 @@ import msgspec
 import typer
 
 from gatebook.adapters.log_files import LogFiles
+from gatebook.cli.visible import visible
 from gatebook.ledger.note import NoteError
 from gatebook.ledger.payload import PayloadError, load_private_key
 from gatebook.ledger.verification import CannotJudge, Report
@@ -55,9 +57,8 @@ def verify(
     except (CannotJudge, NoteError, PayloadError, OSError, UnicodeDecodeError) as error:
         _give_up(str(error), as_json)
     if as_json:
-        typer.echo(
-            msgspec.json.encode({"verdict": "intact" if report.intact else "broken", **msgspec.to_builtins(report)})
-        )
+        # ASCII, and no name of a file breaks it: whoever wrote into the log chose those.
+        typer.echo(json.dumps({"verdict": "intact" if report.intact else "broken", **msgspec.to_builtins(report)}))
     else:
         _say(report, checkpoint is not None)
     raise typer.Exit(INTACT if report.intact else BROKEN)
@@ -66,13 +67,17 @@ def verify(
 def _verifier_key(key: str) -> str:
     """The key itself, or the one line in the file of that name."""
     path = Path(key)
-    return path.read_text().strip() if len(key) < 4096 and path.is_file() else key
+    if len(key) < 4096 and path.is_file():
+        return path.read_text().strip()
+    if "+" not in key:
+        raise CannotJudge(f"there is no file {key}, and that is no verifier key (name+hash+base64)")
+    return key
 
 
 def _say(report: Report, with_old: bool) -> None:
     for problem in report.problems:
-        typer.echo(f"{problem.where}: {problem.what}")
-    typer.echo(f"{report.origin}: {report.size} entries, root {report.root}")
+        typer.echo(visible(f"{problem.where}: {problem.what}"))
+    typer.echo(f"{visible(report.origin)}: {report.size} entries, root {report.root}")
     opened = f", {report.opened} opened" if report.opened else ""
     typer.echo(f"{report.checkpoints} checkpoints, {report.payloads} payloads{opened}")
     if report.pending:
@@ -91,7 +96,7 @@ def _say(report: Report, with_old: bool) -> None:
 
 def _give_up(why: str, as_json: bool) -> Never:
     if as_json:
-        typer.echo(msgspec.json.encode({"verdict": "cannot judge", "why": why}))
+        typer.echo(json.dumps({"verdict": "cannot judge", "why": why}))
     else:
-        typer.echo(f"CANNOT JUDGE: {why}", err=True)
+        typer.echo(visible(f"CANNOT JUDGE: {why}"), err=True)
     raise typer.Exit(CANNOT_JUDGE)

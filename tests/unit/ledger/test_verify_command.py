@@ -1,6 +1,7 @@
 """`gatebook verify`: its exit codes and what it says."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -52,6 +53,36 @@ def test_a_broken_log_exits_one_and_names_the_place(place: Place, tmp_path: Path
     assert code == 1
     assert "BROKEN" in said
     assert "entry " in said
+
+
+CLEARED = b"\x1b[2J\x1b[HINTACT\x1b[8m"
+
+
+@pytest.mark.parametrize("name", [CLEARED, b"a\nINTACT", b"\xff\xfe"])
+def test_a_files_name_cannot_write_the_verdict(place: Place, tmp_path: Path, name: bytes) -> None:
+    shutil.copytree(place.directory, tmp_path / "data")
+    (tmp_path / "data/log" / os.fsdecode(name)).write_text("x")
+    code, said = run(tmp_path / "data", "--key", place.vkey)
+    assert code == 1
+    assert "INTACT" not in said.splitlines() and "\x1b" not in said
+    assert "is not accounted for" in said.splitlines()[0]
+    report = json.loads(run(tmp_path / "data", "--key", place.vkey, "--json")[1])
+    assert (report["verdict"], len(report["problems"])) == ("broken", 1)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "more"])
+def test_a_pipe_in_place_of_a_file_is_a_problem_and_no_wait(place: Place, tmp_path: Path, name: str) -> None:
+    shutil.copytree(place.directory, tmp_path / "data")
+    pipe = tmp_path / "data/log" / name
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    code, said = run(tmp_path / "data", "--key", place.vkey)
+    assert (code, said.splitlines()[0].partition(":")[0]) == (1, name)
+
+
+def test_a_key_file_that_is_not_there_is_said_to_be_missing(place: Place, tmp_path: Path) -> None:
+    code, said = run(place.directory, "--key", tmp_path / "log.vkey")
+    assert code == 2 and f"no file {tmp_path / 'log.vkey'}" in said
 
 
 def test_what_cannot_be_judged_exits_two(place: Place, tmp_path: Path) -> None:
