@@ -64,7 +64,7 @@ def examine(path: Path) -> Examined:
 def examine_bytes(raw: bytes, path: Path) -> Examined:
     """As `examine`, for bytes already read; paths in it count from `path`'s directory."""
     path = path.absolute()
-    text = read(raw)
+    text = read(raw, str(path))
     deployment, problems = None, list(text.problems)
     if text.file is not None:
         deployment, found = resolve(text, text.file, path.parent)

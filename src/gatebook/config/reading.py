@@ -41,30 +41,30 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
         return places.describe(path, self.lines)
 
 
-def read(raw: bytes) -> Read:
-    """What stands in the file. Never raises; nothing is coerced, and no message repeats a value."""
+def read(raw: bytes, path: str = "gatebook.toml") -> Read:
+    """What stands in the file, which problems call `path`. Never raises; nothing is coerced, and no message repeats a value."""
     if len(raw) > MAX_BYTES:
         return _unreadable(
-            "the file is larger than 1 MiB", "a configuration is a few kilobytes: is this the right file?"
+            path, "the file is larger than 1 MiB", "a configuration is a few kilobytes: is this the right file?"
         )
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as failure:
         line = raw.count(b"\n", 0, failure.start) + 1
-        return _unreadable(f"line {line} is no UTF-8", "save the file as UTF-8")
+        return _unreadable(path, f"line {line} is no UTF-8", "save the file as UTF-8")
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as failure:
         return _unreadable(
-            f"this is no TOML: {_position(failure)}", "correct that place; what comes after it was not read"
+            path, f"this is no TOML: {_position(failure)}", "correct that place; what comes after it was not read"
         )
     except RecursionError:
-        return _unreadable("the tables are nested too deeply", "flatten them")
+        return _unreadable(path, "the tables are nested too deeply", "flatten them")
     return _validate(document, places.lines(text.replace("\r\n", "\n")))
 
 
-def _unreadable(what: str, mend: str) -> Read:
-    return Read(file=None, problems=(error("gatebook.toml", what, mend),))
+def _unreadable(path: str, what: str, mend: str) -> Read:
+    return Read(file=None, problems=(error(path, what, mend),))
 
 
 def _position(failure: tomllib.TOMLDecodeError) -> str:

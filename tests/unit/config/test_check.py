@@ -253,7 +253,13 @@ def test_a_fault_hides_no_other(place: Path, change: Break, words: str) -> None:
 def test_a_file_that_cannot_be_read_still_has_its_clock_looked_at(place: Path) -> None:
     (place / "gatebook.toml").write_text("profile = ")
     said = found(place, clock=FixedClock(synchronised=False))
-    assert [problem.where for problem in said] == ["gatebook.toml", "clock"]
+    assert [problem.where for problem in said] == [str(place / "gatebook.toml"), "clock"]
+
+
+def test_a_file_of_another_name_that_cannot_be_read_is_called_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "night.toml").write_text("profile = ")
+    [problem] = examine(tmp_path / "night.toml").problems
+    assert problem.where == str(tmp_path / "night.toml")
 
 
 def test_an_unsynchronised_clock_is_an_error_in_pci_and_a_warning_in_dev(place: Path) -> None:
