@@ -1,5 +1,6 @@
 """What stands beside the message: bodies where none belongs, headers of another revision, and names that are cut to be recorded."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,8 +8,9 @@ import msgspec
 import pytest
 
 from gatebook.gate.exchange import exchange
+from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason
-from gatebook.model.http import Headers, Reply
+from gatebook.model.http import EventStream, Headers, Reply
 from tests.play.test_one_call import CALL, MODERN_HEADERS, PAN, RESULT, modern_call
 from tests.world import SECRET, Play, whole
 
@@ -59,6 +61,32 @@ async def test_a_card_number_in_a_header_does_not_reach_the_server(name: bytes) 
     await exchange(msgspec.structs.replace(arrival, headers=headers), play.gone, play.world)
     assert PAN.encode() not in repr(play.sent[0].headers).encode()
     assert dict(play.sent[0].headers)[b"content-type"].startswith(b"application/json")
+
+
+async def test_one_principal_has_so_many_streams_open_and_no_more() -> None:
+    """Each holds a connection to the server: without a bound one caller would hold them all."""
+    play = Play(limits=Limits(calls_per_principal=2))
+    for _ in range(3):
+        play.answers(b": hello\n\n", asyncio.Event(), content_type=b"text/event-stream")
+    streams = [await play.ask(b"", method="GET") for _ in range(2)]
+    refused = await play.ask(b"", method="GET")
+    assert isinstance(refused, Reply) and refused.status == 429
+    assert play.drafts[-1].reason == Reason.TOO_MANY_CALLS
+    for stream in streams:
+        assert isinstance(stream, EventStream)
+        await anext(stream.events)
+        await stream.events.aclose()  # type: ignore[attr-defined]
+    assert play.world.running == {}
+    assert isinstance(await play.ask(b"", method="GET"), EventStream)
+
+
+async def test_open_streams_take_no_calls_place() -> None:
+    play = Play(limits=Limits(calls_per_principal=1))
+    play.answers(b": hello\n\n", asyncio.Event(), content_type=b"text/event-stream")
+    play.answers(RESULT)
+    assert isinstance(await play.ask(b"", method="GET"), EventStream)
+    answer = await play.ask(CALL)
+    assert isinstance(answer, Reply) and answer.status == 200
 
 
 @pytest.mark.parametrize("seen", range(8, 17))

@@ -108,7 +108,10 @@ class Limits(Table):
     drain_s: float = setting("Time that running calls get at SIGTERM. Seconds.", _LIMITS.drain_s, ge=0, le=3600)
     connections: int = setting("Client connections at once. Count.", _LIMITS.connections, ge=1, le=1 << 20)
     calls_per_principal: int = setting(
-        "Calls under way at once of one caller. Count.", _LIMITS.calls_per_principal, ge=1, le=1 << 16
+        "Calls under way at once of one caller, and as many GET streams. Count.",
+        _LIMITS.calls_per_principal,
+        ge=1,
+        le=1 << 16,
     )
     buffered_bytes: int = setting(
         "Message bytes held at once, over all connections. Bytes.", _LIMITS.buffered_bytes, ge=1 << 20, le=1 << 40

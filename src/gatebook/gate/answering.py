@@ -34,14 +34,13 @@ async def answer(
 ) -> Answer:
     """The answer that may leave. The response is closed when this returns, or when the stream it returns has ended.
 
-    The stream of a POST keeps the caller's place until then; a GET stream is no call and keeps none."""
+    A stream keeps the caller's place until then."""
     if response.status in (401, 403):
         await response.close()  # its challenge would send the client to authorise against the server behind us
         raise Refused(Reason.UPSTREAM_REFUSED_CREDENTIAL)
     if response.status == 200 and wire_headers.media_type(response.headers) == "text/event-stream":
         headers = _headers(permitted, response, receipt, releaser, world)
-        if permitted.question.verb == "POST":
-            place.keep()
+        place.keep()
         return EventStream(
             status=200, headers=headers, events=ReleasedStream(permitted, response, releaser, world, place)
         )
@@ -227,8 +226,7 @@ class ReleasedStream:
         try:
             return await self._ended(reason)
         finally:
-            if self._permitted.question.verb == "POST":
-                self._place.give_back()
+            self._place.give_back()
 
     async def _ended(self, reason: Reason) -> tuple[Element, ...]:
         await self._response.close()

@@ -57,7 +57,7 @@ async def _pass_through(way: _Way, gone: asyncio.Event, world: World) -> Answer:
         return door
     way.server = door
     way.caller = caller = identify(way.arrival, door, way.standing, world)
-    with Place(caller, world) as place:
+    with Place(caller, world, way.arrival.method) as place:
         way.question = question = await read(way.arrival, caller, world)
         permitted = authorize(question)
         receipt = await _record_intents(permitted, world)

@@ -41,7 +41,7 @@ HINTS: dict[Reason, Hint] = {
         "Set `public_url` to what clients type, or let the proxy pass the Host on. Else this is DNS rebinding.",
     ),
     Reason.TOO_MANY_CALLS: Hint(
-        "One principal has `limits.calls_per_principal` calls under way in this worker.",
+        "One principal has `limits.calls_per_principal` calls under way in this worker, or as many GET streams open.",
         "Look at what it does (`gatebook log --person SUB`); raise the limit only if that is right.",
     ),
     Reason.OVERLOADED: Hint(

@@ -1,4 +1,4 @@
-"""How many calls one principal may have under way at a time, in one worker."""
+"""How many calls one principal may have under way at a time, and how many streams open, in one worker."""
 
 from gatebook.gate.asking import Caller
 from gatebook.gate.refusal import Refused
@@ -9,10 +9,11 @@ from gatebook.model.errors import Reason
 class Place:
     """A place among a principal's calls under way; entering raises Refused(TOO_MANY_CALLS) where there is none.
 
-    It is given back on exit, unless a stream keeps it: then when that has ended."""
+    It is given back on exit, unless a stream keeps it: then when that has ended. A GET stream is no call, but each holds a connection to
+    the server: they have as many places of their own."""
 
-    def __init__(self, caller: Caller, world: World) -> None:
-        self._key = (caller.principal.issuer, caller.principal.subject)
+    def __init__(self, caller: Caller, world: World, verb: str) -> None:
+        self._key = (caller.principal.issuer, caller.principal.subject, "stream" if verb == "GET" else "call")
         self._running = world.running
         self._limit = caller.standing.snapshot.deployment.limits.calls_per_principal
         self._kept = False

@@ -61,8 +61,8 @@ class World(msgspec.Struct, kw_only=True):
     """Tells the operator's diagnostics of an exception that should not exist; the message that met it was refused."""
     executor: Executor
     attempts: Attempts = msgspec.field(default_factory=Attempts)
-    running: dict[tuple[str, str], int] = msgspec.field(default_factory=dict)
-    """Calls under way per (issuer, subject)."""
+    running: dict[tuple[str, str, str], int] = msgspec.field(default_factory=dict)
+    """Under way per (issuer, subject, `call` or `stream`)."""
     secrets: dict[bytes, Secrets] = msgspec.field(default_factory=dict)
 
     async def off_loop(self, body: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
