@@ -218,6 +218,7 @@ class Play:
         self.ledger = JournalLedger(self.journal)
         self.upstreams = ScriptedUpstreams(self.journal)
         self.gone = asyncio.Event()
+        self.closed: Reason | None = None
         self.bugs: list[BaseException | None] = []
         snapshot = Snapshot(number=1, config_sha256="c0" * 32, deployment=deployment(**changes))
         standing = Standing(
@@ -235,7 +236,7 @@ class Play:
             fingerprint=FingerprintKey(b"f" * 32, "kid"),
             standing=lambda: standing,
             keys_wanted=lambda issuer: None,
-            ready=lambda: True,
+            closed=lambda: self.closed,
             random=lambda n: b"\x07" * n,
             report_bug=lambda where, failure: self.bugs.append(failure),
             executor=ThreadPoolExecutor(1),

@@ -335,6 +335,15 @@ class StoppedClock:
         return self._instant
 
 
+@pytest.mark.parametrize("reason", [Reason.DRAINING, Reason.LEDGER_UNAVAILABLE])
+async def test_while_the_gate_is_closed_a_caller_is_refused_and_the_refusal_is_recorded(reason):
+    play = Play()
+    play.closed = reason
+    answer = await play.ask(CALL)
+    assert isinstance(answer, Reply) and answer.status == 503 and (b"retry-after", b"5") in answer.headers
+    assert play.sent == [] and [draft.reason for draft in play.drafts] == [reason]
+
+
 async def test_a_foreign_origin_is_forbidden():
     play = Play()
     answer = await play.ask(CALL, headers=((b"origin", b"https://evil.example"),))

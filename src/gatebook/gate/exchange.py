@@ -52,11 +52,13 @@ async def exchange(arrival: Arrival, gone: asyncio.Event, world: World) -> Answe
 
 
 async def _pass_through(way: _Way, gone: asyncio.Event, world: World) -> Answer:
-    door = doors.open_door(way.arrival, way.standing, ready=world.ready())
+    door = doors.open_door(way.arrival, way.standing, ready=world.closed() is None)
     if isinstance(door, Reply):
         return door
     way.server = door
     way.caller = caller = identify(way.arrival, door, way.standing, world)
+    if (closed := world.closed()) is not None:
+        raise Refused(closed)
     with Place(caller, world, way.arrival.method) as place:
         way.question = question = await read(way.arrival, caller, world)
         permitted = authorize(question)

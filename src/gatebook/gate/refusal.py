@@ -108,7 +108,8 @@ def reply(
 ) -> Reply:
     """The refusal as an HTTP answer: a JSON-RPC error with the request's id (raw JSON token; None where it could not be read)."""
     status = 404 if refused.reason is Reason.METHOD_UNKNOWN and modern else refused.wording.status
-    return Reply(status=status, headers=(*JSON, *headers), body=error_body(refused, message_id, call=call))
+    later = ((b"retry-after", b"5"),) if status == 503 else ()
+    return Reply(status=status, headers=(*JSON, *later, *headers), body=error_body(refused, message_id, call=call))
 
 
 def error_body(refused: Refused, message_id: bytes | None, *, call: str | None = None) -> bytes:

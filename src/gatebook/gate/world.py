@@ -12,6 +12,7 @@ from gatebook.gate.handles import SessionHandles
 from gatebook.identity.cache import CachedVerifier
 from gatebook.masking import NO_SECRETS, Secrets
 from gatebook.model.deployment import Server, Snapshot
+from gatebook.model.errors import Reason
 from gatebook.ports import Clock, Credentials, Ledger, SessionBook, Upstreams
 
 OFF_LOOP_BYTES = 64 << 10
@@ -55,7 +56,8 @@ class World(msgspec.Struct, kw_only=True):
     standing: Callable[[], Standing]
     keys_wanted: Callable[[str], None]
     """Called with an issuer's name when a token names a key that its set does not hold; whoever fetches keys throttles."""
-    ready: Callable[[], bool]
+    closed: Callable[[], Reason | None]
+    """Why nothing may pass at the moment; None while the gate is open."""
     random: Callable[[int], bytes]
     report_bug: Callable[[str, BaseException | None], None]
     """Tells the operator's diagnostics of an exception that should not exist; the message that met it was refused."""

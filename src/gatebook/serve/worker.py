@@ -14,14 +14,13 @@ from typing import Protocol
 import msgspec
 
 from gatebook import masking
-from gatebook.gate import drafting, refusal
+from gatebook.gate import drafting
 from gatebook.gate.exchange import exchange
 from gatebook.gate.handles import SessionHandles
-from gatebook.gate.refusal import Refused
 from gatebook.gate.world import Standing, World
 from gatebook.model.deployment import Deployment, Snapshot
 from gatebook.model.errors import ConfigurationError, LedgerUnavailable, Reason
-from gatebook.model.http import Answer, Arrival, Headers
+from gatebook.model.http import Answer, Arrival
 from gatebook.ports import Clock, Credentials, Ledger, SessionBook, Upstreams
 from gatebook.serve import keys
 from gatebook.serve.control import (
@@ -40,7 +39,6 @@ from gatebook.serve.control import (
 )
 from gatebook.serve.diagnostics import say, say_bug
 from gatebook.serve.http import HttpServer
-from gatebook.wire.jsonrpc import salvage_id
 
 PERIOD_S = 1.0
 ORPHANED_S = 1.0
@@ -102,7 +100,7 @@ class Worker:
             fingerprint=keys.fingerprint_key(start.deployment),
             standing=self._current,
             keys_wanted=self._want_keys,
-            ready=lambda: self._refusal() is None,
+            closed=self._closed,
             random=os.urandom,
             report_bug=say_bug,
             executor=ThreadPoolExecutor(2, thread_name_prefix="large-body"),
@@ -201,7 +199,7 @@ class Worker:
             raise RuntimeError("a worker listens only after its first snapshot")
         return self._standing
 
-    def _refusal(self) -> Reason | None:
+    def _closed(self) -> Reason | None:
         """Why nothing is let through at the moment; None where calls are."""
         if self._draining:
             return Reason.DRAINING
@@ -210,9 +208,6 @@ class Worker:
         return None
 
     async def _answer(self, arrival: Arrival, gone: asyncio.Event) -> Answer:
-        reason = self._refusal()
-        if reason is not None and not arrival.target.startswith((b"/healthz", b"/readyz")):
-            return refusal.reply(Refused(reason), salvage_id(arrival.body), headers=_TRY_AGAIN)
         task = asyncio.current_task()
         if task is not None and _asks_for_a_stream(arrival):
             self._streams.add(task)
@@ -242,9 +237,6 @@ class Worker:
                 await self._ports.ledger.record(draft)
         except LedgerUnavailable:
             say("attempts.unrecorded")  # the ledger's own failure is reported by the loop above
-
-
-_TRY_AGAIN: Headers = ((b"retry-after", b"5"),)
 
 
 def _asks_for_a_stream(arrival: Arrival) -> bool:
