@@ -206,6 +206,26 @@ async def test_a_reply_that_nobody_takes_counts_as_buffered_and_is_given_up() ->
 
 
 @on_both_loops
+async def test_replies_that_nobody_takes_do_not_refuse_service_to_others() -> None:
+    """The oldest go: one caller with a few connections could else keep the bound of all connections reached for as long as he likes."""
+
+    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+        return Reply(status=200, body=b"x" * (16 << 20 if arrival.target == b"/large" else 1))
+
+    async with Served(answer, Limits(buffered_bytes=40 << 20)) as served:
+        greedy = [await served.connect(receive_buffer=4096) for _ in range(3)]
+        for number, client in enumerate(greedy, 1):
+            await client.send(GET % b"/large")
+            await until(lambda number=number: served.registry.buffered_bytes >= number * (16 << 20))  # type: ignore[misc]
+        await until(lambda: not served.registry.overloaded)
+        assert len(served.registry.connections) == 2
+        other = await served.connect()
+        await other.send(GET % b"/")
+        assert (await other.answer()).status == 200
+        assert len((await greedy[2].answer()).body) == 16 << 20
+
+
+@on_both_loops
 async def test_a_client_that_pipelines_and_never_reads_is_not_answered_for_ever() -> None:
     async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
         return Reply(status=200, body=b"x" * 100_000)

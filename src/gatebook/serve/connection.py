@@ -83,9 +83,20 @@ class ConnectionRegistry:
         now = time.monotonic()
         for connection in tuple(self.connections):
             connection.look_at_clock(now)
+        if self.overloaded:
+            self._give_up_replies()
         self._ticking = bool(self.connections)
         if self._ticking:
             asyncio.get_running_loop().call_later(self._tick_s, self._tick)
+
+    def _give_up_replies(self) -> None:
+        """Replies that wait longest for their clients are given up until the rest fits: a few that read slowly must not refuse all others."""
+        too_much = self.buffered_bytes - self.limits.buffered_bytes
+        waiting = [each for each in self.connections if each.waiting_since is not None]
+        for connection in sorted(waiting, key=lambda each: each.waiting_since or 0.0):
+            if too_much > 0:
+                too_much -= connection.charged
+                connection.cut()
 
     async def drain(self, deadline_s: float, *, settle_s: float = 2.0) -> int:
         """Every connection is closed. Idle ones at once; answers under way may end within `deadline_s` and say `Connection: close`.
@@ -142,7 +153,10 @@ class HttpProtocol(asyncio.Protocol):
         self._lost = False
         self._closing = False
         self._reading_paused = False
-        self._charged = 0
+        self.charged = 0
+        """Bytes of ours in the registry's `buffered_bytes`."""
+        self.waiting_since: float | None = None
+        """Since when a reply waits to be taken; None where none does."""
         self._deadline = _NEVER
         self._in_head = False
         self._room: asyncio.Future[None] | None = None
@@ -351,7 +365,11 @@ class HttpProtocol(asyncio.Protocol):
         self._write(block if head.method == "HEAD" or reply.status in _BODILESS else block + reply.body)
         if self._full:
             self._charge(len(reply.body))
-            await self._wait_for_room()
+            self.waiting_since = time.monotonic()
+            try:
+                await self._wait_for_room()
+            finally:
+                self.waiting_since = None
         return closes
 
     async def _send_stream(self, head: Head, arrival: Arrival, stream: EventStream, *, closes: bool) -> bool:
@@ -453,12 +471,12 @@ class HttpProtocol(asyncio.Protocol):
         self._transport.close()
 
     def _charge(self, size: int) -> None:
-        self._charged += size
+        self.charged += size
         self._registry.buffered_bytes += size
 
     def _release(self, still_held: int) -> None:
-        self._registry.buffered_bytes -= self._charged - still_held
-        self._charged = still_held
+        self._registry.buffered_bytes -= self.charged - still_held
+        self.charged = still_held
 
 
 class _Date:
