@@ -46,7 +46,7 @@ def test_calls_under_way_are_answered_and_new_ones_told_to_come_back(deploy: Dep
         calls = [Held(gate, f"held-{number}") for number in range(8)]
         until(lambda: len(upstream.held) == 8, "all calls at the server")
         gate.process.send_signal(signal.SIGTERM)
-        until(lambda: gate.get("/readyz") == 503, "not ready")
+        until(lambda: {gate.get("/readyz") for _ in range(24)} == {503}, "both workers are not ready")
         assert gate.get("/healthz") == 200
         refused = gate.ask(call("work", "late"), gate.token("counting"))
         assert (refused.status, refused.reason, refused.headers["retry-after"]) == (503, "draining", "5")
