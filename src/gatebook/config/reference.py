@@ -21,7 +21,8 @@ deployment at once and changes nothing; SIGHUP makes a running gate read the fil
 No secret stands in this file: a credential is a reference (`file:PATH` or `env:NAME`). What is not granted by a role is denied.
 
 In globs `*` is anything up to a `/`, `**` is anything, and every other character is itself. URIs with `.` or `..` segments, backslashes,
-control characters, or escapes of characters that need none (also of `/`) are refused before any glob is tried.
+control characters, or escapes of characters that need none (also of `/`) are refused before any glob is tried,
+and so are names of tools and prompts with control characters.
 """
 _WORDS = {"str": "string", "int": "integer", "float": "number", "bool": "true or false"}
 

@@ -14,7 +14,7 @@ from gatebook.model.principal import Principal
 from gatebook.policy.globs import Globs
 from gatebook.policy.methods import KINDS
 from gatebook.policy.roles import holds
-from gatebook.policy.uris import suspicious_uri
+from gatebook.policy.uris import suspicious_name, suspicious_uri
 
 Listed = Literal["tool", "resource", "prompt"]
 
@@ -176,6 +176,10 @@ def unsound(asking: Asking) -> Deny | None:
         return Deny(reason=Reason.DENIED, words_for_operator="a known method asked for as something that it is not")
     if asking.target_kind in _USES and asking.name is None:
         return Deny(reason=Reason.DENIED, words_for_operator=f"a {asking.target_kind} without a name")
+    if asking.target_kind in ("tool", "prompt") and (why := suspicious_name(asking.name or "")):
+        return Deny(
+            reason=Reason.DENIED, words_for_operator=f"the name holds {why}: a server may read it otherwise than a rule"
+        )
     if asking.target_kind in ("resource", "listen") and (why := suspicious_uri(asking.name or "")):
         return Deny(
             reason=Reason.DENIED, words_for_operator=f"the URI holds {why}: a server may read it otherwise than a rule"

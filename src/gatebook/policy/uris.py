@@ -14,6 +14,11 @@ _SEGMENT_ENDS = re.compile("[/?#;]")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
+def suspicious_name(name: str) -> str | None:
+    """Why a tool's or prompt's name is refused: a server that stops at a null character, or drops a line end, reads another name."""
+    return "a control character" if _CONTROL.search(name) else None
+
+
 def suspicious_uri(uri: str) -> str | None:
     """Why `uri` is refused, in words that do not repeat it; None where it may be judged. Linear in its length.
 

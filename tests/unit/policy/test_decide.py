@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+from typing import Literal
 
 import pytest
 
@@ -204,6 +205,18 @@ def test_a_suspicious_uri_is_denied_even_to_who_may_read_all(uri: str) -> None:
     book = deployment(role("all", Allow(server="payments", resources=("**",))))
     decision = decide(ask("resources/read", "resource", uri), person("all"), book)
     assert isinstance(decision, Deny) and uri not in decision.words_for_operator
+
+
+@pytest.mark.parametrize("kind", ["tool", "prompt"])
+@pytest.mark.parametrize("name", ["delete_all\x00_read", "a\nb_read", "a\x7f_read", "a\u2028_read", "a\ud800_read"])
+def test_a_name_that_a_server_may_cut_short_is_denied_and_not_listed(
+    kind: Literal["tool", "prompt"], name: str
+) -> None:
+    book = deployment(role("all", Allow(server="payments", tools=("*_read", "**"), prompts=("*_read", "**"))))
+    method = {"tool": "tools/call", "prompt": "prompts/get"}[kind]
+    decision = decide(ask(method, kind, name), person("all"), book)
+    assert isinstance(decision, Deny) and name not in decision.words_for_operator
+    assert not may_see(kind, name, person("all"), book, "payments")
 
 
 @pytest.mark.parametrize(
