@@ -214,11 +214,12 @@ async def test_replies_that_nobody_takes_do_not_refuse_service_to_others() -> No
 
     async with Served(answer, Limits(buffered_bytes=40 << 20)) as served:
         greedy = [await served.connect(receive_buffer=4096) for _ in range(3)]
-        for number, client in enumerate(greedy, 1):
-            await client.send(GET % b"/large")
-            await until(lambda number=number: served.registry.buffered_bytes >= number * (16 << 20))  # type: ignore[misc]
-        await until(lambda: not served.registry.overloaded)
-        assert len(served.registry.connections) == 2
+        await greedy[0].send(GET % b"/large")
+        await until(lambda: served.registry.buffered_bytes >= 16 << 20)
+        await greedy[1].send(GET % b"/large")
+        await until(lambda: served.registry.buffered_bytes >= 32 << 20)
+        await greedy[2].send(GET % b"/large")
+        await until(lambda: len(served.registry.connections) == 2)
         other = await served.connect()
         await other.send(GET % b"/")
         assert (await other.answer()).status == 200

@@ -83,15 +83,16 @@ class ConnectionRegistry:
         now = time.monotonic()
         for connection in tuple(self.connections):
             connection.look_at_clock(now)
-        if self.overloaded:
-            self._give_up_replies()
+        self.give_up_replies()
         self._ticking = bool(self.connections)
         if self._ticking:
             asyncio.get_running_loop().call_later(self._tick_s, self._tick)
 
-    def _give_up_replies(self) -> None:
+    def give_up_replies(self) -> None:
         """Replies that wait longest for their clients are given up until the rest fits: a few that read slowly must not refuse all others."""
         too_much = self.buffered_bytes - self.limits.buffered_bytes
+        if too_much <= 0:
+            return
         waiting = [each for each in self.connections if each.waiting_since is not None]
         for connection in sorted(waiting, key=lambda each: each.waiting_since or 0.0):
             if too_much > 0:
@@ -365,6 +366,7 @@ class HttpProtocol(asyncio.Protocol):
         self._write(block if head.method == "HEAD" or reply.status in _BODILESS else block + reply.body)
         if self._full:
             self._charge(len(reply.body))
+            self._registry.give_up_replies()
             self.waiting_since = time.monotonic()
             try:
                 await self._wait_for_room()
