@@ -344,6 +344,16 @@ async def test_while_the_gate_is_closed_a_caller_is_refused_and_the_refusal_is_r
     assert play.sent == [] and [draft.reason for draft in play.drafts] == [reason]
 
 
+async def test_a_subject_that_could_be_a_card_number_is_recorded_by_its_hmac_and_stays_one_person():
+    play = Play()
+    for token in (PAN, PAN, "5555555555554444"):
+        play.answers(RESULT)
+        await play.ask(CALL, token=token)
+    subjects = [draft.who.sub for draft in play.drafts if draft.event == "call.intent"]
+    assert subjects[0] == subjects[1] != subjects[2] and subjects[0].startswith("hmac:")
+    assert PAN not in repr(play.drafts)
+
+
 async def test_a_foreign_origin_is_forbidden():
     play = Play()
     answer = await play.ask(CALL, headers=((b"origin", b"https://evil.example"),))

@@ -92,6 +92,8 @@ def test_a_rewritten_event_differs_in_its_data_alone(stream: bytes, data: bytes)
     for event in split([stream])[0]:
         if event.data is None:
             continue
+        if event.raw.startswith(b"\xef\xbb\xbf") and not event.bom:
+            continue  # alone, below, it would stand at a stream's beginning and mean something else
         changed = rewrite(event, data)
         (again,) = (found for found in split([changed])[0] if found.data is not None)
         assert again.data == data

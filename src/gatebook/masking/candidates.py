@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from gatebook.masking.networks import LONGEST, SHORTEST, two_digit_starts
 from gatebook.masking.patterns import compiled
+from gatebook.model import possessive
 
 # Where a card number can start: after a non-digit, and not as the fraction of a number below 1000. Wide: no check of length.
 _EDGE = rb"(?:^|[^0-9.]|(?:^|[^0-9])\.|[0-9]{4}\.|\\u[0-9A-Fa-f]{4})"
@@ -20,7 +21,7 @@ _UATP = rb"1[0-9]{14}(?:[^0-9]|$)|1[0-9]{3}" + _GAP + rb"[0-9]{5}" + _GAP + rb"[
 START = _EDGE + b"(?:(?:" + _HEADS + b")(?:" + _GAP + rb"[0-9]){10}|" + _UATP + rb")"
 
 _START = compiled(START)
-_REGION = re.compile(rb"[0-9]++(?:[ \t._-]{1,3}+[0-9]++)*+")
+_REGION = possessive.compiled(rb"[0-9]++(?:[ \t._-]{1,3}+[0-9]++)*+")
 _GROUP = re.compile(rb"[0-9]+")
 
 # How card numbers are printed and typed, longest first; twelve and thirteen digits only count among card words.

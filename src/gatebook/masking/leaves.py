@@ -10,12 +10,13 @@ from gatebook.masking.edits import Edit, applied, brought_back, carried_out, mov
 from gatebook.masking.pans import Surroundings
 from gatebook.masking.secrets import Secrets
 from gatebook.masking.words import SAD_KINDS, Kind
+from gatebook.model import possessive
 
 NO_KINDS: frozenset[Kind] = frozenset()
 MOST_LAYERS = 4
 _MOST_ROUNDS = 4
 _BASE64_TEXT = re.compile(rb"[A-Za-z0-9+/_-]*={0,2}")
-_OURS = re.compile(rb"[0-9*]++(?:[ \t._-]{1,3}+[0-9*]++)*+")
+_OURS = possessive.compiled(rb"[0-9*]++(?:[ \t._-]{1,3}+[0-9*]++)*+")
 _OUR_TEXT = re.compile(rb"[0-9]{6}\*{4,9}[0-9]{4}|(?<!\*)\*{8,9}[0-9]{4}")
 _OUR_NOTE = re.compile(rb"\[(?:track|cvv|pin|pin block) removed\]|\[secret redacted\]")
 

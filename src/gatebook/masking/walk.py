@@ -14,11 +14,12 @@ from gatebook.masking.frames import COLUMNS, LABELS, NOTHING, Frame, Names, Segm
 from gatebook.masking.leaves import Decoder, Judge, Place, number_edits, string_edits
 from gatebook.masking.results import MaskingFailed
 from gatebook.masking.words import SAD_KINDS, Kind, about_places
+from gatebook.model import possessive
 
 DEEPEST = 64
 _SPACE = rb"[ \t\n\r]*+"
 _STRING = rb'"((?:[^"\\]++|\\.)*+)"'
-_MEMBER = re.compile(
+_MEMBER = possessive.compiled(
     _SPACE + b"(?:" + _STRING + _SPACE + b":" + _SPACE + b")?+"
     b"(?:" + _STRING + rb"|([-0-9tfn][^\s,\]}]*+)|([{\[])|([}\]]))" + _SPACE + b",?+",
     re.DOTALL,
@@ -29,8 +30,8 @@ _PLAIN = rb'[^{}\[\]"]*+(?:"(?:[^"\\]++|\\.)*+"[^{}\[\]"]*+)*+'
 _FLAT = rb"[{\[]" + _PLAIN + rb"[}\]]"
 _FLATTISH = rb"[{\[]" + _PLAIN + b"(?:" + _FLAT + _PLAIN + rb")*+[}\]]"
 _ELEMENT = _SPACE + b"(?:" + _FLATTISH + rb'|"(?:[^"\\]++|\\.)*+"|[-0-9tfn][^\s,\]}]*+)' + _SPACE + b","
-_ELEMENTS = re.compile(b"(?:" + _ELEMENT + b")*+", re.DOTALL)
-_ONE_ELEMENT = re.compile(_ELEMENT, re.DOTALL)
+_ELEMENTS = possessive.compiled(b"(?:" + _ELEMENT + b")*+", re.DOTALL)
+_ONE_ELEMENT = possessive.compiled(_ELEMENT, re.DOTALL)
 _FAR = 256
 _OF_NEIGHBOURS: frozenset[Kind] = frozenset(("pin", "cid"))
 

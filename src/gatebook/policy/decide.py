@@ -25,14 +25,18 @@ _NAME_KEPT: Final = 256
 """Longer names are decided anew each time: a megabyte of name must not live in a cache."""
 
 
+EVERYTHING = "**"
+
+
 class Grant:
     """One `allow` of one role, compiled. `rule` is its name in the records."""
 
-    __slots__ = ("methods", "objects", "rule")
+    __slots__ = ("every_tool", "methods", "objects", "rule")
 
     def __init__(self, role: str, index: int, allow: Allow) -> None:
         self.rule = f"role:{role}/allow[{index}]"
         self.methods = Globs(allow.methods)
+        self.every_tool = EVERYTHING in allow.tools
         self.objects: dict[str, Globs] = {
             "tool": Globs(allow.tools),
             "resource": Globs(allow.resources),
@@ -47,7 +51,8 @@ class Grant:
             case "listen":
                 return asking.name is None or self.objects["resource"].matches(asking.name)
             case "task":
-                return bool(self.objects["tool"])
+                # A task's id says neither whose task it is nor which tool's: only who may use every tool may ask for any.
+                return self.every_tool
             case "method":
                 return self.methods.matches(asking.method)
             case _:
@@ -97,7 +102,11 @@ class PolicyView:
         if asking.target_kind == "method":
             words = f"no MCP method that Gatebook knows, and no grant on {self.server} lists it under methods"
             return Deny(reason=Reason.METHOD_UNKNOWN, words_for_operator=words)
-        what = "any tool, so no task either" if asking.target_kind == "task" else f"this {asking.target_kind}"
+        what = (
+            "every tool, and a task could be any tool's"
+            if asking.target_kind == "task"
+            else f"this {asking.target_kind}"
+        )
         words = f"none of the roles held ({', '.join(self.roles)}) grants {what} on {self.server}"
         return Deny(reason=Reason.DENIED, words_for_operator=words)
 

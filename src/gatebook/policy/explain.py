@@ -64,7 +64,9 @@ def _because(asking: Asking, allow: Allow) -> str:
         case "listen" if asking.name is None:
             return "any grant on a server implies listening; each resource of the filter is judged by itself"
         case "task":
-            return f"tasks follow the grant on tools: tools = {list(allow.tools)}"
+            return (
+                f'a task could be any tool\'s, so it takes a grant on all of them ("**"): tools = {list(allow.tools)}'
+            )
         case "method":
             return f"methods = {list(allow.methods)}"
         case "tool":

@@ -11,18 +11,19 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
+from gatebook.model import possessive
 from gatebook.model.errors import Malformed, Reason
 
 MAX_DEPTH: Final = 64
 MAX_INTEGER_CHARS: Final = 308
 """An integer of this many characters is still finite where a parser reads every number as a double."""
 
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_STRING = possessive.compiled(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 """A string, or an unterminated one to the end of the text: it always succeeds, so a search never starts over (linear time)."""
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _TOO_DEEP = b"[" * (MAX_DEPTH + 1)
-_KEY = re.compile(rb'[ \t\r\n]*+"((?:[^"\\]|\\.)*+)"[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
+_KEY = possessive.compiled(rb'[ \t\r\n]*+"((?:[^"\\]|\\.)*+)"[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
 _COMMA = re.compile(rb"[ \t\r\n]*+,")
 _CLOSE = re.compile(rb"[ \t\r\n]*+\}[ \t\r\n]*+\Z")
 _OPEN = re.compile(rb"[ \t\r\n]*+\{")
