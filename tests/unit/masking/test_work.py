@@ -1,12 +1,13 @@
 """Work grows with the size of the input and no faster, whatever the input: counted in steps, not in seconds."""
 
+import json
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from gatebook.masking import Secrets, mask
+from gatebook.masking import MaskingFailed, Secrets, documents, mask
 
 HOSTILE: dict[str, Callable[[int], bytes]] = {
     "one run of digits": lambda n: b'"%b"' % (b"4" * n),
@@ -52,3 +53,10 @@ def calls(body: bytes) -> int:
 def test_twice_the_input_is_at_most_twice_the_work(name: str) -> None:
     small, large = (calls(HOSTILE[name](size)) for size in (20_000, 40_000))
     assert large <= 2.2 * small + 200
+
+
+def test_a_message_made_of_nothing_but_places_to_look_at_is_refused() -> None:
+    within, beyond = ("cvv 123 " * count for count in (1_000, documents.MOST_PLACES))
+    assert mask(json.dumps([within]).encode()).findings
+    with pytest.raises(MaskingFailed, match="more places"):
+        mask(json.dumps([beyond]).encode())
