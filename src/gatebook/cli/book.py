@@ -28,7 +28,12 @@ from gatebook.model.record import Draft, Origin, Resource, Who
 WRITER: Final = "cli"
 
 CONFIG: Final = typer.Option(Path("gatebook.toml"), "--config", "-c", help="The configuration file.")
-DATA_DIR: Final = typer.Option(None, "--data-dir", help="The data directory itself. Default: the configuration's.")
+DATA_DIR: Final = typer.Option(
+    None,
+    "--data-dir",
+    readable=False,  # who may not read it is told so below, by name, and not by the parser of options
+    help="The data directory itself. Default: the configuration's.",
+)
 PAYLOAD_KEY: Final = typer.Option(
     None,
     "--payload-key",
