@@ -6,7 +6,6 @@ import gc
 import inspect
 import socket
 import ssl
-import sys
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
@@ -42,7 +41,7 @@ def on_both_loops(story: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
             runner.run(told())
             gc.collect()
-        assert [complaint for complaint in complaints if not _of_asyncio_itself(complaint)] == []
+        assert complaints == []
 
     functools.update_wrapper(test, story)
     del test.__wrapped__  # type: ignore[attr-defined]
@@ -51,12 +50,6 @@ def on_both_loops(story: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     test.__signature__ = signature.replace(parameters=[*signature.parameters.values(), loop])  # type: ignore[attr-defined]
     parametrized: Callable[..., None] = pytest.mark.parametrize("loop", LOOPS)(test)
     return parametrized
-
-
-def _of_asyncio_itself(complaint: dict[str, Any]) -> bool:
-    """Early releases of Python 3.11 trip over a TLS transport that is gone (`'NoneType' object has no attribute '_abort'`); the gate runs uvloop."""
-    exception = complaint.get("exception")
-    return sys.version_info < (3, 11, 5) and isinstance(exception, AttributeError) and "_abort" in str(exception)
 
 
 async def until(condition: Callable[[], bool]) -> None:
