@@ -5,12 +5,13 @@ import sys
 import threading
 from pathlib import Path
 
-import msgspec
-
-from gatebook.model.deployment import Deployment
-from gatebook.wiring import seal
-
 if __name__ == "__main__":
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())  # before what takes long to import: a stop may come early
+
+    import msgspec
+
+    from gatebook.model.deployment import Deployment
+    from gatebook.wiring import seal
+
     seal(msgspec.json.decode((Path(sys.argv[1]) / "deployment.json").read_bytes(), type=Deployment), stop)

@@ -12,7 +12,7 @@ import pytest
 from gatebook.adapters.log_files import LogFiles
 from gatebook.ledger import reading
 from gatebook.ledger.verification import verify
-from tests.world_ledger import Place, a_place, seal_once
+from tests.world_ledger import Place, a_place, seal_once, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,6 +97,7 @@ def test_the_sealer_stops_on_request_and_signs_what_was_left(tmp_path: Path) -> 
     for _ in range(20):
         writer.stdout.readline()
     acknowledged(writer)
+    wait_until((place.log / "checkpoint").exists)
     sealer.terminate()
     assert sealer.wait(20) == 0
     report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey)
