@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatebook.masking import Masked, MaskingFailed, Secrets, inspect_arguments, mask, mask_text
+from gatebook.masking import Masked, MaskingFailed, Secrets, inspect, inspect_arguments, is_clean, mask, mask_text
 from gatebook.masking.documents import mask_without_triggers
 from tests.props.masking_documents import PIECES, documents, texts
 
@@ -99,3 +99,32 @@ def test_arguments_are_refused_exactly_when_something_would_be_masked_or_is_our_
             "pan",
             "pin_block",
         }
+
+
+@given(documents(), st.sampled_from([(), (b"12",), (b"4111111111111111",)]))
+def test_a_request_inspected_once_is_what_both_doors_say_of_it(body: bytes, values: tuple[bytes, ...]) -> None:
+    secrets = Secrets(values)
+    both = outcome(inspect, body, secrets)
+    masked, findings = outcome(mask, body, secrets), outcome(inspect_arguments, body)
+    if isinstance(masked, Masked) and isinstance(findings, tuple):
+        assert (both.masked, both.findings) == (masked, findings)
+        assert (both.masked.body is body) == (masked.body is body)
+    else:
+        assert both in (masked, findings)
+
+
+@given(texts | st.text(), st.sampled_from([(), (b"12",), (b"4111111111111111",)]))
+def test_a_text_is_clean_exactly_when_masking_it_finds_nothing(text: str, values: tuple[bytes, ...]) -> None:
+    secrets = Secrets(values)
+    raw = text.encode("utf-8", "surrogatepass")
+    for _ in range(2):  # the second time it may be remembered
+        if text.isascii():
+            assert is_clean(raw, secrets) == (mask_text(text, secrets)[1] == ())
+        elif mask_text(text, secrets)[1]:
+            assert not is_clean(raw, secrets)
+
+
+@given(st.binary(max_size=60))
+def test_a_header_value_in_latin_1_is_clean_only_when_its_text_is(raw: bytes) -> None:
+    if outcome(mask_text, raw.decode("latin-1")) != (raw.decode("latin-1"), ()):
+        assert not is_clean(raw)

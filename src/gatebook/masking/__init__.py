@@ -17,8 +17,8 @@ LIMIT: UnionPay numbers without a valid check digit, and twelve or thirteen digi
 LIMIT: labels of codes are known in a dozen languages (words.py); a code without any label, key or column stays.
 """
 
-from gatebook.masking.documents import inspect_arguments, mask, mask_text
-from gatebook.masking.results import Masked, MaskingFailed
+from gatebook.masking.documents import inspect, inspect_arguments, is_clean, mask, mask_text
+from gatebook.masking.results import Inspected, Masked, MaskingFailed
 from gatebook.masking.secrets import NO_SECRETS, Secrets
 from gatebook.masking.selftest import self_test
 from gatebook.model.finding import Finding
@@ -26,10 +26,13 @@ from gatebook.model.finding import Finding
 __all__ = [
     "NO_SECRETS",
     "Finding",
+    "Inspected",
     "Masked",
     "MaskingFailed",
     "Secrets",
+    "inspect",
     "inspect_arguments",
+    "is_clean",
     "mask",
     "mask_text",
     "self_test",

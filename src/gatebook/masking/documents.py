@@ -1,10 +1,10 @@
-"""The masker's three doors: a whole message, a bare text, and arguments on their way in."""
+"""The masker's doors: a whole message, a bare text, and what a client sends on its way in."""
 
 from gatebook.masking import trigger
 from gatebook.masking.edits import Edit, applied
 from gatebook.masking.frames import Frame, Segment
 from gatebook.masking.leaves import Judge, Place, text_edits
-from gatebook.masking.results import Masked, MaskingFailed
+from gatebook.masking.results import Inspected, Masked, MaskingFailed
 from gatebook.masking.secrets import NO_SECRETS, Secrets
 from gatebook.masking.walk import DECODERS, Found, walk
 from gatebook.model.finding import Finding
@@ -58,6 +58,27 @@ def inspect_arguments(body: bytes) -> tuple[Finding, ...]:
     return tuple(
         Finding(detector=f.edit.detector, action="found", pointer=pointers.of(f.frame, f.segment)) for f in found
     )
+
+
+def inspect(body: bytes, secrets: Secrets = NO_SECRETS) -> Inspected:
+    """What `inspect_arguments(body)` and `mask(body, secrets)` say of one request, for the price of one look when nothing hits.
+
+    Nothing found: no findings, and `masked.body` is the very object that was passed in. Raises MaskingFailed as they do."""
+    return Inspected(findings=inspect_arguments(body), masked=mask(body, secrets))
+
+
+def is_clean(raw: bytes, secrets: Secrets = NO_SECRETS) -> bool:
+    """True when `mask_text` would find nothing in this text as it stands, read as UTF-8 or as Latin-1: for header values and lines
+    of a stream, without a decode. Never raises: what cannot be judged is not clean."""
+    try:
+        if text_edits(raw, Place(), Judge(secrets=secrets), DECODERS):
+            return False
+        if raw.isascii():
+            return True
+        latin = raw.decode("latin-1").encode()
+        return not text_edits(latin, Place(), Judge(secrets=secrets), DECODERS)
+    except MaskingFailed:
+        return False
 
 
 def _masked(body: bytes, found: list[Found], judge: Judge) -> Masked:

@@ -15,5 +15,13 @@ class Masked(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
 
 
+class Inspected(msgspec.Struct, frozen=True):
+    """What a client sent, looked at once: `findings` say what it must not send (on any of them it is refused), and `masked` is
+    what may be recorded of it. Constructed in this package and nowhere else."""
+
+    findings: tuple[Finding, ...]
+    masked: Masked
+
+
 class MaskingFailed(Exception):
     """The message could not be judged, so it must be refused; trying again gives the same. The text never holds a value."""

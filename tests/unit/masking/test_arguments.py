@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gatebook.masking import MaskingFailed, inspect_arguments, mask
+from gatebook.masking import MaskingFailed, Secrets, inspect, inspect_arguments, is_clean, mask
 
 PAN = "4111111111111111"  # Visa's published test number
 
@@ -55,3 +55,28 @@ def test_clean_arguments_pass_and_broken_ones_are_refused() -> None:
     assert found({"query": "orders of 2026", "limit": 10}) == []
     with pytest.raises(MaskingFailed):
         inspect_arguments(b'{"a":"4111111111111111"')
+
+
+def test_one_look_tells_what_a_request_must_not_hold_and_what_may_be_recorded_of_it() -> None:
+    body = json.dumps({"note": "411111******1111", "card": PAN, "auth": "plain-token-1234"}).encode()
+    both = inspect(body, Secrets((b"plain-token-1234",)))
+    assert [(found.detector, found.pointer) for found in both.findings] == [("own_mask", "/note"), ("pan", "/card")]
+    assert [found.detector for found in both.masked.findings] == ["pan", "secret"]
+    assert PAN.encode() not in both.masked.body and b"plain-token" not in both.masked.body
+
+
+def test_a_request_in_which_nothing_is_found_goes_on_as_the_same_object() -> None:
+    body = b'{"query":"orders of 2026"}'
+    both = inspect(body, Secrets((b"plain-token-1234",)))
+    assert both.findings == both.masked.findings == () and both.masked.body is body
+
+
+@pytest.mark.parametrize(
+    ("value", "clean"),
+    [(b"application/json", True), (b"2025-11-25", True), (PAN.encode(), False), (b"Bearer plain-token-1234", False),
+     ("code de sécurité: 123".encode(), False), ("code de sécurité: 123".encode("latin-1"), False), (b"\xff\xfe", True),
+     (b'{"n":"\\u0034111111111111111"}', False), (b"[411111******1111]", True)],
+)  # fmt: skip
+def test_a_header_value_is_clean_when_nothing_in_it_would_be_masked(value: bytes, clean: bool) -> None:
+    secrets = Secrets((b"plain-token-1234",))
+    assert [is_clean(value, secrets) for _ in range(2)] == [clean, clean]
