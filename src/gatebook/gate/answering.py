@@ -170,6 +170,7 @@ class ReleasedStream:
         """The client is gone. Legacy: hanging up cancels nothing, so the server's answer is read to its end and recorded, for at most
         60 s. Modern: hanging up cancels (MCP 2026-07-28, cancellation). Idempotent; returns when the record is durable."""
         if self._over:
+            await self._run_out()  # whoever read last may have left while the end was being recorded
             return
         question = self._permitted.question
         if question.era == "legacy" and question.verb == "POST":
@@ -229,7 +230,10 @@ class ReleasedStream:
             self._place.give_back()
 
     async def _ended(self, reason: Reason) -> tuple[Element, ...]:
-        await self._response.close()
+        try:
+            await self._response.close()
+        except Exception as bug:  # the record does not depend on how a connection is let go
+            self._world.report_bug("letting go of a server's answer", bug)
         question = self._permitted.question
         broken = reason in (Reason.COMPLETED, Reason.UPSTREAM_BROKEN)
         if question.calls and question.era == "legacy" and self._releaser.resumable and broken:

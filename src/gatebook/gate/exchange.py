@@ -62,8 +62,9 @@ async def _pass_through(way: _Way, gone: asyncio.Event, world: World) -> Answer:
     with Place(caller, world, way.arrival.method) as place:
         way.question = question = await read(way.arrival, caller, world)
         permitted = authorize(question)
+        secrets = world.secrets_of(caller.server)  # may fail; and no intent is recorded whose end nobody would record
         receipt = await _record_intents(permitted, world)
-        way.releaser = releaser = Releaser(question, world, world.secrets_of(caller.server))
+        way.releaser = releaser = Releaser(question, world, secrets)
         response = await forward(receipt, permitted, gone, world)
         return await answer(permitted, receipt, response, releaser, gone, world, place)
 
