@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-FIXTURE = ROOT / ".cache" / "mcp-source" / "examples" / "servers" / "everything-server"
+SOURCE = ROOT / ".cache" / "mcp-source"
+FIXTURE = SOURCE / "examples" / "servers" / "everything-server"
 HOW_TO_INSTALL = "the MCP SDK's source package is not unpacked; type: make setup"
 
 

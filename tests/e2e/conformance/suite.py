@@ -16,8 +16,8 @@ BASELINE = Path(__file__).with_name("baseline.json")
 SUITE = nodejs.NODE_MODULES / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
 RUN_TIMEOUT_S = 300
 
-# The suite names a result folder server-SCENARIO-TIMESTAMP.
-RESULT_FOLDER = re.compile(r"server-(?P<scenario>.+)-\d{4}-\d\d-\d\dT[\d-]+Z")
+# The suite names a result folder server-SCENARIO-TIMESTAMP, or SCENARIO-TIMESTAMP where a client was tested.
+RESULT_FOLDER = re.compile(r"(server-)?(?P<scenario>.+)-\d{4}-\d\d-\d\dT[\d-]+Z")
 
 Checks = dict[str, str]
 """Check id → SUCCESS, FAILURE, WARNING or SKIPPED. A second check with the same id gets the key `id#2`, and so on."""
