@@ -138,11 +138,12 @@ async def read(arrival: Arrival, caller: Caller, world: World) -> Question:
     Raises Malformed (parse, header mismatch, batch, version) and Refused (session, HTTP method, media type)."""
     if arrival.method == "POST":
         return await _read_message(arrival, caller, world)
-    if arrival.method not in ("GET", "DELETE"):
-        raise Refused(Reason.METHOD_NOT_ALLOWED)
     era = revisions.era_of(arrival.headers, None)
     if era == "modern":
-        raise Refused(Reason.METHOD_NOT_ALLOWED)  # 2026-07-28 has neither streams by GET nor sessions to delete
+        # 2026-07-28 has neither streams by GET nor sessions to delete.
+        raise Refused(Reason.METHOD_NOT_ALLOWED, allow=b"POST")
+    if arrival.method not in ("GET", "DELETE"):
+        raise Refused(Reason.METHOD_NOT_ALLOWED, allow=b"GET, POST, DELETE")
     if arrival.body:
         # Nobody would judge it, and a server may take it for a message, or for its next request.
         raise Refused(Reason.BAD_REQUEST)

@@ -102,7 +102,7 @@ def _preflight(arrival: Arrival) -> Reply:
 def _metadata(server: Server, deployment: Deployment, arrival: Arrival) -> Reply:
     """Public by nature: any origin may read it (RFC 9728 §3.2)."""
     if arrival.method not in ("GET", "HEAD", "OPTIONS"):
-        raise Refused(Reason.METHOD_NOT_ALLOWED)
+        raise Refused(Reason.METHOD_NOT_ALLOWED, allow=b"GET, HEAD, OPTIONS")
     headers = (*refusal.JSON, (b"access-control-allow-origin", b"*"), (b"cache-control", b"max-age=60"))
     issuers = tuple(issuer for issuer in deployment.issuers if issuer.name in server.audiences)
     body = protected_resource_metadata(server, issuers) if arrival.method != "OPTIONS" else b""

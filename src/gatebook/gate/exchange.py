@@ -135,7 +135,7 @@ def _reply(refused: Refused, way: _Way) -> Reply:
     message_id = _message_id(way)
     call = question.call if question else way.call
     headers: Headers = doors.cors(way.arrival) if refused.reason is not Reason.ORIGIN_FORBIDDEN else ()
-    if way.server is not None and way.caller is None and refusal.TABLE[refused.reason].status == 401:
+    if way.server is not None and way.caller is None and refusal.challenges(refused.reason):
         headers = (*headers, (b"www-authenticate", challenge(way.server, refused.reason, refused.words)))
     if element is not None and isinstance(element.message, Notification):
         return _notification_reply(refused, headers)

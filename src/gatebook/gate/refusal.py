@@ -79,7 +79,9 @@ JSON: Headers = ((b"content-type", b"application/json"),)
 
 
 class Refused(Exception):
-    """A message that may not pass, with the reason. `words` overrides the table's where more may be said (a JSON pointer, never a value)."""
+    """A message that may not pass, with the reason. `words` overrides the table's where more may be said (a JSON pointer, never a value).
+
+    `allow`: the methods that are used there, where this one is not (RFC 9110 §15.5.6: a 405 lists them)."""
 
     def __init__(
         self,
@@ -88,12 +90,19 @@ class Refused(Exception):
         *,
         data: dict[str, object] | None = None,
         wording: Wording | None = None,
+        allow: bytes | None = None,
     ) -> None:
         super().__init__(str(reason))
         self.reason = reason
         self.wording = wording or TABLE[reason]
         self.words = words or self.wording.words
         self.data = data or {}
+        self.allow = allow
+
+
+def challenges(reason: Reason) -> bool:
+    """Whether the refusal tells the client how to get a token that counts: RFC 6750 §3, also for a malformed one (400)."""
+    return TABLE[reason].status == 401 or reason is Reason.CREDENTIAL_MALFORMED
 
 
 def after_sending(refused: Refused) -> Refused:
@@ -109,7 +118,10 @@ def reply(
     """The refusal as an HTTP answer: a JSON-RPC error with the request's id (raw JSON token; None where it could not be read)."""
     status = 404 if refused.reason is Reason.METHOD_UNKNOWN and modern else refused.wording.status
     later = ((b"retry-after", b"5"),) if status == 503 else ()
-    return Reply(status=status, headers=(*JSON, *later, *headers), body=error_body(refused, message_id, call=call))
+    allowed = ((b"allow", refused.allow),) if refused.allow is not None else ()
+    return Reply(
+        status=status, headers=(*JSON, *later, *allowed, *headers), body=error_body(refused, message_id, call=call)
+    )
 
 
 def error_body(refused: Refused, message_id: bytes | None, *, call: str | None = None) -> bytes:
