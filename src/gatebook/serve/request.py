@@ -99,6 +99,7 @@ class RequestReader:
         self._limits = limits
         self._held = bytearray()
         self._scanned = 0
+        self._empty_line = False
         self._head: Head | None = None
         self._chunked: tuple[httptools.HttpRequestParser, _Collected] | None = None
         self._wire_bytes = 0
@@ -131,12 +132,13 @@ class RequestReader:
 
     def _take_head(self) -> Head | None:
         held = self._held
-        if held[:2] == b"\r\n":  # RFC 9112 §2.2: one empty line before a request is ignored.
+        if held[:2] == b"\r\n" and not self._empty_line:  # RFC 9112 §2.2: one empty line before a request is ignored.
             del held[:2]
             self._scanned = 0
+            self._empty_line = True  # A second is not, however often we are asked meanwhile: where bytes are cut changes nothing.
         if not held:
             return None
-        if held[0] not in _FIRST_BYTE:
+        if held[0] not in _FIRST_BYTE or (held[0] == 0x0D and self._empty_line):
             raise Unreadable(400, Reason.BAD_REQUEST, "not an HTTP request")
         end = held.find(_END, self._scanned) + 4
         if end > self._limits.header_bytes or (end == 3 and len(held) >= self._limits.header_bytes):
@@ -147,6 +149,7 @@ class RequestReader:
         raw = bytes(held[:end])
         del held[:end]
         self._scanned = 0
+        self._empty_line = False
         return self._parse_head(raw)
 
     def _parse_head(self, raw: bytes) -> Head:

@@ -159,6 +159,9 @@ def rewrite(event: Event, new_data: bytes) -> bytes:
         line, end = match[1], match[2]
         bom = _BOM if match.start() == 0 and event.bom else b""
         if line[len(bom) :].partition(b":")[0] != b"data":
+            if line + end == b"\n" and written and written[-1].endswith(b"\r"):
+                # A data line between them is gone: as CRLF they would be one line end, and the event would not end here.
+                written[-1] = written[-1][:-1] + b"\n"
             written.append(line + end)
         elif not done:
             done = True

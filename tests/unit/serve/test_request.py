@@ -47,6 +47,15 @@ def test_a_request_is_given_as_it_came_with_lower_case_names() -> None:
     assert not head.closes
 
 
+def test_one_empty_line_is_ignored_before_a_request_and_a_second_never_however_they_arrive() -> None:
+    """§2.2. Two readers that ignore different numbers of them would begin the next request at different places."""
+    request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert len(requests(request + b"\r\n", request)) == 2
+    for pieces in ((b"\r\n\r\n" + request,), (b"\r\n", b"\r\n", request), (request, b"\r\n", b"\r\n" + request)):
+        with pytest.raises(Unreadable):
+            requests(*pieces)
+
+
 @given(cuts=st.sets(st.integers(1, 400)))
 def test_where_the_bytes_are_cut_makes_no_difference(cuts: set[int]) -> None:
     raw = (

@@ -140,3 +140,12 @@ def test_no_line_end_in_new_data_makes_a_second_event(end: bytes) -> None:
 def test_an_event_without_data_is_not_given_any() -> None:
     with pytest.raises(ValueError, match="without data"):
         rewrite(Event(raw=b": c\n"), b"x")
+
+
+@pytest.mark.parametrize("stream", [b"data: a\rdata: b\n\n", b"data: a\nid: 7\rdata: b\n\n", b"data: a\r: c\rdata: b\n\n"])
+def test_a_rewritten_event_ends_where_it_ended_though_lines_between_cr_and_lf_are_gone(stream: bytes) -> None:
+    """CR of one line and LF of the next would join into one line end: the event would go on into the next one."""
+    [event] = EventSplitter(1000).feed(stream)
+    changed = rewrite(event, b"new")
+    [again] = EventSplitter(1000).feed(changed)
+    assert (again.data, again.id, again.raw) == (b"new", event.id, changed)
