@@ -15,6 +15,9 @@ from gatebook.model import possessive
 NO_KINDS: frozenset[Kind] = frozenset()
 MOST_LAYERS = 4
 _MOST_ROUNDS = 4
+_CLOSE = 12
+_DIGITS = re.compile(rb"[0-9\x80-\xff]")
+"""Digits of other scripts and white space beyond ASCII count as well."""
 _BASE64_TEXT = re.compile(rb"[A-Za-z0-9+/_-]*={0,2}")
 _OURS = possessive.compiled(rb"[0-9*]++(?:[ \t._-]{1,3}+[0-9*]++)*+")
 _OUR_TEXT = re.compile(rb"[0-9]{6}\*{4,9}[0-9]{4}|(?<!\*)\*{8,9}[0-9]{4}")
@@ -80,15 +83,37 @@ def text_edits(text: bytes, place: Place, judge: Judge, decoders: tuple[Decoder,
 def _until_quiet(text: bytes, edits: list[Edit], place: Place, judge: Judge) -> list[Edit]:
     """The edits, and what they bring to light: where something is removed, its neighbours move together and may say more."""
     for _ in range(_MOST_ROUNDS):
-        if all(edit.action in ("masked", "found") for edit in edits):
+        if all(edit.action == "found" or (edit.action == "masked" and not _among_digits(text, edit)) for edit in edits):
             break
         more = settled(
             _plain_edits(applied(text, edits), place.surroundings, msgspec.structs.replace(judge, own_masks=False))
         )
         if not more:
             break
-        edits = settled([*edits, *brought_back(more, edits)])
+        edits = settled(_joined([*edits, *brought_back(more, edits)]))
     return edits
+
+
+def _joined(edits: list[Edit]) -> list[Edit]:
+    """The edits, those that mask overlapping numbers as one: what is shown of one number may be the beginning of another."""
+    joined: list[Edit] = []
+    for edit in sorted(edits, key=lambda edit: edit.start):
+        last = joined[-1] if joined else None
+        if last is None or edit.start >= last.end or {last.action, edit.action} != {"masked"}:
+            joined.append(edit)
+            continue
+        pieces = [
+            piece for piece in edit.pieces if all(piece[0] >= end or piece[1] <= start for start, end, _ in last.pieces)
+        ]
+        both = tuple(sorted((*last.pieces, *pieces)))
+        joined[-1] = msgspec.structs.replace(last, end=max(last.end, edit.end), pieces=both)
+    return joined
+
+
+def _among_digits(text: bytes, edit: Edit) -> bool:
+    """Whether further digits stand close to the edit: what is left of a longer row may read as a number by itself."""
+    around = text[max(0, edit.start - _CLOSE) : edit.start] + text[edit.end : edit.end + _CLOSE]
+    return _DIGITS.search(around) is not None
 
 
 def _worth(text: bytes, judge: Judge) -> bool:
@@ -113,7 +138,7 @@ def _cell_edits(text: bytes) -> list[Edit]:
     edits = []
     for (start, end), kinds in tables.cells(text):
         cell = text[start:end]
-        named = sad.by_name(cell, kinds)
+        named = None if pans.is_tail_of_mask(text, start) else sad.by_name(cell, kinds)
         found = [named] if named else pans.card_numbers(cell, Surroundings(card=True, strict="pan" in kinds))
         edits += [moved(edit, start) for edit in found]
     return edits

@@ -19,6 +19,8 @@ _FOUR_BEFORE = re.compile(rb"(?<![0-9])[0-9]{4}([ \t._-]{1,3})\Z")
 _FOUR_AFTER = re.compile(rb"([ \t._-]{1,3})([0-9]{4})(?![0-9])")
 # The four digits behind a mask are its tail: with the groups that follow them they are no card number.
 _MASK_BEFORE = re.compile(rb"(?:[0-9][ \t._-]{0,3}(?:\*[ \t._-]{0,3}){3,11}|(?:\*[ \t._-]{0,3}){7,11})\*\Z")
+_TAIL_BEFORE = re.compile(_MASK_BEFORE.pattern.removesuffix(rb"\Z") + rb"[ \t._-]{0,3}\Z")
+_MASK_ENDS = (b"*", b" ", b"\t", b".", b"_", b"-")
 _EXPIRY_OR_YEAR = re.compile(rb"(?:0[1-9]|1[0-2])[2-4][0-9]|20[2-4][0-9]")
 _EXPONENT = re.compile(rb"[eE]\+?(1[1-8])(?![0-9])")
 
@@ -116,6 +118,11 @@ def _accepted(text: bytes, groups: list[Group], first: int, last: int, around: S
     following = digits_of(text, groups[last : last + 4])
     pair = len(following) == 16 and evidence(following) == "firm" and luhn_valid(following)
     return pair or around.card or card_near()
+
+
+def is_tail_of_mask(text: bytes, start: int) -> bool:
+    """Whether the digits that begin at `start` are the last ones of a card number that is masked already."""
+    return text[start - 1 : start] in _MASK_ENDS and _TAIL_BEFORE.search(text[max(0, start - NEAR) : start]) is not None
 
 
 def beside(words: "re.Pattern[bytes]", text: bytes, start: int, end: int) -> bool:

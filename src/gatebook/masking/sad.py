@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from gatebook.masking.edits import Edit, replaced
 from gatebook.masking.networks import evidence, luhn_valid
-from gatebook.masking.pans import beside, masked
+from gatebook.masking.pans import beside, is_tail_of_mask, masked
 from gatebook.masking.patterns import compiled
 from gatebook.masking.words import CARD_BESIDE, CVV_PHRASES, PLACE_BESIDE, Kind, anywhere
 
@@ -146,11 +146,7 @@ def codes(text: bytes, numbers: list[Edit]) -> list[Edit]:
 
 def _labelled(text: bytes, at: int, end: int) -> Iterator[Edit]:
     """What the label in [at, end) speaks of, in front of it or behind."""
-    code = (
-        _CVV.match(text, at)
-        or _CVV_BEHIND.search(text, max(0, at - 12), end + 3)
-        or _among(CARD_BESIDE, _CID, text, at)
-    )
+    code = _CVV.match(text, at) or _before_label(text, at, end) or _among(CARD_BESIDE, _CID, text, at)
     if code:
         yield replaced(*code.span(1), REMOVED["cvv"], "cvv")
     pin = _CARD_PIN.match(text, at) or _BARE_PIN.match(text, at)
@@ -158,6 +154,12 @@ def _labelled(text: bytes, at: int, end: int) -> Iterator[Edit]:
         yield replaced(*pin.span(1), REMOVED["pin"], "pin")
     if block := _PIN_BLOCK.match(text, at):
         yield replaced(*block.span(1), REMOVED["pin_block"], "pin_block")
+
+
+def _before_label(text: bytes, at: int, end: int) -> "re.Match[bytes] | None":
+    """The code in "123 (CVV)"; the shown digits in "411111******1111 (CVV)" are none."""
+    found = _CVV_BEHIND.search(text, max(0, at - 12), end + 3)
+    return None if found is None or is_tail_of_mask(text, found.start(1)) else found
 
 
 def _among(words: "re.Pattern[bytes]", label: "re.Pattern[bytes]", text: bytes, at: int) -> "re.Match[bytes] | None":

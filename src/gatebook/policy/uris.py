@@ -22,7 +22,8 @@ def suspicious_name(name: str) -> str | None:
 def suspicious_uri(uri: str) -> str | None:
     """Why `uri` is refused, in words that do not repeat it; None where it may be judged. Linear in its length.
 
-    Refused: control characters, line separators and lone surrogates; backslashes; `.` and `..` as a segment (also before `;`, `?`, `#`);
+    Refused: control characters, line separators and lone surrogates; backslashes; white space at either end, which URL parsers trim;
+    `.` and `..` as a segment (also before `;`, `?`, `#`, and with white space around them, which some file systems trim);
     `%` that is no escape; escapes of unreserved characters (RFC 3986 §2.3: the same URI spelt twice), of `/`, `\\` and control
     characters (they would carry a `/` past `*`), and of `%` before two hex digits (a second layer of encoding).
     """
@@ -30,11 +31,21 @@ def suspicious_uri(uri: str) -> str | None:
         return "a control character"
     if "\\" in uri:
         return "a backslash"
-    if any(segment in (".", "..") for segment in _SEGMENT_ENDS.split(_SCHEME.sub("", uri))):
+    if uri != uri.strip() or "\ufeff" in (uri[:1], uri[-1:]):
+        return "white space around it"
+    if any(_trimmed(segment) in (".", "..") for segment in _SEGMENT_ENDS.split(_SCHEME.sub("", uri))):
         return "a dot segment"
     if "%" not in uri:
         return None
     return _suspicious_escape(uri)
+
+
+def _trimmed(segment: str) -> str:
+    return (
+        segment.replace("%20", " ").strip()
+        if segment.startswith((".", " ", "%20")) or not segment.isascii()
+        else segment
+    )
 
 
 def _suspicious_escape(uri: str) -> str | None:

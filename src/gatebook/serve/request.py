@@ -135,7 +135,8 @@ class RequestReader:
         if held[:2] == b"\r\n" and not self._empty_line:  # RFC 9112 §2.2: one empty line before a request is ignored.
             del held[:2]
             self._scanned = 0
-            self._empty_line = True  # A second is not, however often we are asked meanwhile: where bytes are cut changes nothing.
+            # A second is not, however often we are asked meanwhile: where the bytes are cut changes nothing.
+            self._empty_line = True
         if not held:
             return None
         if held[0] not in _FIRST_BYTE or (held[0] == 0x0D and self._empty_line):

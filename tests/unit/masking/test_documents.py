@@ -139,3 +139,17 @@ def test_the_self_test_fails_when_masking_does_nothing(monkeypatch: pytest.Monke
     monkeypatch.setattr("gatebook.masking.selftest.mask", lambda body: Masked(body, ()))
     with pytest.raises(MaskingFailed):
         self_test()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{PAN} (CVV)",
+        "id,card_nyour pin\n1,4222222222222\n",
+        "5A085555555555554444333322221111z",  # 4444 3333 2222 1111 is another published number
+    ],
+)
+def test_what_is_shown_of_a_number_is_no_finding_of_its_own(text: str) -> None:
+    """The last digits before "(CVV)", in a column of PINs, and at the head of another number."""
+    shown, findings = mask_text(text)
+    assert findings and mask_text(shown) == (shown, ())

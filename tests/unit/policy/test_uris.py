@@ -65,6 +65,15 @@ def test_an_ordinary_uri_is_judged(uri: str) -> None:
         ("x://a\x85", "control"),
         ("x://a\u2028", "control"),
         ("x://\ud800", "control"),
+        ("x://a/.. ", "white space"),
+        (" x://a", "white space"),
+        ("x://a\u00a0", "white space"),
+        ("\ufeffx://a", "white space"),
+        ("x://a/.. /b", "dot segment"),
+        ("x://a/ ../b", "dot segment"),
+        ("x://a/..%20/b", "dot segment"),
+        ("x://a/%20..%20", "dot segment"),
+        ("x://a/\u3000../b", "dot segment"),
     ],
 )
 def test_a_uri_with_two_readings_is_refused_and_not_repeated(uri: str, why: str) -> None:

@@ -142,7 +142,9 @@ def test_an_event_without_data_is_not_given_any() -> None:
         rewrite(Event(raw=b": c\n"), b"x")
 
 
-@pytest.mark.parametrize("stream", [b"data: a\rdata: b\n\n", b"data: a\nid: 7\rdata: b\n\n", b"data: a\r: c\rdata: b\n\n"])
+@pytest.mark.parametrize(
+    "stream", [b"data: a\rdata: b\n\n", b"data: a\nid: 7\rdata: b\n\n", b"data: a\r: c\rdata: b\n\n"]
+)
 def test_a_rewritten_event_ends_where_it_ended_though_lines_between_cr_and_lf_are_gone(stream: bytes) -> None:
     """CR of one line and LF of the next would join into one line end: the event would go on into the next one."""
     [event] = EventSplitter(1000).feed(stream)
