@@ -17,6 +17,7 @@ from gatebook.wire.jsonrpc import (
     Request,
     parse_client,
     parse_server,
+    readable,
     salvage_id,
 )
 from gatebook.wire.methods import target
@@ -179,3 +180,16 @@ def test_a_servers_answer_is_read_in_any_layout(value: Any, id_: int | str, data
     batch = parse_server(f"[{text},{text}]".encode())
     assert isinstance(batch, BatchEnvelope)
     assert [element.raw.decode() for element in batch.elements] == [text, text]
+
+
+@example("\\ud83d and \ud83d, \U0001f600")
+@given(st.text(st.characters(), max_size=12))
+def test_halves_of_surrogate_pairs_are_replaced_and_no_other_character(text: str) -> None:
+    written = json.dumps({text: [text, 1.5]}).encode()
+    whole = json.loads(written)
+    plain = json.loads(
+        json.dumps(whole, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    )
+    mended = readable(written)
+    assert msgspec.json.decode(mended) == plain
+    assert len(mended) == len(written) and (whole != plain or mended == written)

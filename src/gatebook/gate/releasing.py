@@ -59,7 +59,10 @@ class Releaser:
 
         Raises Malformed(UPSTREAM_INVALID) also for what the server has no business to say here (`_judge`), MaskingFailed,
         LedgerUnavailable: then nothing of it may leave."""
-        parsed = await self._world.off_loop(body, jsonrpc.parse_server, body)
+        try:
+            parsed = await self._world.off_loop(body, jsonrpc.parse_server, body)
+        except Malformed:
+            return await self._unreadable(body, came)
         if not isinstance(parsed, BatchEnvelope):
             return await self._message(body, parsed, came)
         if self._question.era == "modern" or (came == "answer" and not self._question.batch):
@@ -68,6 +71,15 @@ class Releaser:
         if all(new is envelope.raw for new, envelope in zip(released, parsed.elements, strict=True)):
             return body
         return b"[" + b",".join(released) + b"]"
+
+    async def _unreadable(self, body: bytes, came: Came) -> bytes:
+        """As `body`, for one that only halves of surrogate pairs make unreadable: judged without them, and released with them unless it
+        had to be masked."""
+        readable = await self._world.off_loop(body, jsonrpc.readable, body)
+        if readable == body:
+            raise Malformed(Reason.UPSTREAM_INVALID, "the server's message is no JSON-RPC, or can be read in two ways")
+        released = await self.body(readable, came)
+        return body if released is readable else released
 
     async def event(self, event: Event) -> bytes:
         """One SSE event, released. Comments and priming events pass as they are unless they hold something to mask; then they are dropped.

@@ -115,6 +115,13 @@ def parse_server(body: bytes) -> Envelope | BatchEnvelope:
         ) from None
 
 
+def readable(body: bytes) -> bytes:
+    """`body` with U+FFFD for every half of a surrogate pair that is written alone (`\\ud83d`); equal where there is none.
+
+    JavaScript writes one where a text was cut within an emoji; most parsers read it, msgspec does not. Every other byte keeps its place."""
+    return _ESCAPE.sub(lambda escape: _UNKNOWN if escape["half"] else escape[0], body)
+
+
 def same_id(one: bytes, other: bytes) -> bool:
     """Whether two raw id tokens (as in Request or Envelope) are the same id. `"a/b"` is `"a\\/b"`; `1` is not `"1"`."""
     return one == other or bool(msgspec.json.decode(one) == msgspec.json.decode(other))
@@ -147,6 +154,11 @@ _INNER: Final = {
         "toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions", "taskIds"
     ),
 }
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
+_UNKNOWN: Final = rb"\ufffd"
 _METHOD = re.compile(r"[!-~]{1,200}")
 
 
