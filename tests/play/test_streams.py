@@ -10,6 +10,7 @@ from gatebook.model.http import EventStream, Headers, Reply
 from tests.play.test_hostile_answers import INITIALIZE, NOTE, REQUEST, STREAM, event
 from tests.play.test_one_call import CALL, MODERN_HEADERS, PAN, RESULT, modern_call
 from tests.world import Play, whole
+from tests.world_ledger import MemoryLedger
 
 MODERN_RESULT = RESULT.replace(b'"a/1"', b"1")
 RESUMES = ((b"last-event-id", b"7-3"),)
@@ -59,6 +60,19 @@ async def test_a_get_stream_is_opened_in_the_book_forwarded_and_closed_with_tota
     assert headers[b"gatebook-call-id"] == opened.call.encode() == dict(answer.headers)[b"gatebook-call-id"]
     assert (chunk.detail["events"], closed.detail["events"]) == (2, 2)
     assert closed.ok
+
+
+async def test_a_server_that_says_a_great_deal_at_once_breaks_nothing() -> None:
+    """An entry holds 8 KiB: notifications that came together are recorded in as many entries as they need."""
+    play = Play()
+    play.answers(event(NOTE) * 500 + event(RESULT), content_type=STREAM)
+    assert await whole(await streamed(play)) == event(NOTE) * 500 + event(RESULT)
+    chunks = [draft for draft in play.drafts if draft.event == "session.chunk"]
+    assert sum(int(chunk.detail["events"]) for chunk in chunks) == sum(len(chunk.payloads) for chunk in chunks) == 500
+    assert results(play) == ["completed"]
+    book = MemoryLedger()
+    for draft in play.drafts:
+        await book.record(draft)  # raises where an entry would be too large
 
 
 async def test_a_card_number_in_the_last_event_id_is_refused() -> None:

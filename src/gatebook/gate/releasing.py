@@ -23,6 +23,8 @@ Came = Literal["answer", "failure", "event"]
 
 CHUNK_BYTES = 64 << 10
 CHUNK_S = 5.0
+CHUNK_MESSAGES = 16
+"""Each is a recording with some 200 bytes of its own in the entry, and an entry holds 8 KiB."""
 LARGEST_ERROR_CODE = 2**31
 """A larger one is not recorded: with twelve digits and more it could be a card number."""
 LISTINGS = tuple(method.listing for method in methods.METHODS.values() if method.listing is not None)
@@ -195,11 +197,11 @@ class Releaser:
     async def _record(self, draft: Draft) -> None:
         self.last_recorded = await self._world.ledger.record(draft)
 
-    # Notifications may leave before they are recorded (architecture: at most 5 s or 64 KiB of them), masked like everything.
+    # Notifications may leave before they are recorded (at most 5 s, 64 KiB or 16 of them), masked like everything.
 
     async def _gather(self, masked: Masked) -> None:
         self._chunk.append(masked)
-        if sum(len(piece.body) for piece in self._chunk) >= CHUNK_BYTES:
+        if len(self._chunk) == CHUNK_MESSAGES or sum(len(piece.body) for piece in self._chunk) >= CHUNK_BYTES:
             await self.flush()
         elif self._chunk_timer is None:
             self._chunk_timer = asyncio.get_running_loop().call_later(CHUNK_S, self._flush_soon)

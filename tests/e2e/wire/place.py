@@ -33,7 +33,7 @@ response_bytes = 8388608
 
 
 class WireServer(RecordingServer):
-    """A recording server that keeps its connections until the gate closes them. `connections`: how many there ever were."""
+    """A recording server that keeps its connections until the gate closes them, or it has said that it closes them itself. `connections`: how many there ever were."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,12 +43,14 @@ class WireServer(RecordingServer):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connections += 1
         with contextlib.suppress(OSError), connection:
-            while True:
+            closes = False
+            while not closes:
                 head, body = self._request(connection)
                 asked = Asked(head, body, connection)
                 self.asked.append(asked)
                 for piece in self.script(asked):
                     connection.sendall(piece)
+                    closes = closes or b"connection: close\r\n" in piece
 
 
 class Place(Ground):
