@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from gatebook.model.errors import Reason
+from gatebook.model.errors import Reason, UpstreamError
 from gatebook.model.http import EventStream, Headers, Reply
 from tests.play.test_hostile_answers import INITIALIZE, NOTE, REQUEST, STREAM, event
 from tests.play.test_one_call import CALL, MODERN_HEADERS, PAN, RESULT, modern_call
@@ -289,6 +289,24 @@ async def test_an_allowed_subscription_passes_event_by_event() -> None:
     assert await anext(answer.events) == event(ack)
     await answer.events.aclose()  # type: ignore[attr-defined]
     assert results(play) == [Reason.CANCELLED] and play.events.count("upstream closed") == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (None, Reason.COMPLETED),
+        (UpstreamError(Reason.UPSTREAM_BROKEN, "gone", sent=True), Reason.UPSTREAM_BROKEN),
+        (UpstreamError(Reason.UPSTREAM_TIMEOUT, "silent", sent=True), Reason.UPSTREAM_TIMEOUT),
+    ],
+)
+async def test_a_subscription_ends_with_its_stream_and_no_error_is_put_behind_it(
+    end: UpstreamError | None, reason: Reason
+) -> None:
+    play = Play()
+    ack = b'{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{}}'
+    play.answers(event(ack), *([] if end is None else [end]), content_type=STREAM)
+    assert await whole(await streamed(play, listen(toolsListChanged=True), LISTEN_HEADERS)) == event(ack)
+    assert results(play) == [reason]
 
 
 # Hang-ups

@@ -21,6 +21,8 @@ from gatebook.wire.sse import EventSplitter
 
 UNWATCHED_S = 60.0
 _PLAIN_BYTES = 64 << 10
+_LISTENED_OUT = (Reason.COMPLETED, Reason.UPSTREAM_BROKEN, Reason.UPSTREAM_TIMEOUT)
+"""How a subscription's stream may end by itself (MCP 2026-07-28, subscriptions, cancellation)."""
 
 
 async def answer(
@@ -239,6 +241,11 @@ class ReleasedStream:
         if question.calls and question.era == "legacy" and self._releaser.resumable and broken:
             # The server may hang up and go on when the client resumes (MCP 2025-11-25): the result comes later or never.
             await self._releaser.flush()
+            return ()
+        listening = bool(question.calls) and all(element.target.kind == "listen" for element in question.calls)
+        if listening and reason in _LISTENED_OUT:
+            # A subscription may end with its stream and without a result: an error in its place would be ours, not the server's.
+            await self._releaser.settle(reason)
             return ()
         if question.calls and reason is Reason.COMPLETED:
             reason = Reason.UPSTREAM_BROKEN
