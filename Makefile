@@ -2,7 +2,8 @@
 #
 #   make demo            the gate in front of two MCP servers on this machine (make demo ARGS=--tour)
 #   make check           format, lint, types, layers, fast tests: before each commit
-#   make test            every test; what CI runs
+#   make test            every test but the longest; what CI runs
+#   make nightly         the longest: soak and the like, some ten minutes
 #   make bench           the gate's speed beside nginx, Envoy and FastMCP's proxy (make bench ARGS=--help)
 #   make lock            resolve the requirement files and package-lock.json again (needs uv)
 #   make clean           remove what these targets made, caches included
@@ -55,11 +56,15 @@ check: $(PROJECT_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --cache-dir $(CACHE)/import_linter
-	$(BIN)/pytest -m "not slow and not e2e" --durations=5 $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not slow and not e2e and not nightly" --durations=5 $(PYTEST_ARGS)
 
 .PHONY: test
 test: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) system-packages
 	@$(BIN)/pytest --durations=15 $(PYTEST_ARGS)
+
+.PHONY: nightly
+nightly: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) system-packages
+	@$(BIN)/pytest -m nightly --durations=15 $(PYTEST_ARGS)
 
 .PHONY: format
 format: $(PROJECT_STAMP)

@@ -166,6 +166,8 @@ ROOMS: dict[str, Callable[[bytes, int], None]] = {"gate": gate, "desk": desk, "s
 if __name__ == "__main__":
     name, descriptor = sys.argv[1], int(sys.argv[2])
     os.set_inheritable(descriptor, False)
+    # The supervisor asks what we hold; whoever signals the whole group (`systemctl kill`) must not end a room by that.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         ROOMS[name](sys.stdin.buffer.read(), descriptor)
     except Exception as failure:

@@ -22,6 +22,10 @@ class CachedVerifier:
         self._capacity = capacity
         self._judged: dict[tuple[bytes, str], Judged] = {}
 
+    def __len__(self) -> int:
+        """How many successes are remembered."""
+        return len(self._judged)
+
     def verify(self, token: str, server: Server, now_s: float) -> Principal:
         """Who the bearer of `token` is at `server`, at `now_s` (seconds since the epoch). Raises TokenRefused."""
         key = (sha256(token.encode("utf-8", "surrogatepass")).digest(), server.name)

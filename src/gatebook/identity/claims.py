@@ -12,7 +12,9 @@ Three decisions stand here because issuers differ and a wrong guess lets someone
 """
 
 import math
+import sys
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Literal
 
 from gatebook.identity.errors import TokenRefused
@@ -125,7 +127,7 @@ def principal_of(
         subject=_subject(claims),
         agent=_agent(claims),
         login=_login(claims),
-        groups=frozenset() if overage else frozenset(_strings(claims, issuer.groups_claim)),
+        groups=_shared(() if overage else tuple(_strings(claims, issuer.groups_claim))),
         claims=kept | ({GROUPS_OVERAGE: "true"} if overage else {}),
         evidence=_evidence(claims),
         expires_at=expires_at,
@@ -149,7 +151,7 @@ def _agent(claims: dict[str, Any]) -> str | None:
     agent = claims[name]
     if not isinstance(agent, str) or not 0 < len(agent) <= MAX_CLAIM_CHARACTERS or not agent.isprintable():
         raise TokenRefused(Reason.TOKEN_CLAIMS, "The token does not name its client properly.")
-    return agent
+    return sys.intern(agent)
 
 
 def _login(claims: dict[str, Any]) -> str:
@@ -173,7 +175,13 @@ def _groups_left_out(claims: dict[str, Any], groups_claim: str) -> bool:
 def _scopes(claims: dict[str, Any]) -> frozenset[str]:
     name: Literal["scope", "scp"] = "scope" if "scope" in claims else "scp"
     value = claims.get(name)
-    return frozenset(value.split(" ")) - {""} if isinstance(value, str) else frozenset(_strings(claims, name))
+    return _shared(tuple(filter(None, value.split(" "))) if isinstance(value, str) else tuple(_strings(claims, name)))
+
+
+@lru_cache(maxsize=1024)
+def _shared(names: tuple[str, ...]) -> frozenset[str]:
+    """The same object for the same names: of thousands of remembered callers, most hold what others hold."""
+    return frozenset(names)
 
 
 def _strings(claims: dict[str, Any], name: str) -> list[str]:

@@ -39,6 +39,10 @@ class Drain(msgspec.Struct, frozen=True, tag=True):
     within_s: float
 
 
+class Tell(msgspec.Struct, frozen=True, tag=True):
+    """To a worker: say on standard error what you hold."""
+
+
 class Compile(msgspec.Struct, frozen=True, tag=True):
     """To the desk: read and check this configuration file. The answer bears the same number."""
 
@@ -118,7 +122,7 @@ def _source(issuer: Issuer) -> tuple[str, str | None, str | None]:
     return issuer.url, issuer.jwks_file, issuer.ca_file
 
 
-ToRoom = Prepare | Activate | Refuse | Drain | Compile | Serve | KeysWanted
+ToRoom = Prepare | Activate | Refuse | Drain | Tell | Compile | Serve | KeysWanted
 FromRoom = Compiled | NotCompiled | Keys | KeysAnswered | Ready | Prepared | Unprepared | Failed | KeysWanted
 
 

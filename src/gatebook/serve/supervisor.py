@@ -34,9 +34,11 @@ from gatebook.serve.control import (
     Prepared,
     Ready,
     Refuse,
+    Tell,
     Unprepared,
 )
 from gatebook.serve.diagnostics import say
+from gatebook.serve.holding import holdings
 from gatebook.serve.keeping import Grace, keep
 from gatebook.serve.premises import last_run_ended, locked
 from gatebook.serve.rooms import Room, ended, spawn
@@ -85,6 +87,7 @@ class Supervisor:
         """Serve until SIGTERM or SIGINT, then end everything in order. Raises ConfigurationError, and then nothing is left running."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
+        self._loop.add_signal_handler(signal.SIGUSR1, self._tell)
         with contextlib.ExitStack() as held:
             try:
                 if await self._unless_stopped(self._start(held)):
@@ -254,6 +257,12 @@ class Supervisor:
     def _reload_soon(self, author: Who) -> None:
         if self._activation is not None and not self._stop.is_set():
             self._task(self._activation.reload(author))
+
+    def _tell(self) -> None:
+        """What each room holds goes to standard error: what an operator looks at who suspects a leak."""
+        say("room.holds", room="supervisor", **holdings())
+        for worker in self._workers():
+            worker.send(Tell())
 
     def _task(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

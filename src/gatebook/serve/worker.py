@@ -34,10 +34,12 @@ from gatebook.serve.control import (
     Prepared,
     Ready,
     Refuse,
+    Tell,
     ToRoom,
     Unprepared,
 )
 from gatebook.serve.diagnostics import say, say_bug
+from gatebook.serve.holding import holdings
 from gatebook.serve.http import HttpServer
 
 PERIOD_S = 1.0
@@ -144,8 +146,24 @@ class Worker:
             case Refuse(on=on, why=why):
                 self._refusing = on
                 say("worker.refusing" if on else "worker.serving", why=why)
+            case Tell():
+                self._tell()
             case _:
                 say("control.unexpected", message=type(message).__name__)
+
+    def _tell(self) -> None:
+        connections = self._server.connections
+        say(
+            "room.holds",
+            room=f"gate-{self._start.slot}",
+            **holdings(),
+            connections=len(connections.connections),
+            exchanges=len(connections.exchanges),
+            streams=len(self._streams),
+            buffered_bytes=connections.buffered_bytes,
+            callers=len(self._world.running),
+            tokens=len(self._standing.verifier) if self._standing is not None else 0,
+        )
 
     def _prepare(self, snapshot: Snapshot) -> None:
         try:
