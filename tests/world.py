@@ -11,6 +11,7 @@ from gatebook.gate.exchange import exchange
 from gatebook.gate.handles import SessionHandles
 from gatebook.gate.world import FingerprintKey, Standing, World
 from gatebook.identity.errors import TokenRefused
+from gatebook.identity.tokens import Judged
 from gatebook.model.deployment import (
     Allow,
     Credential,
@@ -70,10 +71,16 @@ def deployment(**changes: object) -> Deployment:
 
 
 class KnownTokens:
-    """Stands where the verifier stands: the token is the person's name; `nobody` is refused."""
+    """Stands where the verifier stands: the token is the person's name; who is `refused` is nobody."""
 
-    def verify(self, token: str, server: Server, now_s: float) -> Principal:
-        if token == "nobody":
+    def __init__(self) -> None:
+        self.refused = {"nobody"}
+
+    def judge(self, token: str, server: Server, now_s: float) -> Judged:
+        return Judged(principal=self._principal(token, now_s), good_until=now_s + 300)
+
+    def _principal(self, token: str, now_s: float) -> Principal:
+        if token in self.refused:
             raise TokenRefused(Reason.TOKEN_INVALID, "the token is not valid here")
         return Principal(
             kind="person",
@@ -133,6 +140,16 @@ Piece = bytes | Exception | asyncio.Event
 """What a scripted body does next: give bytes, raise, or wait (until the event is set, or until nobody wants the body any more)."""
 
 
+async def gathered(body: AsyncIterator[bytes], limit: int) -> bytes:
+    """What `whole` of ports.UpstreamResponse gives for this body."""
+    whole = b""
+    async for piece in body:
+        whole += piece
+        if len(whole) > limit:
+            raise UpstreamError(Reason.UPSTREAM_TOO_LARGE, "too large", sent=True)
+    return whole
+
+
 class ScriptedResponse:
     def __init__(self, status: int, headers: Headers, pieces: list[Piece], journal: list[tuple[str, object]]) -> None:
         self.status = status
@@ -151,6 +168,9 @@ class ScriptedResponse:
                 raise piece
             else:
                 yield piece
+
+    async def whole(self, limit: int) -> bytes:
+        return await gathered(self.body(), limit)
 
     async def _wait(self, event: asyncio.Event) -> None:
         """As the port says: whoever reads on when the answer is let go gets CANCELLED; a cancelled reader ends the connection."""
@@ -220,26 +240,30 @@ class Play:
         self.gone = asyncio.Event()
         self.closed: Reason | None = None
         self.bugs: list[BaseException | None] = []
-        snapshot = Snapshot(number=1, config_sha256="c0" * 32, deployment=deployment(**changes))
-        standing = Standing(
-            snapshot=snapshot,
-            verifier=KnownTokens(),  # type: ignore[arg-type]
-            servers={server.name: server for server in snapshot.deployment.servers},
-        )
+        self.tokens = KnownTokens()
+        self.clock = FixedClock()
+        self.standing = self.standing_of(deployment(**changes))
         self.world = World(
-            clock=FixedClock(),
+            clock=self.clock,
             ledger=self.ledger,
             upstreams=self.upstreams,
             credentials=OneSecret(),
             sessions=MemorySessions(),
             handles=SessionHandles(b"k" * 32),
             fingerprint=FingerprintKey(b"f" * 32, "kid"),
-            standing=lambda: standing,
+            standing=lambda: self.standing,
             keys_wanted=lambda issuer: None,
             closed=lambda: self.closed,
             random=lambda n: b"\x07" * n,
             report_bug=lambda where, failure: self.bugs.append(failure),
             executor=ThreadPoolExecutor(1),
+        )
+
+    def standing_of(self, deployment: Deployment) -> Standing:
+        return Standing(
+            snapshot=Snapshot(number=1, config_sha256="c0" * 32, deployment=deployment),
+            verifier=self.tokens,  # type: ignore[arg-type]
+            servers={server.name: server for server in deployment.servers},
         )
 
     def answers(self, *pieces: Piece, status: int = 200, content_type: bytes = b"application/json") -> None:

@@ -64,6 +64,9 @@ class UpstreamResponse(Protocol):
 
         Raises UpstreamError: UPSTREAM_BROKEN on a cut body, UPSTREAM_TIMEOUT after `idle_s` without a byte."""
 
+    async def whole(self, limit: int) -> bytes:
+        """The body at its end. Raises UpstreamError as `body` does, and UPSTREAM_TOO_LARGE beyond `limit` bytes."""
+
     async def close(self) -> None:
         """Let go: returns the connection to the pool if the body was read to its end, else closes it. Idempotent."""
 

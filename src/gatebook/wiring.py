@@ -29,6 +29,7 @@ SMALL_SEGMENT_BYTES = 256 << 10
 def gate(start: bytes, control_fd: int) -> None:
     """One worker of the gate."""
     from gatebook.adapters.clock_system import SystemClock
+    from gatebook.adapters.entropy_system import SystemEntropy
     from gatebook.adapters.ledger_segment import SegmentLedger
     from gatebook.adapters.secrets import FileOrEnvironment
     from gatebook.adapters.sessions_shared import SharedSessions
@@ -38,9 +39,9 @@ def gate(start: bytes, control_fd: int) -> None:
     async def run() -> None:
         told = msgspec.json.decode(start, type=WorkerStart)
         deployment = told.deployment
-        clock = SystemClock()
+        clock, entropy = SystemClock(), SystemEntropy()
         with _telling(control_fd):
-            ledger = SegmentLedger.open(deployment.data_dir, f"gate-{told.slot}", deployment, clock)
+            ledger = SegmentLedger.open(deployment.data_dir, f"gate-{told.slot}", deployment, clock, entropy=entropy)
         upstreams = HttpUpstreams(deployment.limits)
         ports = Ports(
             clock=clock,
@@ -48,6 +49,7 @@ def gate(start: bytes, control_fd: int) -> None:
             upstreams=upstreams,
             credentials=FileOrEnvironment(),
             sessions=SharedSessions(Path(deployment.data_dir) / "run" / "sessions.map", deployment.limits),
+            random=entropy,
         )
         try:
             await Worker(told, await control.room_end(control_fd), ports).run()

@@ -13,14 +13,14 @@ import msgspec
 
 from gatebook.gate.exchange import exchange
 from gatebook.identity.errors import TokenRefused
+from gatebook.identity.tokens import Judged
 from gatebook.model.deployment import SecretReference, Server
 from gatebook.model.errors import LedgerUnavailable, Reason, UpstreamError
 from gatebook.model.http import Answer, EventStream, Headers, Reply, UpstreamRequest
-from gatebook.model.principal import Principal
 from gatebook.model.record import Draft
 from gatebook.model.secret import Secret
 from gatebook.ports import Instant, Receipt, Recorded
-from tests.world import ORIGIN, SECRET, FixedClock, KnownTokens, MemorySessions, Play
+from tests.world import ORIGIN, SECRET, FixedClock, KnownTokens, MemorySessions, Play, gathered
 
 T = TypeVar("T")
 Fault = Literal[
@@ -210,6 +210,9 @@ class OneServer:
                 return
             yield came
 
+    async def whole(self, limit: int) -> bytes:
+        return await gathered(self.body(), limit)
+
     async def close(self) -> None:
         async def closed() -> None:
             self.closed = True
@@ -253,11 +256,11 @@ class Tokens:
     def __init__(self, crossings: Crossings) -> None:
         self._crossings = crossings
 
-    def verify(self, token: str, server: Server, now_s: float) -> Principal:
+    def judge(self, token: str, server: Server, now_s: float) -> Judged:
         def failure() -> Exception:
             return TokenRefused(Reason.KEYS_UNAVAILABLE, "no keys")
 
-        return self._crossings.ask("keys", lambda: KnownTokens().verify(token, server, now_s), failure)
+        return self._crossings.ask("keys", lambda: KnownTokens().judge(token, server, now_s), failure)
 
 
 class Run:

@@ -40,21 +40,22 @@ async def answer(
     if response.status in (401, 403):
         await response.close()  # its challenge would send the client to authorise against the server behind us
         raise Refused(Reason.UPSTREAM_REFUSED_CREDENTIAL)
-    if response.status == 200 and wire_headers.media_type(response.headers) == "text/event-stream":
+    media_type = wire_headers.media_type(response.headers)
+    if response.status == 200 and media_type == "text/event-stream":
         headers = _headers(permitted, response, receipt, releaser, world)
         place.keep()
         return EventStream(
             status=200, headers=headers, events=ReleasedStream(permitted, response, releaser, world, place)
         )
     try:
-        reading = _read_whole(response, permitted.question.caller.standing.snapshot.deployment.limits.response_bytes)
+        reading = response.whole(permitted.question.caller.standing.snapshot.deployment.limits.response_bytes)
         if permitted.question.era == "legacy":
             body = await reading
         else:
             body = await unless_gone(asyncio.ensure_future(reading), gone)
     finally:
         await response.close()
-    released = await _released(body, response, permitted, releaser)
+    released = await _released(body, media_type, response.status, permitted, releaser)
     took = response.status < 400 and permitted.question.verb != "GET"
     await releaser.settle(
         Reason.UPSTREAM_INVALID if permitted.question.calls or not took else Reason.COMPLETED, status=response.status
@@ -66,10 +67,12 @@ async def answer(
     )
 
 
-async def _released(body: bytes, response: UpstreamResponse, permitted: Permitted, releaser: Releaser) -> bytes:
-    failed = response.status >= 400
+async def _released(
+    body: bytes, media_type: str | None, status: int, permitted: Permitted, releaser: Releaser
+) -> bytes:
+    failed = status >= 400
     answers = bool(permitted.question.calls) and not failed
-    if wire_headers.media_type(response.headers) == "application/json" and body:
+    if media_type == "application/json" and body:
         try:
             return await releaser.body(body, "answer" if answers else "failure" if failed else "event")
         except Malformed:
@@ -82,41 +85,17 @@ async def _released(body: bytes, response: UpstreamResponse, permitted: Permitte
     return releaser.text(body) if len(body) <= _PLAIN_BYTES else b""
 
 
-async def _read_whole(response: UpstreamResponse, limit: int) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in response.body():
-        size += len(piece)
-        if size > limit:
-            raise UpstreamError(Reason.UPSTREAM_TOO_LARGE, f"more than {limit} bytes", sent=True)
-        pieces.append(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
 def _headers(
     permitted: Permitted, response: UpstreamResponse, record: Receipt | Recorded, releaser: Releaser, world: World
 ) -> Headers:
     question = permitted.question
     return (
-        *_clean_headers(response.headers, releaser),
+        *releaser.clean_headers(response.headers),
         *_session_header(permitted, response, world),
-        (b"gatebook-receipt", f"{record.origin} {record.leaf.hex()}".encode()),
+        (b"gatebook-receipt", b"%b %b" % (record.origin.encode(), record.leaf.hex().encode())),
         (b"gatebook-call-id", question.call.encode()),
         *doors.cors(question.arrival),
     )
-
-
-def _clean_headers(headers: Headers, releaser: Releaser) -> Headers:
-    """The server's headers that may leave: a value that would have to be masked does not, but the media type does without its parameters."""
-    clean: list[tuple[bytes, bytes]] = []
-    for name, value in wire_headers.forwardable_response_headers(headers):
-        if name == b"content-type" and releaser.finds(value):
-            value = (wire_headers.media_type(headers) or "").encode()
-        elif name == b"cache-control":
-            value = wire_headers.private_cache_control(value)
-        if value and not releaser.finds(value):
-            clean.append((name, value))
-    return tuple(clean)
 
 
 def _session_header(permitted: Permitted, response: UpstreamResponse, world: World) -> Headers:

@@ -7,15 +7,15 @@ from typing import Literal
 import msgspec
 
 from gatebook.gate.refusal import Refused
-from gatebook.gate.world import Standing, World
+from gatebook.gate.world import Known, Standing, World
 from gatebook.identity.bearer import read_bearer
 from gatebook.ledger.entry import uuid7
-from gatebook.masking import Masked, Secrets, inspect_arguments, mask, mask_text
+from gatebook.masking import Inspected, Masked, MaskingFailed, Secrets, inspect, mask, mask_text
 from gatebook.model.decision import Deny, Permit, TargetKind
 from gatebook.model.deployment import CardNumbers, Recording, Server, ToolRule
 from gatebook.model.errors import Malformed, Reason
 from gatebook.model.finding import Finding
-from gatebook.model.http import Arrival
+from gatebook.model.http import Arrival, Headers
 from gatebook.model.principal import Principal
 from gatebook.model.record import Asked, Origin, Who
 from gatebook.policy import Asking, decide
@@ -65,15 +65,12 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     era: Era
     batch: bool
     elements: tuple[Element, ...]
+    calls: tuple[Element, ...]
+    """The elements that await an answer."""
     upstream_session: str | None
     findings: tuple[Finding, ...]
     masked: Masked
     """The body as it may be recorded."""
-
-    @property
-    def calls(self) -> tuple[Element, ...]:
-        """The elements that await an answer."""
-        return tuple(element for element in self.elements if isinstance(element.message, Request))
 
 
 class Permitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +88,22 @@ def identify(arrival: Arrival, server: Server, standing: Standing, world: World)
         raise Refused(
             Reason.CLOCK_UNSYNCHRONISED
         )  # PCI DSS 10.6: an entry whose time nobody keeps in step is no evidence
-    principal = standing.verifier.verify(read_bearer(arrival.headers, arrival.target), server, now.unix_s)
+    known = arrival.said.get("known")
+    if not (isinstance(known, Known) and known.holds(arrival, server, standing, now.unix_s)):
+        known = arrival.said["known"] = _verified(arrival, server, standing, now.unix_s, world)
+    return Caller(
+        server=server,
+        principal=known.principal,
+        standing=standing,
+        session=world.sessions.touch(known.session_key, now.unix_us),
+        who=known.who,
+        origin=known.origin,
+    )
+
+
+def _verified(arrival: Arrival, server: Server, standing: Standing, now_s: float, world: World) -> Known:
+    judged = standing.verifier.judge(read_bearer(arrival.headers, arrival.target), server, now_s)
+    principal = judged.principal
     who = Who(
         kind=principal.kind,
         iss=principal.issuer,
@@ -103,13 +115,15 @@ def identify(arrival: Arrival, server: Server, standing: Standing, world: World)
         auth_time=principal.evidence.auth_time,
         acting_for=_recordable(principal.acting_for, world) if principal.acting_for else None,
     )
-    return Caller(
-        server=server,
-        principal=principal,
+    return Known(
         standing=standing,
-        session=world.sessions.touch(_session_key(principal, server), now.unix_us),
+        server=server,
+        ip=arrival.client_ip,
+        principal=principal,
+        good_until=judged.good_until,
         who=who,
         origin=origin_of(arrival),
+        session_key=_session_key(principal, server),
     )
 
 
@@ -132,12 +146,12 @@ def _session_key(principal: Principal, server: Server) -> bytes:
     return hashlib.sha256(msgspec.json.encode(parts)).digest()[:16]
 
 
-async def read(arrival: Arrival, caller: Caller, world: World) -> Question:
-    """Parse the request strictly and inspect it. Findings do not refuse here: `authorize` does, so that who asked what is known.
+async def read(arrival: Arrival, caller: Caller, secrets: Secrets, world: World) -> Question:
+    """Parse the request strictly and inspect it; `secrets` are redacted from what is recorded. Findings do not refuse here: `authorize` does, so that who asked what is known.
 
     Raises Malformed (parse, header mismatch, batch, version) and Refused (session, HTTP method, media type)."""
     if arrival.method == "POST":
-        return await _read_message(arrival, caller, world)
+        return await _read_message(arrival, caller, secrets, world)
     era = revisions.era_of(arrival.headers, None)
     if era == "modern":
         # 2026-07-28 has neither streams by GET nor sessions to delete.
@@ -157,17 +171,17 @@ async def read(arrival: Arrival, caller: Caller, world: World) -> Question:
         era=era,
         batch=False,
         elements=(),
+        calls=(),
         upstream_session=_upstream_session(arrival, caller, era, world),
-        findings=_header_findings(arrival),
+        findings=arrival.once(_header_findings),
         masked=mask(b"null"),
     )
 
 
-async def _read_message(arrival: Arrival, caller: Caller, world: World) -> Question:
-    if wire_headers.media_type(arrival.headers) != "application/json":
+async def _read_message(arrival: Arrival, caller: Caller, secrets: Secrets, world: World) -> Question:
+    if arrival.once(wire_headers.media_type) != "application/json":
         raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE)
-    body = arrival.body
-    parsed = await world.off_loop(body, jsonrpc.parse_client, body)
+    parsed, inspected = await world.off_loop(arrival.body, _looked_at, arrival.body, secrets)
     messages = parsed.elements if isinstance(parsed, jsonrpc.Batch) else (parsed,)
     batch = isinstance(parsed, jsonrpc.Batch)
     revision = _revision(arrival, parsed)
@@ -176,8 +190,10 @@ async def _read_message(arrival: Arrival, caller: Caller, world: World) -> Quest
     era = revision.era
     if era == "modern":
         mirrored.check_mirrored(arrival.headers, messages[0])
-    findings = await world.off_loop(body, inspect_arguments, body) + _header_findings(arrival)
-    masked = await world.off_loop(body, mask, body, _secrets(world, caller.server))
+    if isinstance(inspected, MaskingFailed):
+        raise inspected
+    masked = inspected.masked
+    findings = inspected.findings + arrival.once(_header_findings)
     suspicious = bool(findings or masked.findings)
     elements = tuple(_element(message, caller, world, masked, era, suspicious, alone=not batch) for message in messages)
     return Question(
@@ -188,10 +204,20 @@ async def _read_message(arrival: Arrival, caller: Caller, world: World) -> Quest
         era=era,
         batch=batch,
         elements=elements,
+        calls=tuple(element for element in elements if isinstance(element.message, Request)),
         upstream_session=_upstream_session(arrival, caller, era, world),
         findings=findings,
         masked=masked,
     )
+
+
+def _looked_at(body: bytes, secrets: Secrets) -> tuple[Message | jsonrpc.Batch, Inspected | MaskingFailed]:
+    """The message in `body`, and what inspection says of it. Raises Malformed; that it cannot be inspected comes after what is wrong with it."""
+    parsed = jsonrpc.parse_client(body)
+    try:
+        return parsed, inspect(body, secrets)
+    except MaskingFailed as failed:
+        return parsed, failed
 
 
 def _revision(arrival: Arrival, message: Message | jsonrpc.Batch) -> revisions.Revision:
@@ -219,7 +245,7 @@ def _element(
     asked = Asked(
         id=_id_text(message, suspicious),
         shape={} if isinstance(message, Response) else build.shape(_arguments(message)),
-        fp=_fingerprint(method, name, masked.body if alone else mask(message.raw).body, world),
+        fp=_fingerprint(method, name, message, masked if alone else mask(message.raw), world),
         kid=world.fingerprint.kid,
     )
     return Element(
@@ -233,17 +259,12 @@ def _element(
     )
 
 
-class _Params(msgspec.Struct):
-    arguments: msgspec.Raw = msgspec.Raw()
-
-
-class _Asking(msgspec.Struct):
-    params: _Params = msgspec.field(default_factory=_Params)
-
-
-def _fingerprint(method: str, name: str | None, masked: bytes, world: World) -> str:
+def _fingerprint(method: str, name: str | None, message: Message, masked: Masked, world: World) -> str:
     """HMAC-SHA-256 (32 hex digits of it) over method, name and the masked argument bytes as sent: equal calls have equal fingerprints."""
-    arguments = bytes(msgspec.json.decode(masked, type=_Asking).params.arguments)
+    if masked.findings or not isinstance(message, Request):
+        arguments = jsonrpc.arguments_of(masked.body)
+    else:
+        arguments = message.arguments
     text = b"\0".join((method.encode(), (name or "").encode(), arguments))
     return hmac.digest(world.fingerprint.key, text, "sha256").hex()[:32]
 
@@ -253,10 +274,19 @@ def _target(message: Message, era: Era) -> methods.Target:
     if isinstance(message, Response):
         return methods.Target(kind="lifecycle")
     kind: methods.MethodKind = "request" if isinstance(message, Request) else "notification"
-    revisions_of_era = (revision.name for revision in revisions.REVISIONS.values() if revision.era == era)
-    if not any(methods.sendable(message.method, kind, "client", revision) for revision in revisions_of_era):
+    if (message.method, kind) not in _SENT_BY_CLIENTS[era]:
         return methods.Target(kind="other")
     return methods.target(message.method, message.params)
+
+
+_SENT_BY_CLIENTS = {
+    era: frozenset(
+        (method.name, method.kind)
+        for method in methods.METHODS.values()
+        if any(methods.sendable(method.name, method.kind, "client", revision) for revision in names)
+    )
+    for era, names in revisions.NAMES_OF_ERA.items()
+}
 
 
 def _arguments(message: Request | Notification) -> dict[str, object]:
@@ -276,14 +306,10 @@ def new_call_id(world: World) -> str:
     return uuid7(world.clock.now().unix_us // 1000, world.random(10))
 
 
-def _secrets(world: World, server: Server) -> Secrets:
-    return world.secrets_of(server)
-
-
-def _header_findings(arrival: Arrival) -> tuple[Finding, ...]:
+def _header_findings(headers: Headers) -> tuple[Finding, ...]:
     """`Mcp-Name`, `Mcp-Param-*` and `Last-Event-ID` are inspected like arguments: they reach the server too."""
-    texts = [text for _, text in mirrored.param_values(arrival.headers)]
-    texts += [value.decode("latin-1") for name in (b"mcp-name", b"last-event-id") for value in arrival.all(name)]
+    texts = [text for _, text in mirrored.param_values(headers)]
+    texts += [value.decode("latin-1") for name, value in headers if name in (b"mcp-name", b"last-event-id")]
     return tuple(finding for text in texts for finding in mask_text(text)[1])
 
 
@@ -310,6 +336,9 @@ def _tool_rule(server: Server, target: methods.Target) -> ToolRule | None:
 def recording_of(question: Question) -> Recording:
     """The strictest recording level that the question's elements ask for."""
     server = question.caller.server
+    if len(question.elements) == 1:
+        rule = question.elements[0].rule
+        return (rule.record if rule else None) or server.record
     levels = {
         element.rule.record if element.rule and element.rule.record else server.record for element in question.elements
     }
@@ -373,7 +402,7 @@ def _body_to_send(question: Question) -> bytes:
     policy = _card_numbers(question)
     if policy == "allow":
         return question.arrival.body
-    if policy == "mask" and not _header_findings(question.arrival):
+    if policy == "mask" and not question.arrival.once(_header_findings):
         return question.masked.body
     raise Refused(Reason.CARD_NUMBER_IN_ARGUMENTS, data={"at": pointers})
 

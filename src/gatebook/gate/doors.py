@@ -1,9 +1,11 @@
 """What is served without a caller: health, protected-resource metadata (RFC 9728), CORS preflight; and which server a path names."""
 
+import functools
+
 from gatebook.gate import refusal
 from gatebook.gate.refusal import Refused
 from gatebook.gate.world import Standing
-from gatebook.identity.challenge import metadata_paths, protected_resource_metadata
+from gatebook.identity.challenge import WELL_KNOWN, metadata_paths, protected_resource_metadata
 from gatebook.model.deployment import Deployment, Server
 from gatebook.model.errors import Reason
 from gatebook.model.http import Arrival, Headers, Reply
@@ -22,9 +24,10 @@ def open_door(arrival: Arrival, standing: Standing, *, ready: bool) -> Reply | S
         return Reply(status=200 if ready else 503, headers=_TEXT, body=b"ready\n" if ready else b"not ready\n")
     deployment = standing.snapshot.deployment
     check_host(arrival, deployment)
-    for server in deployment.servers:
-        if path.decode("latin-1") in metadata_paths(deployment.public_url, server):
-            return _metadata(server, deployment, arrival)
+    if path.startswith(WELL_KNOWN.encode()):
+        for server in deployment.servers:
+            if path.decode("latin-1") in metadata_paths(deployment.public_url, server):
+                return _metadata(server, deployment, arrival)
     check_origin(arrival, deployment)
     server = _named(path, standing)
     if arrival.method == "OPTIONS":
@@ -63,12 +66,13 @@ def check_origin(arrival: Arrival, deployment: Deployment) -> None:
         raise Refused(Reason.ORIGIN_FORBIDDEN)
 
 
-def _same_place(authority: bytes) -> set[bytes]:
+@functools.lru_cache(maxsize=64)
+def _same_place(authority: bytes) -> frozenset[bytes]:
     host, colon, port = authority.rpartition(b":")
     if not colon or port.endswith(b"]"):
         host, port = authority, b""
     names = _LOOPBACK_HOSTS if host in _LOOPBACK_HOSTS else (host,)
-    return {name + (b":" + port if port else b"") for name in names}
+    return frozenset(name + (b":" + port if port else b"") for name in names)
 
 
 def cors(arrival: Arrival) -> Headers:

@@ -60,18 +60,21 @@ async def _pass_through(way: _Way, gone: asyncio.Event, world: World) -> Answer:
     if (closed := world.closed()) is not None:
         raise Refused(closed)
     with Place(caller, world, way.arrival.method) as place:
-        way.question = question = await read(way.arrival, caller, world)
+        injected = world.injected(caller.server)  # may fail; and no intent is recorded whose end nobody would record
+        way.question = question = await read(way.arrival, caller, injected.secrets, world)
         permitted = authorize(question)
-        secrets = world.secrets_of(caller.server)  # may fail; and no intent is recorded whose end nobody would record
         receipt = await _record_intents(permitted, world)
-        way.releaser = releaser = Releaser(question, world, secrets)
-        response = await forward(receipt, permitted, gone, world)
+        way.releaser = releaser = Releaser(question, world, injected)
+        response = await forward(receipt, permitted, injected.headers, gone, world)
         return await answer(permitted, receipt, response, releaser, gone, world, place)
 
 
 async def _record_intents(permitted: Permitted, world: World) -> Receipt:
     """Durable when it returns, for every element of the question."""
-    receipts = await asyncio.gather(*(world.ledger.record_intent(draft) for draft in drafting.intents(permitted)))
+    drafts = drafting.intents(permitted)
+    if len(drafts) == 1:
+        return await world.ledger.record_intent(drafts[0])
+    receipts = await asyncio.gather(*map(world.ledger.record_intent, drafts))
     return receipts[-1]
 
 

@@ -6,11 +6,12 @@ from typing import TypeVar
 from gatebook.gate.asking import Permitted
 from gatebook.gate.refusal import Refused
 from gatebook.gate.world import World
-from gatebook.masking import mask_text
+from gatebook.masking import is_clean
 from gatebook.model.errors import Reason
 from gatebook.model.http import Headers, UpstreamRequest
 from gatebook.ports import Receipt, UpstreamResponse
 from gatebook.wire import headers as wire_headers
+from gatebook.wire.revisions import Era
 
 T = TypeVar("T")
 _PLAIN = {b"accept": b"application/json, text/event-stream", b"content-type": b"application/json"}
@@ -18,11 +19,15 @@ _BESIDE = frozenset({*_PLAIN, b"accept-language", b"user-agent", b"traceparent",
 """Forwarded headers that are inspected here; those that repeat the message are inspected like its arguments."""
 
 
-async def forward(receipt: Receipt, permitted: Permitted, gone: asyncio.Event, world: World) -> UpstreamResponse:
-    """Send the question once and return when the answer's head is here. A modern client that hangs up meanwhile cancels (Refused)."""
+async def forward(
+    receipt: Receipt, permitted: Permitted, injected: Headers, gone: asyncio.Event, world: World
+) -> UpstreamResponse:
+    """Send the question once, with the `injected` headers, and return when the answer's head is here. A modern client that hangs up meanwhile cancels (Refused)."""
     question = permitted.question
     limits = question.caller.standing.snapshot.deployment.limits
-    request = UpstreamRequest(method=question.verb, headers=upstream_headers(permitted, world), body=permitted.body)
+    request = UpstreamRequest(
+        method=question.verb, headers=upstream_headers(permitted, injected, world), body=permitted.body
+    )
     sending = world.upstreams.send(
         receipt,
         question.caller.server,
@@ -49,36 +54,36 @@ async def unless_gone(awaited: "asyncio.Future[T]", gone: asyncio.Event) -> T:
             awaited.cancel()
 
 
-def upstream_headers(permitted: Permitted, world: World) -> Headers:
+def upstream_headers(permitted: Permitted, injected: Headers, world: World) -> Headers:
     """Allowed headers of the caller's, then ours: the upstream's session id, the call's id, a trace parent, the injected credential."""
     question = permitted.question
-    server = question.caller.server
-    injected = server.credential.header if server.credential else None
-    headers = [*_without_cards(wire_headers.forwardable_request_headers(question.arrival.headers, injected))]
-    if question.era == "legacy":
-        headers = [(name, value) for name, value in headers if not wire_headers.mirrors(name)]
+    credential = question.caller.server.credential
+    passed_on = question.arrival.once(_passed_on, credential.header if credential else None, question.era)
+    headers = [*passed_on]
     if question.upstream_session is not None:
         headers.append((b"mcp-session-id", question.upstream_session.encode("latin-1")))
     headers.append((b"gatebook-call-id", question.call.encode()))
-    if not any(name == b"traceparent" for name, _ in headers):
+    if not any(name == b"traceparent" for name, _ in passed_on):
         headers.append((b"traceparent", _traceparent(world.random(24))))
-    if server.credential is not None:
-        secret = world.credentials.resolve(server.credential.secret).reveal()
-        before, _, after = server.credential.template.partition("{secret}")
-        headers.append((server.credential.header.lower().encode(), before.encode() + secret + after.encode()))
-    return tuple(headers)
+    return (*headers, *injected)
+
+
+def _passed_on(headers: Headers, injected: str | None, era: Era) -> Headers:
+    """The caller's own headers that the server gets. `injected`: the name of the header that is ours to set."""
+    passed_on = _without_cards(wire_headers.forwardable_request_headers(headers, injected))
+    if era == "modern":
+        return passed_on
+    return tuple((name, value) for name, value in passed_on if not wire_headers.mirrors(name))
 
 
 def _without_cards(headers: Headers) -> Headers:
     """The headers that go on without being part of the message, where they hold a card number: none, or what stands for them."""
-    if not _finds(b"\n".join([value for _, value in headers])):
+    if is_clean(b"\n".join([value for _, value in headers])):
         return headers
-    plain = ((name, _PLAIN.get(name, b"") if name in _BESIDE and _finds(value) else value) for name, value in headers)
+    plain = (
+        (name, _PLAIN.get(name, b"") if name in _BESIDE and not is_clean(value) else value) for name, value in headers
+    )
     return tuple((name, value) for name, value in plain if value)
-
-
-def _finds(value: bytes) -> bool:
-    return bool(mask_text(value.decode("latin-1"))[1])
 
 
 def _traceparent(random: bytes) -> bytes:

@@ -1,20 +1,22 @@
 """What a server says, message by message: inspected, recorded, then released. Nothing leaves by another way, on whatever stream it came."""
 
 import asyncio
-import json
+from itertools import chain
 from typing import Literal
 
 import msgspec
 
 from gatebook.gate import drafting
 from gatebook.gate.asking import ID_CHARS, Element, Question
-from gatebook.gate.world import OFF_LOOP_BYTES, World
-from gatebook.masking import Masked, MaskingFailed, Secrets, mask, mask_text
+from gatebook.gate.world import OFF_LOOP_BYTES, Injected, World
+from gatebook.masking import Masked, MaskingFailed, is_clean, mask, mask_text
 from gatebook.model.errors import LedgerUnavailable, Malformed, Reason
+from gatebook.model.http import Headers
 from gatebook.model.record import Draft
 from gatebook.policy import may_see
 from gatebook.ports import Recorded
 from gatebook.wire import build, jsonrpc, methods
+from gatebook.wire import headers as wire_headers
 from gatebook.wire.jsonrpc import BatchEnvelope, Envelope
 from gatebook.wire.sse import Event, around_data, rewrite
 
@@ -25,6 +27,7 @@ CHUNK_BYTES = 64 << 10
 CHUNK_S = 5.0
 CHUNK_MESSAGES = 16
 """Each is a recording with some 200 bytes of its own in the entry, and an entry holds 8 KiB."""
+REMEMBERED_BYTES = 512
 LARGEST_ERROR_CODE = 2**31
 """A larger one is not recorded: with twelve digits and more it could be a card number."""
 LISTINGS = tuple(method.listing for method in methods.METHODS.values() if method.listing is not None)
@@ -33,12 +36,13 @@ LISTINGS = tuple(method.listing for method in methods.METHODS.values() if method
 class Releaser:
     """The way out for one question's answers. Holds the calls that still await a result, and the notifications not yet recorded."""
 
-    def __init__(self, question: Question, world: World, secrets: Secrets) -> None:
+    def __init__(self, question: Question, world: World, injected: Injected) -> None:
         self._question = question
         self._world = world
-        self.secrets = secrets
-        self._pending: dict[str | int, Element] = {
-            _id_value(element.message.id): element
+        self._injected = injected
+        self.secrets = injected.secrets
+        self._pending: dict[bytes, Element] = {
+            jsonrpc.plain_id(element.message.id): element
             for element in question.calls
             if isinstance(element.message, jsonrpc.Request)
         }
@@ -100,9 +104,30 @@ class Releaser:
         """A body that is no message, as it may leave. Raises MaskingFailed."""
         return mask_text(raw.decode("utf-8", "replace"), self.secrets)[0].encode()
 
+    def clean_headers(self, headers: Headers) -> Headers:
+        """The server's headers that may leave: a value that would have to be masked does not, but the media type does without its parameters."""
+        passed_on = wire_headers.forwardable_response_headers(headers)
+        clean = self._injected.clean_headers.get(passed_on)
+        if clean is None:
+            clean = self._clean(passed_on)
+            if sum(map(len, chain.from_iterable(passed_on))) <= REMEMBERED_BYTES:
+                self._injected.clean_headers.keep(passed_on, clean)
+        return clean
+
+    def _clean(self, headers: Headers) -> Headers:
+        clean: list[tuple[bytes, bytes]] = []
+        for name, value in headers:
+            if name == b"content-type" and self.finds(value):
+                value = (wire_headers.media_type(headers) or "").encode()
+            elif name == b"cache-control":
+                value = wire_headers.private_cache_control(value)
+            if value and not self.finds(value):
+                clean.append((name, value))
+        return tuple(clean)
+
     def finds(self, raw: bytes) -> bool:
         """Whether a header value or a line of a stream holds something that must not leave."""
-        return bool(raw) and bool(mask_text(raw.decode("utf-8", "replace"), self.secrets)[1])
+        return bool(raw) and not is_clean(raw, self.secrets)
 
     def _judge(self, envelope: Envelope, element: Element | None, came: Came) -> None:
         """Whether the server may say this, here. Raises Malformed: an answer to another call is a lie wherever it stands.
@@ -121,13 +146,12 @@ class Releaser:
 
     async def _message(self, raw: bytes, envelope: Envelope, came: Came) -> bytes:
         element = (
-            self._pending.get(_id_value(envelope.id))
+            self._pending.get(jsonrpc.plain_id(envelope.id))
             if envelope.kind == "response" and envelope.id is not None
             else None
         )
         self._judge(envelope, element, came)
-        visible = await self._world.off_loop(raw, self._filtered, raw, envelope, element)
-        masked = await self._world.off_loop(visible, mask, visible, self.secrets)
+        masked = await self._world.off_loop(raw, self._visible, raw, envelope, element)
         if self._failed:
             raise self._failed
         match envelope.kind:
@@ -141,6 +165,10 @@ class Releaser:
             case _:
                 await self._gather(masked)
         return raw if masked.body is raw else masked.body
+
+    def _visible(self, raw: bytes, envelope: Envelope, element: Element | None) -> Masked:
+        """What this caller may see of it."""
+        return mask(self._filtered(raw, envelope, element), self.secrets)
 
     def _filtered(self, raw: bytes, envelope: Envelope, element: Element | None) -> bytes:
         """Lists hold only what this caller may use, and are then private (MCP 2026-07-28, caching)."""
@@ -185,7 +213,7 @@ class Releaser:
         if envelope.result_type not in (None, "complete"):
             detail["result_type"] = self._safe(envelope.result_type)
         await self._record(drafting.result(self._question, element, reason, inspected=masked, detail=detail))
-        self._pending.pop(_id_value(envelope.id or b"0"), None)
+        self._pending.pop(jsonrpc.plain_id(envelope.id or b"0"), None)
 
     def _safe(self, text: str | None) -> str:
         # Masked, then cut: half a card number is one that no detector knows.
@@ -229,6 +257,9 @@ class Releaser:
     async def settle(self, reason: Reason, *, status: int | None = None) -> tuple[Element, ...]:
         """Flush, and record `reason` as the end of all that has none yet: of every call, of a GET stream, and, where it is a failure, of
         messages that await no answer. `status`: of the server's HTTP answer. Returns the calls. Idempotent."""
+        if self.settled and self._question.calls and not self._chunk:
+            self._ended = True
+            return ()
         await self.flush()
         pending, self._pending = tuple(self._pending.values()), {}
         ended, self._ended = self._ended, True
@@ -242,12 +273,6 @@ class Releaser:
         elif not ended and not self._question.calls and reason is not Reason.COMPLETED:
             await self._record(drafting.undelivered(self._question, reason, detail))
         return pending
-
-
-def _id_value(token: bytes) -> str | int:
-    """Ids compare by value: a server may answer `"a\u002f1"` where `"a/1"` was asked."""
-    value: str | int = json.loads(token)
-    return value
 
 
 def _holds(raw: bytes, key: str) -> bool:

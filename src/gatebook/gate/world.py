@@ -11,13 +11,33 @@ from gatebook.gate.attempts import Attempts
 from gatebook.gate.handles import SessionHandles
 from gatebook.identity.cache import CachedVerifier
 from gatebook.masking import NO_SECRETS, Secrets
-from gatebook.model.deployment import Server, Snapshot
+from gatebook.model.bounded import Bounded
+from gatebook.model.deployment import Credential, Server, Snapshot
 from gatebook.model.errors import Reason
+from gatebook.model.http import Arrival, Headers
+from gatebook.model.principal import Principal
+from gatebook.model.record import Origin, Who
 from gatebook.ports import Clock, Credentials, Ledger, SessionBook, Upstreams
 
 OFF_LOOP_BYTES = 64 << 10
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Injected(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server gets that no client ever sees: the header with the credential, if it has one. `secrets`: what must be redacted from
+    its answers, the credential in every form, compiled once per value."""
+
+    credential: Credential | None = None
+    headers: Headers = ()
+    secrets: Secrets = NO_SECRETS
+    clean_headers: Bounded[Headers, Headers] = msgspec.field(default_factory=lambda: Bounded(CLEAN_HEADERS_KEPT))
+    """Headers of answers, and what of them may leave beside these secrets; worked out before."""
+
+
+CLEAN_HEADERS_KEPT = 256
+NOTHING_INJECTED = Injected()
+INJECTIONS_KEPT = 1024
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,11 +49,31 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> "Standing":
+        deployment = snapshot.deployment
         return cls(
             snapshot=snapshot,
             verifier=CachedVerifier(snapshot),
-            servers={server.name: server for server in snapshot.deployment.servers},
+            servers={server.name: server for server in deployment.servers},
         )
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """Who stands behind the head of a request by one standing, and how that is written down."""
+
+    standing: Standing
+    server: Server
+    ip: str
+    good_until: float
+    """Seconds since the epoch, exclusive: then the token must be judged again."""
+    principal: Principal
+    who: Who
+    origin: Origin
+    session_key: bytes
+
+    def holds(self, arrival: Arrival, server: Server, standing: Standing, now_s: float) -> bool:
+        """Whether the same head, come as `arrival`, proves the same once more."""
+        here = self.standing is standing and self.server is server and self.ip == arrival.client_ip
+        return here and now_s < self.good_until
 
 
 class FingerprintKey(msgspec.Struct, frozen=True):
@@ -65,7 +105,7 @@ class World(msgspec.Struct, kw_only=True):
     attempts: Attempts = msgspec.field(default_factory=Attempts)
     running: dict[tuple[str, str, str], int] = msgspec.field(default_factory=dict)
     """Under way per (issuer, subject, `call` or `stream`)."""
-    secrets: dict[bytes, Secrets] = msgspec.field(default_factory=dict)
+    injections: "Bounded[tuple[str, bytes], Injected]" = msgspec.field(default_factory=lambda: Bounded(INJECTIONS_KEPT))
 
     async def off_loop(self, body: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`work(*args)`; in a thread where `body` is large, so that one message does not hold up the others."""
@@ -73,14 +113,16 @@ class World(msgspec.Struct, kw_only=True):
             return work(*args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self.executor, lambda: work(*args, **kwargs))
 
-    def secrets_of(self, server: Server) -> Secrets:
-        """What must be redacted from this server's answers: its injected credential in every form, compiled once per value."""
-        if server.credential is None:
-            return NO_SECRETS
-        value = self.credentials.resolve(server.credential.secret).reveal()
-        compiled = self.secrets.get(value)
-        if compiled is None:
-            if len(self.secrets) > 4 * len(self.standing().servers) + 16:
-                self.secrets.clear()  # rotated values; answers under way hold their own reference
-            compiled = self.secrets[value] = Secrets((value,))
-        return compiled
+    def injected(self, server: Server) -> "Injected":
+        """The credential that this exchange injects, as it is now. Raises UpstreamError(CREDENTIAL_UNAVAILABLE)."""
+        credential = server.credential
+        if credential is None:
+            return NOTHING_INJECTED
+        value = self.credentials.resolve(credential.secret).reveal()
+        known = self.injections.get((server.name, value))
+        if known is not None and known.credential is credential:
+            return known
+        before, _, after = credential.template.partition("{secret}")
+        header = (credential.header.lower().encode(), before.encode() + value + after.encode())
+        made = Injected(credential=credential, headers=(header,), secrets=Secrets((value,)))
+        return self.injections.keep((server.name, value), made)

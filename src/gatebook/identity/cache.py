@@ -3,6 +3,7 @@
 from hashlib import sha256
 
 from gatebook.identity.tokens import Judged, Verifier
+from gatebook.model.bounded import Bounded
 from gatebook.model.deployment import Server, Snapshot
 from gatebook.model.principal import Principal
 
@@ -19,8 +20,7 @@ class CachedVerifier:
 
     def __init__(self, snapshot: Snapshot, *, capacity: int = CAPACITY) -> None:
         self._verifier = Verifier(snapshot)
-        self._capacity = capacity
-        self._judged: dict[tuple[bytes, str], Judged] = {}
+        self._judged = Bounded[tuple[bytes, str], Judged](capacity)
 
     def __len__(self) -> int:
         """How many successes are remembered."""
@@ -28,17 +28,16 @@ class CachedVerifier:
 
     def verify(self, token: str, server: Server, now_s: float) -> Principal:
         """Who the bearer of `token` is at `server`, at `now_s` (seconds since the epoch). Raises TokenRefused."""
+        return self.judge(token, server, now_s).principal
+
+    def judge(self, token: str, server: Server, now_s: float) -> Judged:
+        """As `verify`, with how long the answer holds."""
         key = (sha256(token.encode("utf-8", "surrogatepass")).digest(), server.name)
         judged = self._judged.get(key)
         if judged is not None and now_s < judged.good_until:
-            return judged.principal
+            return judged
         self._judged.pop(key, None)
         judged = self._verifier.judge(token, server, now_s)
         if now_s < judged.good_until:
-            self._remember(key, judged)
-        return judged.principal
-
-    def _remember(self, key: tuple[bytes, str], judged: Judged) -> None:
-        if len(self._judged) >= self._capacity:
-            del self._judged[next(iter(self._judged))]
-        self._judged[key] = judged
+            self._judged.keep(key, judged)
+        return judged

@@ -5,6 +5,7 @@ RFC 9180, KEM MLKEM768X25519). What is signed with the entry is in `Pay`; docs/a
 """
 
 import base64
+import functools
 import hashlib
 import hmac
 import struct
@@ -28,7 +29,11 @@ _SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AE
 _MLKEM_SEED_BYTES = 64
 _MLKEM_PUBLIC_BYTES = 1184
 _WRAP = b"gatebook data key 1"
+_SEAL = b"gatebook payload 1"
+_SESSIONS_KEPT = 4096
+"""Names written out for so many sessions are remembered: they go into every payload's frame and associated data."""
 _PLACE = struct.Struct("<16sQIII")
+_NONCE = struct.Struct(">QI")
 
 
 class PayloadError(ValueError):
@@ -99,7 +104,8 @@ def key_id(wrapped: bytes) -> str:
 
 def seal(data_key: AESGCM, key: str, salt: bytes, part: str, body: bytes, place: Place) -> tuple[bytes, Pay]:
     """`body` sealed, and what its entry says of it. The nonce is (sequence, part), which a data key sees once: its writer never goes back."""
-    sealed = data_key.encrypt(_nonce(place), b"".join((bytes([len(part)]), part.encode(), salt, body)), _aad(place))
+    plain = b"%c%b%b%b" % (len(part), part.encode(), salt, body)
+    sealed = data_key.encrypt(_NONCE.pack(place.sequence, place.part), plain, _aad(place))
     commitment = hmac.digest(salt, body, "sha256").hex()
     return sealed, Pay(part=part, c=commitment, x=digest(sealed), bytes=len(body), key=key)
 
@@ -109,7 +115,7 @@ def open_sealed(sealed: bytes, data_key: Secret[bytes], pay: Pay, place: Place) 
     if digest(sealed) != pay.x:
         raise PayloadError("the sealed bytes are not those of the entry")
     try:
-        plain = AESGCM(data_key.reveal()).decrypt(_nonce(place), sealed, _aad(place))
+        plain = AESGCM(data_key.reveal()).decrypt(_NONCE.pack(place.sequence, place.part), sealed, _aad(place))
     except InvalidTag as error:
         raise PayloadError("the payload does not open") from error
     length = 1 + plain[0]
@@ -121,9 +127,15 @@ def open_sealed(sealed: bytes, data_key: Secret[bytes], pay: Pay, place: Place) 
 
 def stored_body(place: Place, content: bytes) -> bytes:
     """The body of a stored frame: its place in clear, then sealed bytes or a wrapped key."""
-    fixed = _PLACE.pack(bytes.fromhex(place.session), place.sequence, place.part, place.piece, place.pieces)
-    writer, epoch = place.writer.encode(), place.epoch.encode()
-    return b"".join((fixed, bytes([len(writer)]), writer, bytes([len(epoch)]), epoch, content))
+    session, author = _named(place.session, place.writer, place.epoch)
+    return _PLACE.pack(session, place.sequence, place.part, place.piece, place.pieces) + author + content
+
+
+@functools.lru_cache(maxsize=_SESSIONS_KEPT)
+def _named(session: str, writer: str, epoch: str) -> tuple[bytes, bytes]:
+    """The session in bytes, and who wrote: writer and epoch, each behind its length."""
+    names = (writer.encode(), epoch.encode())
+    return bytes.fromhex(session), b"".join(bytes([len(name)]) + name for name in names)
 
 
 def read_stored_body(body: bytes) -> tuple[Place, bytes]:
@@ -140,14 +152,11 @@ def read_stored_body(body: bytes) -> tuple[Place, bytes]:
     return Place(session.hex(), writer, epoch, sequence, part, piece, pieces), body[at:]
 
 
-def _nonce(place: Place) -> bytes:
-    return struct.pack(">QI", place.sequence, place.part)
-
-
 def _aad(place: Place) -> bytes:
-    return _bound(b"gatebook payload 1", place.session, place.writer, place.epoch, str(place.sequence), str(place.part))
+    return b"%b\0%d\0%d" % (_bound(_SEAL, place.session, place.writer, place.epoch), place.sequence, place.part)
 
 
+@functools.lru_cache(maxsize=_SESSIONS_KEPT)
 def _bound(label: bytes, *names: str) -> bytes:
     return b"\0".join((label, *(name.encode() for name in names)))
 

@@ -152,10 +152,13 @@ class Scribe:
             salt = self._entropy(payload.SALT_BYTES)
             sealed, pay = payload.seal(cipher, session.key, salt, recorded.part, recorded.body, place)
             told.append(pay)
+            if len(sealed) <= self._piece_bytes:
+                frames.append(frame(FrameKind.PAYLOAD, payload.stored_body(place, sealed)))
+                continue
             pieces = -(-len(sealed) // self._piece_bytes)
             for piece in range(pieces):
                 here = payload.Place(draft.session, self.writer, self.epoch, written.s, part, piece, pieces)
-                content = sealed[piece * self._piece_bytes : (piece + 1) * self._piece_bytes] if pieces > 1 else sealed
+                content = sealed[piece * self._piece_bytes : (piece + 1) * self._piece_bytes]
                 frames.append(frame(FrameKind.PAYLOAD, payload.stored_body(here, content)))
         return tuple(told)
 

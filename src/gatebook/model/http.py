@@ -1,8 +1,12 @@
 """What crosses the gate's two HTTP sides, as values. Header names are lower-case bytes; order and repeats are kept."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar, cast
 
 import msgspec
+
+T = TypeVar("T")
+_NOTHING = object()
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -10,7 +14,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """One whole HTTP request as it arrived, before anything was believed. `target` is the raw request target (path and query).
 
-    `client_ip` is the peer's address, or what a trusted proxy said; `client` names the program as it says itself (User-Agent, cut).
+    `client_ip` is the peer's address, or what a trusted proxy said. `said`: what was worked out from this head before; requests with the
+    same head may share it, so nothing but what follows from the head stands there.
     """
 
     method: str
@@ -19,6 +24,14 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     client_ip: str
     tls: bool = False
+    said: dict[object, object] = {}
+
+    def once(self, work: Callable[..., T], *args: object) -> T:
+        """`work(headers, *args)`, worked out once for all requests with this head. `work` is pure; what it raises it raises each time."""
+        found = self.said.get((work, args), _NOTHING)
+        if found is _NOTHING:
+            found = self.said[work, args] = work(self.headers, *args)
+        return cast(T, found)
 
     def header(self, name: bytes) -> bytes | None:
         """The value of the header `name` (lower-case), the first where it repeats; None where absent."""

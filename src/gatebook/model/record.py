@@ -1,4 +1,8 @@
-"""What is written into the book: a draft by whoever acts, an entry once a writer has numbered and stored it."""
+"""What is written into the book: a draft by whoever acts, an entry once a writer has numbered and stored it.
+
+The members of what goes into an entry as it is (Who, Origin, Resource, PolicyRef, Asked) stand in the order of RFC 8785 §3.2.3: `ledger.entry`
+encodes them unsorted.
+"""
 
 from typing import Literal
 
@@ -24,51 +28,51 @@ class Who(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `iss` and `sub` are the identity provider's; for a room `iss` is "gatebook" and `sub` the writer's name.
     """
 
-    kind: Literal["person", "job", "service", "operator", "unknown"]
-    iss: str
-    sub: str
-    agent: str | None = None
-    login: str | None = None
-    amr: tuple[str, ...] = ()
     acr: str | None = None
-    auth_time: int | None = None
     acting_for: str | None = None
+    agent: str | None = None
+    amr: tuple[str, ...] = ()
+    auth_time: int | None = None
     declared: bool = False
     """True where nobody proved this identity (the operating system's word)."""
+    iss: str
+    kind: Literal["person", "job", "service", "operator", "unknown"]
+    login: str | None = None
+    sub: str
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where it came from: an address, or "local"; `client` is what the program says of itself, at most 120 characters."""
 
-    ip: str
     client: str | None = None
+    ip: str
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was reached for. `kind`: server, log, recording, config, deployment. `name`: tool, prompt or resource URI, masked."""
 
     kind: str
-    server: str | None = None
     method: str | None = None
     name: str | None = None
+    server: str | None = None
 
 
 class PolicyRef(msgspec.Struct, frozen=True, kw_only=True):
     """What judged it: the configuration's hash (hex), the snapshot's number, the rule's name (`role:NAME/allow[I]`, or `default`)."""
 
     config: str
-    snapshot: int
-    rule: str
     decision: Literal["permit", "deny"]
+    rule: str
+    snapshot: int
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The shape of what was asked: JSON-RPC id as text, argument names with types (never values), fingerprint and its key's id."""
 
-    id: str | None = None
-    shape: dict[str, str] = {}
     fp: str | None = None
+    id: str | None = None
     kid: str | None = None
+    shape: dict[str, str] = {}
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason
 from gatebook.model.http import Answer, Arrival, EventStream, Headers, Reply
 from gatebook.serve.forwarded import Network, address, client_address, trusts
-from gatebook.serve.request import Head, RequestReader, Unreadable
+from gatebook.serve.request import Head, Heads, RequestReader, Unreadable
 
 Answering = Callable[[Arrival, asyncio.Event], Awaitable[Answer]]
 """What answers a request. The event is set when the client is gone; the task is never cancelled for that."""
@@ -53,6 +53,7 @@ class ConnectionRegistry:
         self.limits = limits
         self.connections: set[HttpProtocol] = set()
         self.exchanges: set[asyncio.Task[None]] = set()
+        self.heads = Heads()
         self.buffered_bytes = 0
         """Bytes received or waiting to be taken, over all connections."""
         self.accepted = 0
@@ -143,7 +144,7 @@ class HttpProtocol(asyncio.Protocol):
         self._unreadable = unreadable
         self._last_resort = last_resort
         self._trusted = trusted_proxies
-        self._reader = RequestReader(limits)
+        self._reader = RequestReader(limits, connections.heads)
         self._transport: asyncio.Transport
         self._peer = ""
         self._peer_is_proxy = False
@@ -285,7 +286,13 @@ class HttpProtocol(asyncio.Protocol):
         if self._peer_is_proxy:
             client_ip = client_address(self._peer, head.headers, self._trusted)
         arrival = Arrival(
-            method=head.method, target=head.target, headers=head.headers, body=body, client_ip=client_ip, tls=self._tls
+            method=head.method,
+            target=head.target,
+            headers=head.headers,
+            body=body,
+            client_ip=client_ip,
+            tls=self._tls,
+            said=head.said,
         )
         self._gone = asyncio.Event()
         self._run(self._exchange(head, arrival, self._gone))

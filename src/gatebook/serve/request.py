@@ -9,6 +9,7 @@ import re
 import httptools
 import msgspec
 
+from gatebook.model.bounded import Bounded
 from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason
 from gatebook.model.http import Headers
@@ -16,6 +17,7 @@ from gatebook.model.http import Headers
 TARGET_BYTES = 8 << 10
 HEADER_FIELDS = 128
 _PIECE_BYTES = 16 << 10
+_KEPT_BYTES = 4 << 10
 _END = b"\r\n\r\n"
 
 # One space, origin form (or "*"), no fragment, visible ASCII: two parsers cannot split this line differently. Absolute form and
@@ -62,6 +64,27 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     http_1_0: bool
     closes: bool
     expects_continue: bool
+    said: dict[object, object] = {}
+    """What is worked out from this head; it lives as long as the head does."""
+
+
+class Heads:
+    """Heads that passed every check, by their bytes: a client repeats itself, and its next request need not be taken apart anew.
+
+    One for all connections of a worker. Who is given the same head gets the same objects. LIMIT: up to `capacity` heads stay in
+    memory, with the tokens in them, until others take their place."""
+
+    def __init__(self, capacity: int = 4096) -> None:
+        self._checked = Bounded[bytes, Head](capacity)
+
+    def known(self, raw: bytes) -> Head | None:
+        """What these bytes, blank line included, were found to be; None where that is not known."""
+        return self._checked.get(raw)
+
+    def keep(self, raw: bytes, head: Head) -> None:
+        """`head` is what a reader made of `raw` and of nothing else. Large ones are not kept."""
+        if len(raw) <= _KEPT_BYTES:
+            self._checked.keep(raw, head)
 
 
 class _Collected:
@@ -95,8 +118,9 @@ class RequestReader:
     The caller bounds what it feeds between two requests (`pending_bytes`); within a request the bounds are those of `limits`.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, heads: Heads | None = None) -> None:
         self._limits = limits
+        self._heads = heads or Heads()
         self._held = bytearray()
         self._scanned = 0
         self._empty_line = False
@@ -151,7 +175,12 @@ class RequestReader:
         del held[:end]
         self._scanned = 0
         self._empty_line = False
-        return self._parse_head(raw)
+        head = self._heads.known(raw)
+        if head is None:
+            head = self._parse_head(raw)
+            if head.length is not None:  # a chunked body goes on with the parser that read this very head
+                self._heads.keep(raw, head)
+        return head
 
     def _parse_head(self, raw: bytes) -> Head:
         line = _REQUEST_LINE.match(raw)

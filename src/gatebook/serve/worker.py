@@ -5,8 +5,8 @@ The supervisor starts it, gives it a `WorkerStart` on stdin and talks to it over
 
 import asyncio
 import gc
-import os
 import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -76,6 +76,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     upstreams: ClosingUpstreams
     credentials: Credentials
     sessions: SessionBook
+    random: Callable[[int], bytes]
 
 
 class Worker:
@@ -103,7 +104,7 @@ class Worker:
             standing=self._current,
             keys_wanted=self._want_keys,
             closed=self._closed,
-            random=os.urandom,
+            random=ports.random,
             report_bug=say_bug,
             executor=ThreadPoolExecutor(2, thread_name_prefix="large-body"),
         )

@@ -3,6 +3,7 @@
 The bytes stay as they are: every message holds its exact slice, and that slice is what goes on. Architecture §4, strict parse.
 """
 
+import json
 import re
 from typing import Any, Final, Literal
 
@@ -19,12 +20,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A request that awaits an answer. `raw`: its exact bytes (the whole body, or its slice of a batch).
 
     `id`: the raw JSON token of the id, a string or an integer, for echoing. Compare ids with `same_id`, not by bytes.
+    `arguments`: the raw JSON of `params.arguments`, empty where there are none.
     """
 
     raw: bytes
     id: bytes
     method: str
     params: dict[str, Any]
+    arguments: bytes = b""
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,9 +125,17 @@ def readable(body: bytes) -> bytes:
     return _ESCAPE.sub(lambda escape: _UNKNOWN if escape["half"] else escape[0], body)
 
 
-def same_id(one: bytes, other: bytes) -> bool:
-    """Whether two raw id tokens (as in Request or Envelope) are the same id. `"a/b"` is `"a\\/b"`; `1` is not `"1"`."""
-    return one == other or bool(msgspec.json.decode(one) == msgspec.json.decode(other))
+def plain_id(token: bytes) -> bytes:
+    """The one spelling of the id in a raw id token (as in Request or Envelope): equal for two tokens exactly where they are the same id.
+    `"a/b"` is `"a\\/b"`; `1` is not `"1"`."""
+    if b"\\" in token or token[:2] == b"-0":
+        return json.dumps(json.loads(token), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return token
+
+
+def arguments_of(body: bytes) -> bytes:
+    """The raw JSON of `params.arguments` in one message, empty where there are none. `body` was parsed strictly before."""
+    return bytes(_ASKING.decode(body).params.arguments)
 
 
 def salvage_id(body: bytes) -> bytes | None:
@@ -166,6 +177,15 @@ class _Identified(msgspec.Struct):
     id: msgspec.Raw = msgspec.Raw()
 
 
+class _Params(msgspec.Struct):
+    arguments: msgspec.Raw = msgspec.Raw()
+
+
+class _Asking(msgspec.Struct):
+    id: msgspec.Raw = msgspec.Raw()
+    params: _Params = msgspec.field(default_factory=_Params)
+
+
 class _Result(msgspec.Struct):
     is_error: msgspec.Raw = msgspec.field(name="isError", default=msgspec.Raw())
     result_type: msgspec.Raw = msgspec.field(name="resultType", default=msgspec.Raw())
@@ -176,6 +196,7 @@ class _Error(msgspec.Struct):
 
 
 _IDENTIFIED: Final = msgspec.json.Decoder(_Identified)
+_ASKING: Final = msgspec.json.Decoder(_Asking)
 _ELEMENTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _RESULT: Final = msgspec.json.Decoder(_Result)
@@ -200,7 +221,10 @@ def _message(value: dict[str, Any], raw: bytes) -> Message:
     _check_params(params)
     if "id" not in value:
         return Notification(raw=raw, method=method, params=params)
-    return Request(raw=raw, id=_id(bytes(_IDENTIFIED.decode(raw).id)), method=method, params=params)
+    asking = _ASKING.decode(raw)
+    return Request(
+        raw=raw, id=_id(bytes(asking.id)), method=method, params=params, arguments=bytes(asking.params.arguments)
+    )
 
 
 def _check_params(params: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ every request, legacy ones agree on it in `initialize`.
 """
 
 import re
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -53,6 +53,10 @@ REVISIONS: Final[dict[str, Revision]] = {
 
 ASSUMED: Final = REVISIONS["2025-03-26"]
 """What a request without the header is (2025-06-18, basic/transports, protocol version header)."""
+
+NAMES_OF_ERA: Final[dict[Era, tuple[str, ...]]] = {
+    era: tuple(name for name, revision in REVISIONS.items() if revision.era == era) for era in get_args(Era)
+}
 
 MODERN: Final = tuple(name for name, revision in REVISIONS.items() if revision.era == "modern")
 """What an UnsupportedProtocolVersionError lists as supported."""

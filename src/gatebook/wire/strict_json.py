@@ -43,9 +43,12 @@ def decode(body: bytes) -> Any:
     if not within_depth(body):
         refuse(Reason.PARSE_ERROR, "The message is nested too deeply.")
     try:
-        text = body.decode()
         value = _MSGSPEC.decode(body)
-        other = _JSON.decode(text)
+        if _COMPACT.encode(value) == body and _TOO_LONG not in body.translate(_DIGITS_ALIKE):
+            # The one shortest way to write this value: no key was dropped, nothing is spelt in a way that another parser could take
+            # for something else. Most clients write so, and the second parser costs four times the first.
+            return value
+        other = _JSON.decode(body.decode())
     except (ValueError, RecursionError, msgspec.DecodeError):
         # `from None`: the parsers' own errors hold the whole text.
         raise Malformed(Reason.PARSE_ERROR, "The message is not valid JSON.") from None
@@ -155,4 +158,8 @@ def _integer(token: str) -> int:
 
 
 _MSGSPEC: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder()
+_COMPACT: Final = msgspec.json.Encoder()
+_DIGITS_ALIKE: Final = bytes.maketrans(b"123456789", b"0" * 9)
+_TOO_LONG: Final = b"0" * MAX_INTEGER_CHARS
+"""So many digits in a row may be a number that is refused; in a string they only cost the second parser."""
 _JSON: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason
-from gatebook.serve.request import HEADER_FIELDS, TARGET_BYTES, Head, RequestReader, Unreadable
+from gatebook.serve.request import HEADER_FIELDS, TARGET_BYTES, Head, Heads, RequestReader, Unreadable
 
 LIMITS = Limits(request_bytes=1000, header_bytes=2000)
 
@@ -251,3 +251,45 @@ def test_no_bytes_raise_anything_but_unreadable(raw: bytes) -> None:
     for start in (b"", b"POST /mcp HTTP/1.1\r\nHost: a\r\n", post(b"Transfer-Encoding: chunked")):
         with suppress(Unreadable):
             requests(start + raw, start + raw + b"\r\n\r\n")
+
+
+def test_a_head_that_comes_again_is_the_same_head_and_its_body_its_own() -> None:
+    heads = Heads()
+    first, second = RequestReader(LIMITS, heads), RequestReader(LIMITS, heads)
+    for reader, body in ((first, b"abc"), (second, b"xyz")):
+        reader.feed(post(b"Content-Length: 3", body=body))
+    one, other = first.advance(), second.advance()
+    assert one is not None and other is not None
+    assert one[0] is other[0] and (one[1], other[1]) == (b"abc", b"xyz")
+
+
+def test_a_head_is_remembered_by_every_byte_of_it() -> None:
+    heads = Heads()
+    for target in (b"/mcp", b"/mcP", b"/mcp/"):
+        reader = RequestReader(LIMITS, heads)
+        reader.feed(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+        found = reader.advance()
+        assert found is not None and found[0].target == target
+
+
+def test_a_refused_head_and_one_whose_body_is_chunked_are_never_remembered() -> None:
+    heads = Heads()
+    for raw in (post(b"Content-Length: x"), post(b"Transfer-Encoding: chunked", body=b"0\r\n\r\n")):
+        for _ in range(2):
+            reader = RequestReader(LIMITS, heads)
+            reader.feed(raw)
+            with suppress(Unreadable):
+                reader.advance()
+    assert all(heads.known(raw[: raw.index(b"\r\n\r\n") + 4]) is None for raw in (post(b"Content-Length: x"),))
+    chunked = post(b"Transfer-Encoding: chunked", body=b"3\r\nabc\r\n0\r\n\r\n")
+    assert [body for _, body in requests(chunked, chunked)] == [b"abc", b"abc"]
+
+
+def test_so_many_heads_are_remembered_and_no_more() -> None:
+    heads = Heads(capacity=2)
+    raws = [b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n for n in range(3)]
+    for raw in raws:
+        reader = RequestReader(LIMITS, heads)
+        reader.feed(raw)
+        reader.advance()
+    assert [heads.known(raw) is not None for raw in raws] == [False, True, True]

@@ -67,13 +67,16 @@ class SegmentLedger:
         *,
         segment_bytes: int | None = None,
         sessions: bool = True,
+        entropy: Callable[[int], bytes] = os.urandom,
     ) -> "SegmentLedger":
         """A new epoch of `writer` (`gate-0`, `supervisor`, `cli`: a-z, 0-9, `-`). Its first segment is durable on return.
 
         `segment_bytes`: the deployment's, or what is given (`SMALL_SEGMENT_BYTES` for those who write little). `sessions`: False for writers
-        that record no session; they need no payload key. Raises LedgerUnavailable: no space, no key, no directory.
+        that record no session; they need no payload key. `entropy(count)` gives random bytes, to any thread. Raises LedgerUnavailable: no space, no key, no directory.
         """
-        chain, scribe = open_chain(Path(data_dir), writer, deployment, segment_bytes=segment_bytes, sessions=sessions)
+        chain, scribe = open_chain(
+            Path(data_dir), writer, deployment, segment_bytes=segment_bytes, sessions=sessions, entropy=entropy
+        )
         return cls(chain, scribe, clock, deployment.origin)
 
     @property
@@ -130,10 +133,16 @@ class SegmentLedger:
                 raise LedgerUnavailable("this writer is over")
             self._queue.append(queued)
             self._queued_bytes += queued.admitted
-            if self._sleeping:
-                self._sleeping = False
-                self._work.notify()
+            wakes, self._sleeping = self._sleeping, False
+        if wakes and self._loop is not None:
+            # Behind all that the loop has ready: every one of those that records something shares the commit. Woken at once, the thread
+            # would commit one record at a time, and fight over the interpreter for each.
+            self._loop.call_soon(self._wake)
         return queued.settled
+
+    def _wake(self) -> None:
+        with self._mutex:
+            self._work.notify()
 
     def _compose(self, draft: Draft, bound: int) -> _Queued:
         loop = self._loop
@@ -251,7 +260,13 @@ class SegmentHand:
 
 
 def open_chain(
-    data_dir: Path, writer: str, deployment: Deployment, *, segment_bytes: int | None = None, sessions: bool = True
+    data_dir: Path,
+    writer: str,
+    deployment: Deployment,
+    *,
+    segment_bytes: int | None = None,
+    sessions: bool = True,
+    entropy: Callable[[int], bytes] = os.urandom,
 ) -> tuple[SegmentChain, Scribe]:
     """A new epoch's files and its scribe, for those who commit by themselves (the sealer). Raises LedgerUnavailable."""
     size = segment_bytes or deployment.segment_bytes
@@ -261,7 +276,7 @@ def open_chain(
     scribe = Scribe(
         writer=writer,
         epoch=epoch,
-        entropy=os.urandom,
+        entropy=entropy,
         payload_key=_payload_key(deployment) if sessions else None,
         development=deployment.profile == "dev",
         piece_bytes=piece,

@@ -239,6 +239,26 @@ class HttpResponse:
             else:
                 await self._more()
 
+    async def whole(self, limit: int) -> bytes:
+        """See ports.UpstreamResponse. At the end the connection is let go."""
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            if self._pieces:
+                piece = self._taken()
+                size += len(piece)
+                if size > limit:
+                    raise UpstreamError(Reason.UPSTREAM_TOO_LARGE, f"more than {limit} bytes", sent=True)
+                pieces.append(piece)
+            elif self.complete:
+                self._let_go()
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            elif self._failure is not None:
+                self._let_go()
+                raise self._failure
+            else:
+                await self._more()
+
     async def close(self) -> None:
         """See ports.UpstreamResponse. Whoever is still reading the body gets UpstreamError(CANCELLED)."""
         if not self.complete:

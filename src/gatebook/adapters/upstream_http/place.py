@@ -8,12 +8,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from gatebook.model import possessive
 from gatebook.model.deployment import Server
 from gatebook.model.errors import Reason, UpstreamError
 from gatebook.model.http import UpstreamRequest
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_CONTROL = bytes(byte for byte in range(32) if byte != 9) + b"\x7f"
+_FIELDS = possessive.compiled(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++: [^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+")
 _BODILESS = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS"})
 
 # Framing and routing are this side's business; what the caller gives of these is dropped.
@@ -87,18 +88,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     def message(self, request: UpstreamRequest) -> bytes:
         """The request's bytes. Raises UpstreamError (INTERNAL, not sent) where a header would begin another one."""
-        fields: list[bytes] = []
-        values: list[bytes] = []
-        for name, value in request.headers:
-            if name in _OURS:
-                continue
-            if _TOKEN.fullmatch(name) is None:
-                raise _unsendable("a request header's name is not a token")
-            fields.append(b"%b: %b\r\n" % (name, value))
-            values.append(value)
-        text = b"".join(values)
-        if len(text.translate(None, _CONTROL)) != len(text):
-            raise _unsendable("a request header holds a control character")
+        fields = [field for field in request.headers if field[0] not in _OURS]
+        block = b"".join([b"%b: %b\r\n" % field for field in fields])
+        found = _FIELDS.fullmatch(block)
+        if found is None or block.count(b"\n") != len(fields):
+            raise _unsendable("a request header's name is not a token, or its value holds a control character")
         method = request.method.encode("ascii", "replace")
         if _TOKEN.fullmatch(method) is None or method == b"CONNECT":
             raise _unsendable("the request's method cannot be sent")
@@ -107,7 +101,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
             method,
             self.target,
             self.authority,
-            b"".join(fields),
+            block,
             length,
             request.body,
         )

@@ -1,0 +1,21 @@
+"""Answers that may be worked out again at any time, remembered within a bound."""
+
+from typing import TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Bounded(dict[K, V]):
+    """A dictionary for `keep`: at most `capacity` pairs, the oldest goes first."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self._capacity = capacity
+
+    def keep(self, key: K, value: V) -> V:
+        """`value` is remembered under `key`; returned for the caller's convenience."""
+        if len(self) >= self._capacity and key not in self:
+            del self[next(iter(self))]
+        self[key] = value
+        return value
