@@ -19,7 +19,7 @@ MAX_ID_BYTES: Final = 1024
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A request that awaits an answer. `raw`: its exact bytes (the whole body, or its slice of a batch).
 
-    `id`: the raw JSON token of the id, a string or an integer, for echoing. Compare ids with `same_id`, not by bytes.
+    `id`: the raw JSON token of the id, a string or an integer, for echoing. Compare ids by `plain_id`, not by bytes.
     `arguments`: the raw JSON of `params.arguments`, empty where there are none.
     """
 
