@@ -81,6 +81,8 @@ def test_heartbeats_come_while_nothing_happens(tmp_path: Path) -> None:
     place = a_place(tmp_path / "data", heartbeat_s=1.0)
     with RunningSealer(place):
         wait_until(lambda: (place.log / "checkpoint").exists() and "log.heartbeat" in events(place, "log"))
+    beat = next(entry for entry in entries(place) if entry.ev == "log.heartbeat")
+    assert set(beat.x) == {"size", "signed", "behind_ms"}
 
 
 def test_an_idle_session_is_closed_with_its_totals(place: Place) -> None:

@@ -129,7 +129,7 @@ def dying_log_files(at: int, before: bool) -> Callable[[], None]:
 
         return step
 
-    names = ("_link", "_written", "replace", "append", "remove_tree")
+    names = ("_link", "_sync_all", "replace", "append", "remove", "remove_tree")
     originals = {name: getattr(LogFiles, name) for name in names}
     for name, method in originals.items():
         setattr(LogFiles, name, dies(method))

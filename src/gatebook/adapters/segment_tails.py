@@ -11,13 +11,12 @@ from pathlib import Path
 from gatebook.ledger.framing import (
     HEADER_BYTES,
     Ending,
-    FrameKind,
     Group,
     SegmentError,
     SegmentHeader,
     decode_header,
-    read_frame,
     segment_name,
+    take_groups,
     used_bytes,
 )
 
@@ -26,6 +25,9 @@ _ORPHAN = re.compile(r"(?P<writer>[a-z0-9-]{1,48})-(?P<epoch>[0-9a-f]{20})(-\d{6
 _MARK_SHIFT = 40
 _STARTING_S = 60.0
 _TAKE_BYTES = 8 << 20
+_READ_BYTES = 4 << 20
+"""Above the largest frame: what does not fit is read again with what follows it."""
+_SETTLED_NS = 1_000_000_000
 
 
 class Tail:
@@ -38,6 +40,8 @@ class Tail:
         self._oldest = first
         self._done = (first, HEADER_BYTES)
         self._pending: list[bytes] = []
+        self._reading: int | None = None
+        self._marked: int | None = None
         self._locks: list[int] = []
         self._beyond = 0
         self._ended = False
@@ -69,36 +73,28 @@ class Tail:
         groups: list[Group] = []
         taken = 0
         mark = self._mark()
-        while taken < _TAKE_BYTES:
+        # One entry's payloads can be more than is taken at once: "nothing more" must mean that there is nothing more.
+        while taken < _TAKE_BYTES or not groups:
             limit = self._limit(mark)
             if limit is not None and limit <= self._offset:
                 break
-            data = self._data(limit)
-            turned = False
-            start = 0
-            while (found := read_frame(data, start)) is not None and taken < _TAKE_BYTES:
-                stored = data[start : found.end]
-                end = self._offset + (found.end - start)
-                start, self._offset = found.end, end
-                taken += len(stored)
-                match found.kind:
-                    case FrameKind.LEAF:
-                        groups.append(Group(found.body, tuple(self._pending)))
-                        self._pending = []
-                        self._done = (self._number, end)
-                        self._beyond += (self._number << _MARK_SHIFT | end) > mark
-                    case FrameKind.PAYLOAD | FrameKind.DATA_KEY:
-                        self._pending.append(stored)
-                    case FrameKind.TURN:
-                        turned = True
-                    case FrameKind.END:
-                        self._closed, self._done = True, (self._number, end)
-                if turned:
+            found = take_groups(self._data(limit), self._offset, self._pending)
+            taken += found.offset - self._offset
+            stuck = found.offset == self._offset
+            groups += found.groups
+            self._pending, self._offset = found.pending, found.offset
+            if found.ends:
+                self._done = (self._number, found.ends[-1])
+                if self._ended:
+                    self._beyond += sum((self._number << _MARK_SHIFT | end) > mark for end in found.ends)
+            if found.closed:
+                self._closed, self._done = True, (self._number, found.offset)
+            if found.turned:
+                self._number, self._offset = self._number + 1, HEADER_BYTES
+                self._leave()
+                if not self._path(self._number).exists():
                     break
-            if not turned:
-                break
-            self._number, self._offset = self._number + 1, HEADER_BYTES
-            if not self._path(self._number).exists():
+            elif stuck or found.closed:
                 break
         return groups
 
@@ -143,6 +139,10 @@ class Tail:
         return self._done
 
     def close(self) -> None:
+        self._leave()
+        if self._marked is not None:
+            self._locks.append(self._marked)
+            self._marked = None
         for descriptor in self._locks:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
@@ -155,17 +155,25 @@ class Tail:
         return mark & ((1 << _MARK_SHIFT) - 1) if mark >> _MARK_SHIFT == self._number else 0
 
     def _data(self, limit: int | None) -> bytes:
-        with self._path(self._number).open("rb", buffering=0) as file:
-            file.seek(self._offset)
-            wanted = _TAKE_BYTES * 2 if limit is None else min(limit - self._offset, _TAKE_BYTES * 2)
-            return file.read(wanted) or b""
+        if self._reading is None:
+            self._reading = os.open(self._path(self._number), os.O_RDONLY)
+        wanted = _READ_BYTES if limit is None else min(limit - self._offset, _READ_BYTES)
+        return os.pread(self._reading, wanted, self._offset)
+
+    def _leave(self) -> None:
+        """The segment being read is done with: its space is free once its name is gone."""
+        if self._reading is not None:
+            os.close(self._reading)
+            self._reading = None
 
     def _mark(self) -> int:
-        try:
-            raw = self._mark_path().read_bytes()
-        except FileNotFoundError:
-            return 0
-        return int.from_bytes(raw[:8], sys.byteorder)
+        if self._marked is None:
+            try:
+                # Kept open: a writer makes its mark before its first segment, and only we remove it.
+                self._marked = os.open(self._mark_path(), os.O_RDONLY)
+            except FileNotFoundError:
+                return 0
+        return int.from_bytes(os.pread(self._marked, 8, 0), sys.byteorder)
 
     def _header(self, number: int) -> SegmentHeader:
         with self._path(number).open("rb") as file:
@@ -192,16 +200,32 @@ class SegmentTails:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._tails: dict[tuple[str, str], Tail] = {}
+        self._sorted: list[Tail] = []
+        self._listed_at: int | None = None
 
     def look(self) -> list[Tail]:
         """Every epoch that has segments, oldest epoch first. Raises SegmentError, OSError: a segment that cannot be read is never passed over."""
+        changed = self._changed()
+        if changed is not None and changed == self._listed_at:
+            return self._sorted
+        now = time.time_ns()
         oldest: dict[tuple[str, str], int] = {}
         for writer, epoch, number in _listed(self._directory):
             oldest[writer, epoch] = min(number, oldest.get((writer, epoch), number))
         for key, number in oldest.items():
             if key not in self._tails:
                 self._tails[key] = Tail(self._directory, *key, number)
-        return sorted((self._tails[key] for key in self._tails), key=lambda tail: (tail.epoch, tail.writer))
+        self._sorted = sorted(self._tails.values(), key=lambda tail: (tail.epoch, tail.writer))
+        # A name made within the clock tick of the change before would leave no trace: a directory is trusted once it has been still.
+        self._listed_at = changed if changed is not None and 0 < now - changed > _SETTLED_NS else None
+        return self._sorted
+
+    def _changed(self) -> int | None:
+        """When a name was last made or removed in the directory; None where there is none."""
+        try:
+            return os.stat(self._directory).st_mtime_ns  # noqa: PTH116 - each poll
+        except FileNotFoundError:
+            return None
 
     def remove_orphans(self, own: str) -> None:
         """Files of epochs that died before their first segment had its name are gone: nothing can be in them. Those of a writer that is just
@@ -218,6 +242,7 @@ class SegmentTails:
     def forget(self, writer: str, epoch: str) -> None:
         """That epoch was removed from the disk."""
         del self._tails[writer, epoch]
+        self._listed_at = None
 
 
 def _listed(directory: Path) -> list[tuple[str, str, int]]:

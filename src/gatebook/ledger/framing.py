@@ -32,6 +32,8 @@ class FrameKind(IntEnum):
 
 
 _KINDS = {int(kind): kind for kind in FrameKind}
+_LEAF, _TURN, _END = int(FrameKind.LEAF), int(FrameKind.TURN), int(FrameKind.END)
+_STORED = frozenset({int(FrameKind.PAYLOAD), int(FrameKind.DATA_KEY)})
 
 
 class SegmentError(ValueError):
@@ -62,6 +64,18 @@ class Group(msgspec.Struct, frozen=True):
 
     leaf: bytes
     frames: tuple[bytes, ...]
+
+
+class Taken(msgspec.Struct):
+    """What `take_groups` found: whole groups, the offset after each one's leaf, frames whose leaf is still to come, the offset after the last
+    frame, and how it ended: with TURN, with END, or (both False) with bytes that are no whole frame, or with the end of what was given."""
+
+    groups: list[Group]
+    ends: list[int]
+    pending: list[bytes]
+    offset: int
+    turned: bool = False
+    closed: bool = False
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +146,38 @@ def read_frame(data: bytes | memoryview, offset: int) -> Frame | None:
     if google_crc32c.extend(google_crc32c.value(_START.pack(length, kind)), body) != crc:
         return None
     return Frame(known, body, end)
+
+
+def take_groups(data: bytes, base: int, pending: list[bytes]) -> Taken:
+    """The frames of `data`, whose first byte is at offset `base` of a segment, as groups; `pending`: frames that came before.
+
+    As `read_frame` over and over, in one loop: the sealer passes here with every frame there is.
+    """
+    unpack, pack, value, extend = _FRAME.unpack_from, _START.pack, google_crc32c.value, google_crc32c.extend
+    groups: list[Group] = []
+    ends: list[int] = []
+    found = Taken(groups, ends, pending, base)
+    start, size = 0, len(data)
+    while (content := start + FRAME_BYTES) <= size:
+        length, crc, kind = unpack(data, start)
+        end = content + length
+        if length == 0 or end > size or kind not in _KINDS:
+            break
+        body = data[content:end]
+        if extend(value(pack(length, kind)), body) != crc:
+            break
+        if kind == _LEAF:
+            groups.append(Group(body, tuple(pending)))
+            ends.append(base + end)
+            pending = []
+        elif kind in _STORED:
+            pending.append(data[start:end])
+        start = end
+        if kind in (_TURN, _END):
+            found.turned, found.closed = kind == _TURN, kind == _END
+            break
+    found.pending, found.offset = pending, base + start
+    return found
 
 
 def read_frames(data: bytes | memoryview, offset: int) -> Iterator[Frame]:

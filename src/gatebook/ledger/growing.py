@@ -51,9 +51,10 @@ class GrowingLog:
     def append(self, entry: bytes) -> Hash:
         """Grow by one entry; its leaf hash."""
         leaf = leaf_hash(entry)
-        self._bundle.append(entry)
-        if len(self._bundle) == TILE_WIDTH:
-            self._full.append((None, self.tree.size // TILE_WIDTH, join_bundle(self._bundle)))
+        bundle = self._bundle
+        bundle.append(entry)
+        if len(bundle) == TILE_WIDTH:
+            self._full.append((None, self.tree.size // TILE_WIDTH, join_bundle(bundle)))
             self._bundle = []
         for level, index, hashes in self.tree.append(leaf):
             self._full.append((level, index, b"".join(hashes)))

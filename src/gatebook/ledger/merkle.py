@@ -27,72 +27,75 @@ def node_hash(left: Hash, right: Hash) -> Hash:
 
 
 class Tree:
-    """A tree that only grows, holding its right edge: one hash for each complete subtree, and the last tile of each level.
+    """A tree that only grows, holding its right edge: the hashes of the last tile of each level.
 
     `levels[L]` are the hashes of the last tile of level L, 1 to 256 of them once the level has begun; a full one is handed out by
-    `append` and begun anew with the next hash.
+    `append` and begun anew with the next hash. Inner nodes are hashed when a tile is full or the root is asked for.
     """
 
     def __init__(self) -> None:
         self.size = 0
         self.levels: list[list[Hash]] = []
-        self._edge: list[tuple[int, Hash]] = []
+        # For each level: length of a beginning of its row → hash of the last complete subtree in it, for those once asked for.
+        self._known: list[dict[int, Hash]] = []
 
     @classmethod
     def resume(cls, size: int, levels: list[list[Hash]]) -> "Tree":
         """The tree of `size` leaves whose partial tiles are `levels`: level L holds (size >> 8L) mod 256 hashes."""
         tree = cls()
         tree.size, tree.levels = size, [list(level) for level in levels]
-        for number in range(len(levels) - 1, -1, -1):
-            hashes, start = levels[number], 0
+        tree._known = [{} for _ in levels]
+        for number, hashes in enumerate(levels):
             if len(hashes) != size >> (TILE_HEIGHT * number) & (TILE_WIDTH - 1):
                 raise ValueError(f"level {number} holds {len(hashes)} hashes, which is not a tree of {size}")
-            for height in range(TILE_HEIGHT - 1, -1, -1):
-                if len(hashes) >> height & 1:
-                    span = hashes[start : start + (1 << height)]
-                    tree._edge.append((TILE_HEIGHT * number + height, fold(span)))
-                    start += 1 << height
         return tree
 
     def append(self, leaf: Hash) -> list[tuple[int, int, list[Hash]]]:
         """Grow by one leaf. The tiles that became full by it, as (level, index of the tile, its 256 hashes)."""
-        filled = self._level_gains(0, leaf)
-        height, edge = 0, self._edge
-        node = leaf
-        while edge and edge[-1][0] == height:
-            node = node_hash(edge.pop()[1], node)
-            height += 1
-            if height % TILE_HEIGHT == 0:
-                filled += self._level_gains(height // TILE_HEIGHT, node)
-        edge.append((height, node))
+        if not self.levels:
+            self._begin_level()
+        hashes = self.levels[0]
+        hashes.append(leaf)
         self.size += 1
-        return filled
+        return self._filled() if len(hashes) == TILE_WIDTH else []
 
     def root(self) -> Hash:
         """The Merkle tree hash of all leaves; SHA-256 of nothing for none."""
-        if not self._edge:
-            return EMPTY_ROOT
-        node = self._edge[-1][1]
-        for _, left in reversed(self._edge[:-1]):
-            node = node_hash(left, node)
-        return node
+        node: Hash | None = None
+        for hashes, known in zip(self.levels, self._known, strict=True):
+            end = len(hashes)
+            # Each level is a row of complete subtrees, the smallest last.
+            while end:
+                width = end & -end
+                left = known.get(end)
+                if left is None:
+                    left = known[end] = fold(hashes[end - width : end])
+                node = left if node is None else node_hash(left, node)
+                end -= width
+        return EMPTY_ROOT if node is None else node
 
-    def _level_gains(self, level: int, node: Hash) -> list[tuple[int, int, list[Hash]]]:
-        if level == len(self.levels):
-            self.levels.append([])
-        hashes = self.levels[level]
-        hashes.append(node)
-        if len(hashes) < TILE_WIDTH:
-            return []
-        self.levels[level] = []
-        return [(level, self.size >> (TILE_HEIGHT * (level + 1)), hashes)]
+    def _filled(self) -> list[tuple[int, int, list[Hash]]]:
+        filled: list[tuple[int, int, list[Hash]]] = []
+        level = 0
+        while len(hashes := self.levels[level]) == TILE_WIDTH:
+            filled.append((level, (self.size >> (TILE_HEIGHT * (level + 1))) - 1, hashes))
+            self.levels[level], self._known[level] = [], {}
+            level += 1
+            if level == len(self.levels):
+                self._begin_level()
+            self.levels[level].append(fold(hashes))
+        return filled
+
+    def _begin_level(self) -> None:
+        self.levels.append([])
+        self._known.append({})
 
 
 def fold(hashes: Iterable[Hash]) -> Hash:
     """The root over 2^k hashes."""
-    row = list(hashes)
+    row, sha256 = list(hashes), hashlib.sha256
     while len(row) > 1:
-        row = [node_hash(row[i], row[i + 1]) for i in range(0, len(row), 2)]
+        row = [sha256(b"\1" + row[i] + row[i + 1]).digest() for i in range(0, len(row), 2)]
     return row[0]
 
 

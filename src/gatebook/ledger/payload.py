@@ -133,9 +133,7 @@ def stored_body(place: Place, content: bytes) -> bytes:
 
 @functools.lru_cache(maxsize=_SESSIONS_KEPT)
 def _named(session: str, writer: str, epoch: str) -> tuple[bytes, bytes]:
-    """The session in bytes, and who wrote: writer and epoch, each behind its length."""
-    names = (writer.encode(), epoch.encode())
-    return bytes.fromhex(session), b"".join(bytes([len(name)]) + name for name in names)
+    return bytes.fromhex(session), written_by(writer, epoch)
 
 
 def read_stored_body(body: bytes) -> tuple[Place, bytes]:
@@ -150,6 +148,20 @@ def read_stored_body(body: bytes) -> tuple[Place, bytes]:
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise PayloadError("a stored frame without a place") from error
     return Place(session.hex(), writer, epoch, sequence, part, piece, pieces), body[at:]
+
+
+def written_by(writer: str, epoch: str) -> bytes:
+    """How a stored body names its writer: what follows the numbers."""
+    return b"".join((bytes([len(writer)]), writer.encode(), bytes([len(epoch)]), epoch.encode()))
+
+
+def numbers_in(stored: bytes, at: int, by: bytes) -> tuple[bytes, int, int, int, int]:
+    """(session, sequence, part, piece, pieces) of the stored body at offset `at`, which `by` (from `written_by`) wrote; quicker than
+    `read_stored_body`. Raises PayloadError."""
+    if not stored.startswith(by, at + _PLACE.size):
+        raise PayloadError("a stored frame of another writer")
+    session, sequence, part, piece, pieces = _PLACE.unpack_from(stored, at)
+    return session, sequence, part, piece, pieces
 
 
 def _aad(place: Place) -> bytes:

@@ -36,21 +36,25 @@ class Session(msgspec.Struct):
 
     def take(self, index: int, entry: Entry) -> None:
         """Count one more entry of this session, `index` in the log."""
-        by = (entry.w.n, entry.w.e)
+        written, event, call = entry.w, entry.ev, entry.call
+        by = (written.n, written.e)
         self.entries[by] = self.entries.get(by, 0) + 1
         self.last_index = index
         # What the sealer adds by itself is no sign of life.
-        if entry.w.n != SEALER:
-            self.last_us = max(self.last_us, instant_us(entry.t))
-        self.findings += sum(entry.dlp.values())
-        self.calls += entry.ev == "call.intent"
-        self.refused += entry.ev == "call.refused"
-        if entry.call is not None:
-            if entry.ev in OPENING:
-                self.work[entry.call] = OpenWork(entry, by)
-            elif entry.ev in CLOSING:
-                self.work.pop(entry.call, None)
-        elif entry.ev == "call.result":
+        if written.n != SEALER and (at := instant_us(entry.t)) > self.last_us:
+            self.last_us = at
+        if entry.dlp:
+            self.findings += sum(entry.dlp.values())
+        if event == "call.intent":
+            self.calls += 1
+        elif event == "call.refused":
+            self.refused += 1
+        if call is not None:
+            if event in OPENING:
+                self.work[call] = OpenWork(entry, by)
+            elif event in CLOSING:
+                self.work.pop(call, None)
+        elif event == "call.result":
             self._answer_late(entry.x.get("id", ""))
 
     def _answer_late(self, request_id: str | int | bool) -> None:

@@ -3,17 +3,19 @@
 from typing import Protocol
 
 from gatebook.ledger.files import Files
-from gatebook.ledger.framing import FrameKind, read_frame
-from gatebook.ledger.payload import PayloadError, Place, read_stored_body
+from gatebook.ledger.framing import FRAME_BYTES
+from gatebook.ledger.payload import PayloadError, numbers_in, written_by
 from gatebook.ledger.reading import Stored, payload_name, stored_frames
 
 Writer = tuple[str, str]
 Position = tuple[int, int, int]
+_NOWHERE: Position = (0, 0, -1)
 
 
 class PayloadFiles(Files, Protocol):
-    def append(self, name: str, at: int, content: bytes) -> None:
-        """`name` holds its first `at` bytes and then `content`, durably; made where it is absent."""
+    def append(self, pieces: list[tuple[str, int, bytes]]) -> None:
+        """For each (name, at, content): `name` holds its first `at` bytes and then `content`, durably; made where it is absent. A name comes
+        once. Not atomic over several files."""
 
 
 class _Session:
@@ -32,28 +34,41 @@ class Shelf:
     def __init__(self, files: PayloadFiles) -> None:
         self._files = files
         self._sessions: dict[str, _Session] = {}
+        self._waiting: list[str] = []
+        self._by: dict[Writer, bytes] = {}
         self.waiting_bytes = 0
 
-    def put(self, frames: tuple[bytes, ...]) -> None:
-        """Take the frames of one entry. Raises PayloadError where one is not whole."""
+    def put(self, frames: tuple[bytes, ...], writer: Writer, session: str | None, sequence: int) -> None:
+        """Take the frames of one entry: whole as a segment held them, checked against their sums there. Raises PayloadError where one is not of
+        this writer, session and entry: it would hide another's behind it."""
+        by = self._by.get(writer)
+        if by is None:
+            by = self._by[writer] = written_by(*writer)
         for stored in frames:
-            place = _place(stored)
-            session = self._session(place.session)
-            writer, position = (place.writer, place.epoch), (place.sequence, place.part, place.piece)
-            if position <= session.last.get(writer, (0, 0, -1)):
+            named, number, part, piece, _ = numbers_in(stored, FRAME_BYTES, by)
+            if session is None or number != sequence or named.hex() != session:
+                raise PayloadError("a stored frame of another entry")
+            known = self._session(session)
+            position = (number, part, piece)
+            if position <= known.last.get(writer, _NOWHERE):
                 continue
-            session.last[writer] = position
-            session.waiting.append(stored)
+            known.last[writer] = position
+            if not known.waiting:
+                self._waiting.append(session)
+            known.waiting.append(stored)
             self.waiting_bytes += len(stored)
 
     def flush(self) -> None:
         """Everything taken is durable. Raises OSError."""
-        for name, session in self._sessions.items():
-            if session.waiting:
-                content = b"".join(session.waiting)
-                self._files.append(payload_name(name), session.end, content)
-                session.end += len(content)
-                session.waiting = []
+        pieces: list[tuple[str, int, bytes]] = []
+        for name in self._waiting:
+            session = self._sessions[name]
+            pieces.append((payload_name(name), session.end, b"".join(session.waiting)))
+        self._files.append(pieces)
+        for name, (_, end, content) in zip(self._waiting, pieces, strict=True):
+            session = self._sessions[name]
+            session.end, session.waiting = end + len(content), []
+        self._waiting = []
         self.waiting_bytes = 0
 
     def forget(self, session: str) -> None:
@@ -63,9 +78,10 @@ class Shelf:
             del self._sessions[session]
 
     def _session(self, name: str) -> _Session:
-        if name not in self._sessions:
-            self._sessions[name] = self._read(name)
-        return self._sessions[name]
+        known = self._sessions.get(name)
+        if known is None:
+            known = self._sessions[name] = self._read(name)
+        return known
 
     def _read(self, name: str) -> _Session:
         """What the session's file holds up to its last whole payload; what is torn behind it will be overwritten."""
@@ -83,10 +99,3 @@ class Shelf:
         except (FileNotFoundError, PayloadError):
             return session
         return session
-
-
-def _place(stored: bytes) -> Place:
-    found = read_frame(stored, 0)
-    if found is None or found.kind not in (FrameKind.PAYLOAD, FrameKind.DATA_KEY) or found.end != len(stored):
-        raise PayloadError("not a frame of a payload")
-    return read_stored_body(found.body)[0]

@@ -53,7 +53,8 @@ def widths(size: int) -> Iterator[tuple[int, int, int]]:
 
 def join_bundle(entries: Iterable[bytes]) -> bytes:
     """Entries as a bundle: each with its length in two bytes, big-endian, before it."""
-    return b"".join(_LENGTH.pack(len(entry)) + entry for entry in entries)
+    pack = _LENGTH.pack
+    return b"".join([part for entry in entries for part in (pack(len(entry)), entry)])
 
 
 def split_bundle(bundle: bytes, count: int) -> list[bytes]:

@@ -138,6 +138,8 @@ class _Roots:
             name = f"checkpoints/{size}"
             try:
                 signed = open_checkpoint(self._log.read(name), self._verifier)
+            except FileNotFoundError:
+                continue  # it was there when the walk began: a running sealer has thinned out its archive
             except (NoteError, OSError) as error:
                 self._report.say(name, str(error))
                 continue

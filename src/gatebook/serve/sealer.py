@@ -13,10 +13,14 @@ import msgspec
 
 from gatebook.ledger.note import NoteError, Signer, load_signer
 from gatebook.model.deployment import Deployment
+from gatebook.model.record import Draft
 from gatebook.ports import Clock
 from gatebook.serve.sealing import Hand, LogStore, Sealing, SealingRefused, Tails, own_draft
 
 POLL_S = 0.025
+IDLE_POLL_S = 0.1
+SEAL_EVERY_S = 0.35
+"""docs/adr/0009-checkpoints-thin-out.md"""
 SECOND_S = 1.0
 
 
@@ -57,13 +61,13 @@ def run(
                 hand.write(own_draft("log.init", reason="created", origin=deployment.origin, vkey=signer.vkey))
             hand.write(own_draft("log.start", reason="started", size=sealing.size, signed=sealing.signed))
             _seal_until(stop, sealing, hand, deployment, ports.clock, sealed)
-            _finish(sealing, hand)
+            _finish(sealing, hand, ports.clock)
         except BaseException:
             hand.close(clean=False)
             raise
         hand.close()
         sealing.take(look_for_ended=True)
-        sealing.seal()
+        sealing.seal(ports.clock.now().unix_us)
 
 
 def _seal_until(
@@ -74,38 +78,61 @@ def _seal_until(
     clock: Clock,
     sealed: Callable[[], None],
 ) -> None:
-    """Entries are taken every 25 ms; once a second they are signed, ended writers recovered and idle sessions closed."""
-    beat = time.monotonic()
-    second = 0.0
+    """What waits is signed, but not sooner than SEAL_EVERY_S after the last time; once a second ended writers are recovered and idle sessions
+    closed. Where nothing was written for a second, the segments are looked at less often."""
+    beat = busy = time.monotonic()
+    second = sealed_at = 0.0
+    behind_us = 0
     first = True
-    while not stop.wait(POLL_S):
+    pause_s = POLL_S
+    while not stop.wait(pause_s):
         now = time.monotonic()
         due = now - second >= SECOND_S
-        sealing.take(look_for_ended=due)
-        if not due:
-            continue
-        second = now
-        for draft in (*sealing.recoveries(), *sealing.closings(clock.now().unix_us)):
-            hand.write(draft)
-        if now - beat >= deployment.heartbeat_s:
-            beat = now
-            hand.write(own_draft("log.heartbeat", reason="alive", size=sealing.size, signed=sealing.signed))
-        sealing.seal()
+        if sealing.take(look_for_ended=due):
+            busy = now
+        if due:
+            second = now
+            for draft in (*sealing.recoveries(), *sealing.closings(clock.now().unix_us)):
+                hand.write(draft)
+            if now - beat >= deployment.heartbeat_s:
+                hand.write(_heartbeat(sealing, behind_us))
+                beat, behind_us = now, 0
+        if sealing.full or now - sealed_at >= SEAL_EVERY_S:
+            sealed_at = now
+            behind_us = max(behind_us, _sealed(sealing, clock))
+        elif due:
+            sealing.tidy()
         if first:
             first = False
             sealed()
+        # No pause where the work took as long: there is more by now.
+        poll_s = POLL_S if now - busy < SECOND_S else IDLE_POLL_S
+        pause_s = max(0.0, poll_s - (time.monotonic() - now))
 
 
-def _finish(sealing: Sealing, hand: Hand) -> None:
+def _sealed(sealing: Sealing, clock: Clock) -> int:
+    """Seal; the time in microseconds from the writing of the first entry in it until it was signed, 0 where there was none."""
+    since_us = sealing.unsigned_since_us
+    sealing.seal(clock.now().unix_us)
+    return 0 if since_us is None else max(0, clock.now().unix_us - since_us)
+
+
+def _heartbeat(sealing: Sealing, behind_us: int) -> Draft:
+    return own_draft(
+        "log.heartbeat", reason="alive", size=sealing.size, signed=sealing.signed, behind_ms=behind_us // 1000
+    )
+
+
+def _finish(sealing: Sealing, hand: Hand, clock: Clock) -> None:
     for _ in range(2):  # what is recovered in the first round is an entry of ours in the second
         while sealing.take(look_for_ended=True):
-            sealing.seal()
+            sealing.seal(clock.now().unix_us)
         for draft in sealing.recoveries():
             hand.write(draft)
     hand.write(own_draft("log.stop", reason="stopped", size=sealing.size))
     while sealing.take(look_for_ended=True):
-        pass
-    sealing.seal()
+        sealing.seal(clock.now().unix_us)
+    sealing.seal(clock.now().unix_us)
 
 
 def _signer(deployment: Deployment) -> Signer:

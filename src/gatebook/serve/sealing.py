@@ -3,17 +3,21 @@
 What it derives, it derives from the bundles: how far each writer's entries are in the log, which sessions are open, what was signed.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from gatebook.ledger.entry import Entry, decode, instant_us
 from gatebook.ledger.framing import Ending, Group
 from gatebook.ledger.growing import GrowingLog, entries_beyond
+from gatebook.ledger.merkle import TILE_HEIGHT
 from gatebook.ledger.note import NoteError, Signer, load_verifier
+from gatebook.ledger.payload import PayloadError
 from gatebook.ledger.reading import leaves
 from gatebook.ledger.sessions import SEALER, Sessions, closings
 from gatebook.ledger.shelving import PayloadFiles, Shelf
+from gatebook.ledger.tiles import tile_name, widths
 from gatebook.model.deployment import Deployment
 from gatebook.model.errors import GatebookError
 from gatebook.model.record import Draft, Event, Origin, Resource, Who
@@ -22,6 +26,10 @@ STATE = "state"
 _GRACE_US = 30_000_000
 _WAITING_BYTES = 64 << 20
 _CLOSINGS = 64
+_ARCHIVE_WHOLE_US = 3_600_000_000
+_ARCHIVE_EVERY_US = 60_000_000
+_TILES_IN_FOLDER = 1000
+_MOST_IN_BATCH = 1 << 19
 
 
 class SealingRefused(GatebookError):
@@ -36,10 +44,13 @@ class LogStore(PayloadFiles, Protocol):
     def replace(self, name: str, content: bytes) -> None:
         """`name` holds `content`, durably; a reader sees the old bytes or the new."""
 
+    def remove(self, name: str) -> None:
+        """The file `name` is gone; nothing where there was none."""
+
     def remove_tree(self, name: str) -> None: ...
 
-    def remove_leftovers(self) -> None:
-        """Temporary files of a sealer that died are gone."""
+    def remove_leftovers(self, folders: Iterable[str]) -> None:
+        """Temporary files of a sealer that died are gone from these folders, and from the directories of partial tiles in them."""
 
 
 class Tail(Protocol):
@@ -109,9 +120,12 @@ class Sealing:
         self._sessions = Sessions()
         self._cursors: dict[tuple[str, str], int] = {}
         self._recovered: dict[tuple[str, str], int | None] = {}
-        self._over: list[Tail] = []
+        self._over: dict[Tail, Ending] = {}
         self._awaited: set[str] = set()
-        self._untaken_bytes = 0
+        self._unsigned_bytes = 0
+        self._unsigned_since = ""
+        self._archived_us: int | None = None
+        self._to_thin: deque[tuple[int, str]] = deque()
         self.signed = 0
 
     @property
@@ -120,13 +134,22 @@ class Sealing:
         return self._growing.size
 
     @property
+    def full(self) -> bool:
+        """True where nothing more is taken before what was taken is sealed."""
+        return self._shelf.waiting_bytes + self._unsigned_bytes > _WAITING_BYTES
+
+    @property
+    def unsigned_since_us(self) -> int | None:
+        """When the first entry that was taken and is not signed was written, by its writer's clock; None where all are signed."""
+        return instant_us(self._unsigned_since) if self._unsigned_since else None
+
+    @property
     def fresh(self) -> bool:
         """True where this log has no first entry yet, neither in it nor on its way."""
         return self.size == 0 and not any(tail.writer == SEALER for tail in self._tails.look())
 
     def start(self) -> None:
         """The log as it was last signed, checked and ready to grow. Raises SealingRefused; then nothing was changed or signed. Steps:"""
-        self._log.remove_leftovers()
         self._tails.remove_orphans(SEALER)
         # 1. The newest archived checkpoint is ours and is the one that was published.
         last = self._last_signed()
@@ -140,6 +163,7 @@ class Sealing:
         self.signed = self._growing.size
         # 3. What bundles hold beyond it keeps its place; the state that was about to be signed must come out of it.
         self._adopt()
+        self._log.remove_leftovers(_edge_folders(self.signed, self.size))
         # 4. Who wrote how far, and which sessions are open.
         self._rebuild()
 
@@ -151,23 +175,23 @@ class Sealing:
             # The first entry of a log is the sealer's `log.init`, whoever wrote meanwhile.
             tails = sorted(tails, key=lambda tail: tail.writer != SEALER)
         for tail in tails:
-            if self._shelf.waiting_bytes + self._untaken_bytes > _WAITING_BYTES:
+            if self.full:
                 break
             if tail in self._over:
                 continue
             over = look_for_ended and tail.ended()
             groups = tail.take()
-            for group in groups:
-                self._integrate(tail, group)
-            if over and not groups:
-                self._over.append(tail)
+            if groups:
+                self._integrate(tail, groups)
+            elif over:
+                self._over[tail] = tail.ending()
         return self.size - before
 
     def recoveries(self) -> list[Draft]:
         """`log.recover` for each writer that ended without saying so and is not in the log as recovered yet."""
         due: list[Draft] = []
-        for tail in self._over:
-            ending, key = tail.ending(), (tail.writer, tail.epoch)
+        for tail, ending in self._over.items():
+            key = (tail.writer, tail.epoch)
             if ending.clean or key in self._recovered:
                 continue
             self._recovered[key] = None
@@ -203,10 +227,10 @@ class Sealing:
         self._awaited.update(draft.session for draft in fresh if draft.session is not None)
         return fresh
 
-    def seal(self) -> bool:
+    def seal(self, now_us: int) -> bool:
         """Sign what was taken, if anything was; True where a new checkpoint is published. Raises SealingRefused, OSError. The order is the proof:"""
         if self.size == self.signed:
-            self._tidy()
+            self.tidy()
             return False
         # 1. Payloads are where their entries say, 2. bundles and tiles of the new size are durable.
         self._shelf.flush()
@@ -223,55 +247,79 @@ class Sealing:
         # 5. Only now may go what the new checkpoint made superfluous.
         for name in growth.obsolete:
             self._log.remove_tree(name)
-        self._untaken_bytes = 0
-        self._tidy()
+        self._thin(f"checkpoints/{checkpoint.size}", now_us)
+        self._unsigned_bytes, self._unsigned_since = 0, ""
+        self.tidy()
         return True
 
-    def _tidy(self) -> None:
+    def _thin(self, name: str, now_us: int) -> None:
+        """The archive holds every checkpoint of the last hour, `name` the newest, and of the time before one a minute. What an older process
+        archived stays. docs/adr/0009-checkpoints-thin-out.md"""
+        if self._archived_us is None or not 0 <= now_us - self._archived_us < _ARCHIVE_EVERY_US:
+            self._archived_us = now_us
+        else:
+            self._to_thin.append((now_us, name))
+        while self._to_thin and now_us - self._to_thin[0][0] > _ARCHIVE_WHOLE_US:
+            self._log.remove(self._to_thin.popleft()[1])
+
+    def tidy(self) -> None:
         """Segments whose entries are all signed are gone, and so are ended epochs once their recovery is signed too."""
         for tail in self._tails.look():
             if tail not in self._over:
                 tail.remove_taken(tail.position)
-            elif tail.ending().clean or self._recovery_signed(tail):
+            elif self._over[tail].clean or self._recovery_signed(tail):
                 tail.remove_all()
-                self._over.remove(tail)
+                del self._over[tail]
                 self._tails.forget(tail.writer, tail.epoch)
 
     def _recovery_signed(self, tail: Tail) -> bool:
         index = self._recovered.get((tail.writer, tail.epoch))
         return index is not None and index < self.signed
 
-    def _integrate(self, tail: Tail, group: Group) -> None:
-        """One entry gets its place."""
-        try:
-            entry = decode(group.leaf)
-        except ValueError as error:
-            raise SealingRefused(f"{tail.writer} {tail.epoch} wrote what is no entry: {error}") from error
+    def _integrate(self, tail: Tail, groups: list[Group]) -> None:
+        """Each entry gets its place, in this order."""
         writer = (tail.writer, tail.epoch)
-        if (entry.w.n, entry.w.e) != writer:
-            raise SealingRefused(f"{tail.writer} {tail.epoch} wrote an entry of {entry.w.n} {entry.w.e}")
-        # Where the log holds none of this epoch from its oldest segment's bound on, older segments were taken whole: it goes on with any number.
-        last = self._cursors.get(writer, entry.w.s - 1)
-        if entry.w.s <= last:
-            return
-        if entry.w.s != last + 1:
-            raise SealingRefused(f"{tail.writer} {tail.epoch}: entry {last + 1} is missing before {entry.w.s}")
-        self._shelf.put(group.frames)
-        self._untaken_bytes += len(group.leaf)
-        index = self._growing.size
-        self._growing.append(group.leaf)
-        self._follow(index, entry)
+        for group in groups:
+            leaf = group.leaf
+            try:
+                entry = decode(leaf)
+            except ValueError as error:
+                raise SealingRefused(f"{tail.writer} {tail.epoch} wrote what is no entry: {error}") from error
+            written = entry.w
+            if (written.n, written.e) != writer:
+                raise SealingRefused(f"{tail.writer} {tail.epoch} wrote an entry of {written.n} {written.e}")
+            # Where the log holds none of this epoch from its oldest segment's bound on, older segments were taken whole: it goes on with any number.
+            sequence = written.s
+            last = self._cursors.get(writer, sequence - 1)
+            if sequence <= last:
+                continue
+            if sequence != last + 1:
+                raise SealingRefused(f"{tail.writer} {tail.epoch}: entry {last + 1} is missing before {sequence}")
+            if group.frames:
+                try:
+                    self._shelf.put(group.frames, writer, entry.sess, sequence)
+                except PayloadError as error:
+                    raise SealingRefused(f"{tail.writer} {tail.epoch}, entry {sequence}: {error}") from error
+            if not self._unsigned_since:
+                self._unsigned_since = entry.t
+            self._unsigned_bytes += len(leaf)
+            index = self._growing.size
+            self._growing.append(leaf)
+            self._follow(index, entry)
 
     def _follow(self, index: int, entry: Entry) -> None:
         """Cursors, sessions and recoveries after `entry` has its place."""
-        self._cursors[entry.w.n, entry.w.e] = entry.w.s
+        written = entry.w
+        self._cursors[written.n, written.e] = written.s
         self._sessions.take(index, entry)
-        if entry.w.n == SEALER and entry.sess is not None:
+        if written.n != SEALER:
+            return
+        if entry.sess is not None:
             self._awaited.discard(entry.sess)
             if entry.ev == "session.close":
                 self._shelf.forget(entry.sess)
                 self._sessions.forget()
-        if entry.ev == "log.recover" and entry.w.n == SEALER:
+        if entry.ev == "log.recover":
             self._recovered[str(entry.x.get("writer")), str(entry.x.get("epoch"))] = index
 
     def _last_signed(self) -> Checkpoint | None:
@@ -347,6 +395,18 @@ class Sealing:
             else:
                 high = middle
         return low
+
+
+def _edge_folders(signed: int, size: int) -> Iterator[str]:
+    """Where a sealer can have left temporary files that died after it had signed `signed` entries and given `size` their bundles: from there on,
+    as far as one batch can reach."""
+    end = size + _MOST_IN_BATCH
+    yield from ("", "checkpoints")
+    levels: list[int | None] = [None, *(level for level, _, _ in widths(end))]
+    for level in levels:
+        height = TILE_HEIGHT * ((level or 0) + 1)
+        folders = range((signed >> height) // _TILES_IN_FOLDER, (end >> height) // _TILES_IN_FOLDER + 1)
+        yield from (tile_name(level, folder * _TILES_IN_FOLDER).rpartition("/")[0] for folder in folders)
 
 
 def own_draft(event: Event, *, ok: bool = True, reason: str, **detail: str | int | bool) -> Draft:

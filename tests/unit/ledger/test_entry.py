@@ -112,6 +112,19 @@ def test_times_read_back(unix_us: int) -> None:
     assert entry.instant_us(text) == unix_us
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-22T16:31:28.000001", "2026-11-22T16:31:28.00001Z", "2026-11-22T16:31:28.0000001Z", "2026-11-22 16:31:28.000001Z",
+        "2026-11-22T16:31:28,000001Z", "2026-11-22T16:31:28.+00001Z", "2026-11-22T16:31:28.00000١Z", "2026-11-22T16:31:28.000001z",
+        "2026-W47-7T16:31:28.000001Z", "2026-11-22T16:31:60.000001Z", "2026-11-22T16:31:28.000001+", "20261122T163128.00.000001Z", "",
+    ],
+)  # fmt: skip
+def test_a_time_in_another_spelling_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match=r"time|Invalid|second"):
+        entry.instant_us(text)
+
+
 @given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10))
 def test_an_identifier_is_a_uuid_version_7(unix_ms: int, chance: bytes) -> None:
     made = uuid.UUID(entry.uuid7(unix_ms, chance))

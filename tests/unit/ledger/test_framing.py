@@ -14,6 +14,7 @@ from gatebook.ledger.framing import (
     frame,
     read_frame,
     read_frames,
+    take_groups,
     used_bytes,
 )
 
@@ -66,3 +67,39 @@ def test_a_changed_byte_is_no_frame(body: bytes, data: st.DataObject) -> None:
 def test_what_a_torn_write_left_is_measured() -> None:
     assert used_bytes(bytes(10), 0) == 0
     assert used_bytes(b"\0\0ab\0\0", 1) == 3
+
+
+@given(frames, st.integers(0, 1 << 40), st.integers(0, 30))
+def test_groups_are_the_frames_before_each_leaf_up_to_the_last_whole_one(
+    written: list[tuple[FrameKind, bytes]], base: int, lost: int
+) -> None:
+    data = b"".join(frame(kind, body) for kind, body in written)
+    data = data[: max(0, len(data) - lost)] + bytes(20)
+    groups: list[tuple[bytes, tuple[bytes, ...]]] = []
+    ends: list[int] = []
+    pending = [b"from before"]
+    end, last = 0, None
+    for found in read_frames(data, 0):
+        last = found.kind
+        if found.kind is FrameKind.LEAF:
+            groups.append((found.body, tuple(pending)))
+            ends.append(base + found.end)
+            pending = []
+        elif found.kind in (FrameKind.PAYLOAD, FrameKind.DATA_KEY):
+            pending.append(data[end : found.end])
+        end = found.end
+        if found.kind in (FrameKind.TURN, FrameKind.END):
+            break
+    taken = take_groups(data, base, [b"from before"])
+    assert [(group.leaf, group.frames) for group in taken.groups] == groups
+    assert (taken.ends, taken.pending, taken.offset) == (ends, pending, base + end)
+    assert (taken.turned, taken.closed) == (last is FrameKind.TURN, last is FrameKind.END)
+
+
+@given(st.binary(min_size=1, max_size=200), st.data())
+def test_a_changed_byte_ends_the_taking(body: bytes, data: st.DataObject) -> None:
+    stored = frame(FrameKind.LEAF, body)
+    position = data.draw(st.integers(0, len(stored) - 1))
+    changed = bytearray(stored)
+    changed[position] ^= data.draw(st.integers(1, 255))
+    assert take_groups(bytes(changed), 7, []).offset == 7

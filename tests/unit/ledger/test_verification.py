@@ -239,6 +239,20 @@ def test_a_checkpoint_put_back_is_found(copy: Place) -> None:
     assert any("older than" in problem.what for problem in judged(copy).problems)
 
 
+def test_an_old_checkpoint_that_a_running_sealer_thins_out_meanwhile_is_no_fault(sealed: Place) -> None:
+    oldest = f"checkpoints/{min(int(file.name) for file in (sealed.log / 'checkpoints').iterdir())}"
+
+    class Thinned(LogFiles):
+        def read(self, name: str) -> bytes:
+            if name == oldest:
+                raise FileNotFoundError(name)
+            return super().read(name)
+
+    log = Thinned(sealed.log)
+    assert oldest in log.names("checkpoints")
+    assert verify(log, LogFiles(sealed.payloads), sealed.vkey).problems == []
+
+
 async def test_a_running_log_is_intact(tmp_path: Path) -> None:
     place = a_place(tmp_path / "data", segment_bytes=4 << 20)
     with RunningSealer(place):

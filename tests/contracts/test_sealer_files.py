@@ -1,0 +1,236 @@
+"""How the sealer sees the writers' segments and writes the log's files: nothing half, nothing missed, nothing in another's name."""
+
+import asyncio
+import errno
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gatebook.adapters import log_files
+from gatebook.adapters.ledger_segment import SegmentHand, SegmentLedger
+from gatebook.adapters.log_files import LogFiles
+from gatebook.adapters.segment_tails import SegmentTails
+from gatebook.ledger import reading
+from gatebook.ledger.framing import FRAME_BYTES, FrameKind, frame, read_frame
+from gatebook.ledger.note import load_signer
+from gatebook.ledger.payload import read_stored_body, stored_body
+from gatebook.ledger.scribe import Composed
+from gatebook.ledger.verification import verify
+from gatebook.model.record import Payload
+from gatebook.serve.sealing import Sealing, SealingRefused
+from tests.world_ledger import Place, StillClock, a_draft, a_place, a_service_draft, seal_once, write_and_seal
+
+SECOND_US = 1_000_000
+HOUR_US = 3600 * SECOND_US
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return a_place(tmp_path / "data")
+
+
+def tails_of(place: Place) -> SegmentTails:
+    return SegmentTails(place.directory / "segments")
+
+
+def sealing_of(place: Place) -> Sealing:
+    sealing = Sealing(
+        place.deployment,
+        load_signer(Path(place.deployment.log_key).read_text()),
+        log=LogFiles(place.log),
+        payloads=LogFiles(place.payloads),
+        state=LogFiles(place.directory / "sealer"),
+        tails=tails_of(place),
+    )
+    sealing.start()
+    return sealing
+
+
+# --- segments
+
+
+def test_a_body_larger_than_what_is_taken_at_once_is_sealed_whole_after_its_writer_ended(tmp_path: Path) -> None:
+    place = a_place(tmp_path / "data", segment_bytes=32 << 20)
+    body = os.urandom(1 << 20) * 12
+    write_and_seal(place, [a_draft(1, payloads=(Payload(part="request", body=body),)), a_draft(2)])
+    report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey, payload_key=place.payload_key)
+    assert (report.problems, report.pending, report.opened) == ([], 0, 2)
+    calls = [each.entry.call for each in reading.entries(LogFiles(place.log)) if each.entry.ev == "call.intent"]
+    assert calls == ["call-00000001", "call-00000002"]
+
+
+def begun(place: Place, writer: str) -> None:
+    """A new epoch of `writer`, whose making of more segments is over."""
+    SegmentHand(place.deployment, writer, StillClock()).close()
+
+
+def test_a_writer_that_begins_in_a_quiet_directory_is_seen(place: Place) -> None:
+    begun(place, "cli")
+    os.utime(place.directory / "segments", ns=(0, 1))
+    tails = tails_of(place)
+    assert [tail.writer for tail in tails.look()] == ["cli"]
+    assert tails.look() is tails.look(), "a directory in which nothing changed is not listed again"
+    begun(place, "supervisor")
+    assert {tail.writer for tail in tails.look()} == {"cli", "supervisor"}
+
+
+def test_a_directory_that_has_just_changed_is_listed_again(place: Place) -> None:
+    """Two names made within one tick of the file system's clock leave one time."""
+    begun(place, "cli")
+    segments = place.directory / "segments"
+    changed = segments.stat().st_mtime_ns
+    tails = tails_of(place)
+    tails.look()
+    begun(place, "supervisor")
+    os.utime(segments, ns=(changed, changed))
+    assert {tail.writer for tail in tails.look()} == {"cli", "supervisor"}
+
+
+def forged(place: Place, **wrong: object) -> None:
+    """An entry of gate-0 whose payload frame says that it is of another writer, session or entry."""
+
+    async def write() -> None:
+        ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+        compose = ledger._scribe.compose
+
+        def forge(*arguments: object) -> Composed:
+            composed = compose(*arguments)  # type: ignore[arg-type]
+            return msgspec.structs.replace(composed, frames=[_forged(stored, **wrong) for stored in composed.frames])
+
+        ledger._scribe.compose = forge  # type: ignore[method-assign]
+        await ledger.record_intent(a_draft(1))
+        await ledger.close()
+
+    asyncio.run(write())
+
+
+def _forged(stored: bytes, **wrong: object) -> bytes:
+    found = read_frame(stored, 0)
+    assert found is not None and found.end == len(stored) > FRAME_BYTES
+    if found.kind is not FrameKind.PAYLOAD:
+        return stored
+    at, content = read_stored_body(found.body)
+    return frame(found.kind, stored_body(msgspec.structs.replace(at, **wrong), content))
+
+
+@pytest.mark.parametrize("wrong", [{"writer": "gate-1"}, {"session": "ff" * 16}, {"sequence": 1 << 40}])
+def test_a_payload_in_anothers_name_is_refused(place: Place, wrong: dict[str, object]) -> None:
+    """It would say of the other's payloads that they are on the shelf already."""
+    forged(place, **wrong)
+    with pytest.raises(SealingRefused, match="a stored frame of another"):
+        seal_once(place)
+
+
+# --- files of the log
+
+
+def test_no_name_leads_to_bytes_that_could_not_be_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = LogFiles(tmp_path)
+    files = [(f"tile/entries/{number:03d}", b"%d" % number) for number in range(40)]
+    fails = 23
+    fsync = os.fsync
+
+    class Failing:
+        def __getattr__(self, name: str) -> object:
+            return getattr(os, name)
+
+        def fsync(self, descriptor: int) -> None:
+            if Path(f"/proc/self/fd/{descriptor}").readlink().name == f"{fails:03d}.tmp":
+                raise OSError(errno.EIO, "the test's disk failed")
+            fsync(descriptor)
+
+    monkeypatch.setattr(log_files, "os", Failing())
+    with pytest.raises(OSError, match="the test's disk failed"):
+        log.write_once(files)
+    assert list(log.names()) == []
+    monkeypatch.undo()
+    log.write_once(files)
+    assert {name: log.read(name) for name in log.names()} == dict(files)
+
+
+def test_a_name_never_changes_its_bytes(tmp_path: Path) -> None:
+    log = LogFiles(tmp_path)
+    files = [(f"{number:03d}", b"one") for number in range(200)]
+    log.write_once(files)
+    log.write_once(files)
+    with pytest.raises(FileExistsError, match="150 exists with other bytes"):
+        log.write_once([*files[:150], ("150", b"two"), *files[151:]])
+    assert sorted(log.names()) == [name for name, _ in files]
+    assert {log.read(name) for name, _ in files} == {b"one"}
+
+
+def test_what_is_appended_begins_where_it_is_told_to(tmp_path: Path) -> None:
+    files = LogFiles(tmp_path)
+    files.append([(f"{number:02x}/a", 0, b"whole and torn") for number in range(150)])
+    files.append([(f"{number:02x}/a", 5, b"!") for number in range(150)])
+    assert {files.read(name) for name in files.names()} == {b"whole!"}
+    assert len(list(files.names())) == 150
+
+
+def test_what_a_sealer_was_writing_when_it_died_is_cleared_away(place: Place) -> None:
+    write_and_seal(place, [a_service_draft()] * 300, writer="supervisor")
+    size = reading.head(LogFiles(place.log)).size
+    assert size > 256
+    names = (
+        "checkpoint",
+        "checkpoints/400",
+        "tile/0/001",
+        "tile/entries/001.p/99",
+        "tile/entries/003.p/7",
+        "tile/1/000.p/2",
+    )
+    for name in names:
+        leftover = place.log / f"{name}.tmp"
+        leftover.parent.mkdir(exist_ok=True)
+        leftover.write_bytes(b"half")
+    seal_once(place)
+    assert list(place.log.rglob("*.tmp")) == []
+    assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+# --- the archive of checkpoints
+
+
+def test_checkpoints_older_than_an_hour_are_thinned_to_one_a_minute_and_all_newer_ones_are_kept(place: Place) -> None:
+    seal_once(place)
+    older = archived(place)
+    sealing = sealing_of(place)
+    clock = StillClock()
+    hand = SegmentHand(place.deployment, "supervisor", clock)
+    made: list[tuple[int, int]] = []
+
+    def seal_at(now_us: int) -> None:
+        hand.write(a_service_draft())
+        sealing.take(look_for_ended=False)
+        assert sealing.seal(now_us)
+        made.append((sealing.signed, now_us))
+
+    begin = clock.unix_us
+    for second in range(0, 150, 10):
+        seal_at(begin + second * SECOND_US)
+    assert archived(place) == older | {size for size, _ in made}, "nothing goes within the hour"
+    seal_at(begin + HOUR_US + 100 * SECOND_US)
+    hand.close()
+    whole = {size for size, at in made if at >= begin + 100 * SECOND_US}
+    minutes = {size for size, at in made if (at - begin) // SECOND_US in (0, 60, 120)}
+    assert archived(place) == older | whole | minutes
+    assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+def test_a_clock_that_jumps_thins_nothing_that_is_newest(place: Place) -> None:
+    seal_once(place)
+    sealing = sealing_of(place)
+    hand = SegmentHand(place.deployment, "supervisor", StillClock())
+    for jump in (0, 1, -5 * HOUR_US, 90 * HOUR_US, 90 * HOUR_US + 1, 0):
+        hand.write(a_service_draft())
+        sealing.take(look_for_ended=False)
+        sealing.seal(StillClock().unix_us + jump)
+        assert sealing.signed in archived(place)
+        assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+    hand.close()
+
+
+def archived(place: Place) -> set[int]:
+    return {int(file.name) for file in (place.log / "checkpoints").iterdir()}
