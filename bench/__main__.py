@@ -13,14 +13,20 @@ from pathlib import Path
 
 import msgspec
 
-from bench import bars, places, report, rows, side_by_side
+from bench import bars, places, report, roles, rows, sealing, side_by_side, stalled
 from bench.figures import Outcome
 from bench.loading import Wrong
 from bench.processes import LOAD_CORE, Died
 from bench.rows import Row
 from bench.telling import Options, say
 
-MANNERS = {"side-by-side": side_by_side.measure}
+MANNERS = {
+    "side-by-side": side_by_side.measure,
+    "roles": roles.measure,
+    "stalled": stalled.measure,
+    "sealer-alone": sealing.measure_alone,
+    "sealer-behind": sealing.measure_behind,
+}
 
 
 def main(arguments: list[str]) -> int:

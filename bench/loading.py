@@ -3,7 +3,8 @@
 import json
 import os
 import subprocess
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -42,8 +43,6 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     rate: float | None = None
     most_requests: int | None = None
     patience_s: float = 20.0
-    first: int = 0
-    """Position in the order at which it begins."""
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +52,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     answers: int
     counted: int
     seconds: float
+    began: float
+    """On the system's monotonic clock."""
     p50_us: float
     p99_us: float
     p999_us: float
@@ -69,18 +70,22 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         return self.counted / self.seconds if self.seconds > 0 else 0.0
 
 
-def questions(host: str, path: str, tools: tuple[str, ...], tokens: list[str], *, cards_every: int = 100) -> Questions:
-    """Every token with every tool in rotation, and each `cards_every`th call asks for a card instead. 0: never."""
-    asked = [(token, tool) for tool in tools for token in tokens]
-    cards = [(token, CARD_TOOL) for token in tokens] if cards_every else []
-    length = len(asked) * cards_every if cards_every else len(asked)
-    order = []
-    for n in range(length):
-        is_card = cards_every and n % cards_every == cards_every - 1
-        order.append(len(asked) + (n // cards_every) % len(tokens) if is_card else n % len(asked))
+CARDS_EVERY: Final = 100
+_LEAST_ORDER = 6400
+
+
+def questions(host: str, callers: Sequence[tuple[str, str]], tools: Sequence[str]) -> Questions:
+    """Every caller (path, token) with every tool in rotation, callers changing fastest; each hundredth call asks for a card instead."""
+    asked = [(path, token, tool) for tool in tools for path, token in callers]
+    cards = [(path, token, CARD_TOOL) for path, token in callers]
+    order: list[int] = []
+    for number in range(len(asked) * max(1, _LEAST_ORDER // len(asked))):
+        if len(order) % CARDS_EVERY == CARDS_EVERY - 1:
+            order.append(len(asked) + (len(order) // CARDS_EVERY) % len(cards))
+        order.append(number % len(asked))
     return Questions(
-        requests=[request(path, host, tool, token) for token, tool in (*asked, *cards)],
-        classes=[2 if tool == CARD_TOOL else 1 for _, tool in (*asked, *cards)],
+        requests=[request(path, host, tool, token) for path, token, tool in (*asked, *cards)],
+        classes=[2 if tool == CARD_TOOL else 1 for _, _, tool in (*asked, *cards)],
         order=order,
     )
 
@@ -103,12 +108,11 @@ def run(
         "patience_s": load.patience_s,
         "rate": load.rate,
         "most_requests": load.most_requests,
-        "first": load.first,
         "seed": 20_260_728,
         "ca_file": ca_file,
     }
     done = subprocess.run(
-        [str(places.LOAD_PYTHON), str(places.ROOT / "bench" / "load" / "run.py")],
+        [str(places.LOAD_PYTHON), str(places.ROOT / "bench" / "programs" / "load.py")],
         input=json.dumps(config),
         capture_output=True,
         text=True,

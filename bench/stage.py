@@ -4,10 +4,10 @@ import contextlib
 import datetime
 import http.client
 import ipaddress
+import json
 import os
 import shutil
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,15 @@ from bench.figures import Round
 from bench.loading import Expected, Load, Measured, Questions, Wrong
 from bench.peers.common import Peer, Site, Tls
 from bench.peers.envoy import Envoy
+from bench.peers.fastmcp import Fastmcp
 from bench.peers.gatebook import Gatebook
 from bench.peers.nginx import Nginx, Upstream
 from bench.processes import cpu_s, free_port, rss_mib
 from bench.tokens import Issuer
 
 LEAST_FREE_BYTES = 12 << 30
+STALLED = "stalled"
+"""The name of a server that takes calls and never answers; no load calls it."""
 MOST_HELD_BYTES = 20 << 30
 
 STARTS: dict[str, Callable[[Site], Peer]] = {"nginx": Nginx, "envoy": Envoy, "gatebook": Gatebook}
@@ -45,6 +48,10 @@ class Contender(msgspec.Struct, kw_only=True):
     peer: Peer | None
     ca_file: str | None = None
     rss_idle_mib: float = 0.0
+    callers: dict[str, list[tuple[str, str]]] = {}
+    """Server → (path, token) of everybody who calls it."""
+    own_sent: int = 0
+    """Calls that its own upstream must have counted, where it has one."""
 
 
 class Stage:
@@ -61,37 +68,67 @@ class Stage:
         self.contenders: dict[str, Contender] = {}
         self.sent = 0
 
-    def enter(self, name: str, *, tokens: int, tools: tuple[str, ...] = (bodies.TOOL,), **site: Any) -> Contender:
-        """Server `name` is up, has answered one call of each kind rightly, and is ready for its load."""
+    def enter(
+        self, name: str, *, tokens: int, tools: tuple[str, ...] = (bodies.TOOL,), label: str = "", **site: Any
+    ) -> Contender:
+        """Server `name` is up, has answered one call of each kind rightly, and is ready for its load.
+
+        `tokens` for each of the protected servers; `label` tells two of one kind apart."""
+        settings = {"upstreams": (self.upstream.port,), **site}
         place = Site(
-            directory=self.directory / name, port=free_port(), upstreams=(self.upstream.port,), issuer=self.issuer, tls=self.tls,
-            **site,
+            directory=self.directory / (label or name), port=free_port(), issuer=self.issuer, tls=self.tls, **settings
         )  # fmt: skip
         peer = STARTS[name](place)
-        path, host = place.path("mcp"), f"127.0.0.1:{place.port}"
         groups = [place.groups[n % len(place.groups)] for n in range(tokens)]
-        made = self.issuer.tokens(place.audience("mcp"), tokens, groups)
+        callers = {
+            server: [(place.path(server), token) for token in self.issuer.tokens(place.audience(server), groups)]
+            for server in place.names
+        }
+        answering = [caller for server in place.names if server != STALLED for caller in callers[server]]
         contender = Contender(
             name=name,
             port=place.port,
-            asked=loading.questions(host, path, tools, made),
+            asked=loading.questions(f"127.0.0.1:{place.port}", answering, tools),
             expected=Expected(plain=self.answers.plain, card=self.answers.card),
             peer=peer,
             ca_file=str(self.tls.ca) if self.tls else None,
+            callers=callers,
         )
-        self.contenders[name] = contender
+        self.contenders[label or name] = contender
         # One call of each kind by hand: what comes back is judged here, and every later answer must be the same bytes.
-        plain = self._ask(contender, tools[0], made[0])
-        card = self._ask(contender, CARD_TOOL, made[0])
+        plain = self._ask(contender, tools[0], *answering[0])
+        card = self._ask(contender, CARD_TOOL, *answering[0])
         check_answers(name, self.answers, plain, card)
         contender.expected = Expected(plain=plain, card=card)
         contender.rss_idle_mib = rss_mib(peer.pids())
         return contender
 
+    def enter_fastmcp(self, tokens: int) -> Contender:
+        """FastMCP's proxy is up before an upstream of its own. It writes messages anew, so of an answer only what the tool said is compared."""
+        place = Site(directory=self.directory / "fastmcp", port=free_port(), upstreams=(), issuer=self.issuer)
+        peer = Fastmcp(place, self.answers)
+        made = [
+            (place.path("mcp"), token) for token in self.issuer.tokens(place.audience("mcp"), ["everybody"] * tokens)
+        ]
+        said = [
+            json.dumps(json.loads(body)["result"]["content"][0]["text"])[1:-1]
+            for body in (self.answers.plain, self.answers.card)
+        ]
+        contender = Contender(
+            name="fastmcp",
+            port=place.port,
+            asked=loading.questions(f"127.0.0.1:{place.port}", made, (bodies.TOOL,)),
+            expected=Expected(plain=said[0].encode(), card=said[1].encode(), whole=False),
+            peer=peer,
+            rss_idle_mib=rss_mib(peer.pids()),
+        )
+        self.contenders["fastmcp"] = contender
+        return contender
+
     def enter_direct(self, tokens: int) -> Contender:
         """The upstream itself, with nothing between."""
-        made = self.issuer.tokens("nobody", tokens)
-        asked = loading.questions(f"127.0.0.1:{self.upstream.port}", "/mcp/mcp", (bodies.TOOL,), made)
+        made = [("/mcp/mcp", token) for token in self.issuer.tokens("nobody", ["everybody"] * tokens)]
+        asked = loading.questions(f"127.0.0.1:{self.upstream.port}", made, (bodies.TOOL,))
         expected = Expected(plain=self.answers.plain, card=self.answers.card)
         self.contenders["direct"] = Contender(
             name="direct", port=self.upstream.port, asked=asked, expected=expected, peer=None
@@ -103,13 +140,19 @@ class Stage:
         if places.held_bytes() > MOST_HELD_BYTES:
             raise Wrong(f"the row has written more than {MOST_HELD_BYTES >> 30} GiB")
         pids = contender.peer.pids() if contender.peer else ()
-        before, begun = cpu_s(pids), time.monotonic()
+        before = cpu_s(pids)
         measured = loading.run(contender.port, contender.asked, contender.expected, load, ca_file=contender.ca_file)
         used, lasted = cpu_s(pids) - before, load.warm_s + measured.seconds
         rss = rss_mib(pids)
-        del begun
-        self.sent += measured.sent
-        self.check_count()
+        if isinstance(contender.peer, Fastmcp):
+            contender.own_sent += measured.sent
+            if contender.peer.counted() != contender.own_sent:
+                raise Wrong(
+                    f"the upstream of fastmcp counted {contender.peer.counted()} calls where {contender.own_sent} were made"
+                )
+        else:
+            self.sent += measured.sent
+            self.check_count()
         return measured, Round(
             calls_per_s=measured.per_s,
             p50_us=measured.p50_us,
@@ -126,8 +169,8 @@ class Stage:
         if counted != self.sent:
             raise Wrong(f"the upstream counted {counted} calls where {self.sent} were made")
 
-    def _ask(self, contender: Contender, tool: str, token: str) -> bytes:
-        status, body = post(contender, bodies.call(tool), tool, token)
+    def _ask(self, contender: Contender, tool: str, path: str, token: str) -> bytes:
+        status, body = post(contender, path, bodies.call(tool), tool, token)
         self.sent += 1
         if status != 200:
             raise Wrong(f"{contender.name} answers {tool} with {status}: {body[:600].decode(errors='replace')}")
@@ -181,7 +224,7 @@ def check_masked(got: bytes, sent: bytes) -> None:
         raise Wrong("a card number came back in clear")
 
 
-def post(contender: Contender, body: bytes, tool: str, token: str) -> tuple[int, bytes]:
+def post(contender: Contender, path: str, body: bytes, tool: str, token: str) -> tuple[int, bytes]:
     """One call by an ordinary client; (status, body)."""
     address = ("127.0.0.1", contender.port)
     connection: http.client.HTTPConnection
@@ -195,7 +238,7 @@ def post(contender: Contender, body: bytes, tool: str, token: str) -> tuple[int,
         "MCP-Protocol-Version": bodies.VERSION, "Mcp-Method": "tools/call", "Mcp-Name": tool,
     }  # fmt: skip
     with contextlib.closing(connection):
-        connection.request("POST", "/mcp/mcp", body, headers)
+        connection.request("POST", path, body, headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
 

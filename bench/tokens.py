@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from joserfc import jwt
@@ -23,9 +24,9 @@ class Issuer:
     def public_pem(self) -> str:
         return self._key.as_pem(private=False).decode()
 
-    def tokens(self, audience: str, count: int, groups: list[str] | None = None) -> list[str]:
-        """`count` people's tokens; the person with number n is in `groups[n]`, or all of them in `everybody`."""
-        return [self._token(audience, n, groups[n] if groups else "everybody") for n in range(count)]
+    def tokens(self, audience: str, groups: Sequence[str]) -> list[str]:
+        """A token for each of `groups`, every one another person's."""
+        return [self._token(audience, number, group) for number, group in enumerate(groups)]
 
     def _token(self, audience: str, number: int, group: str) -> str:
         now = int(time.time())

@@ -14,6 +14,8 @@ from bench.processes import GATE_CORE, LOAD_CORE, Child, children, free_port, li
 _PIECE = 1800
 """nginx takes words of up to 4,096 bytes; every byte may need an escape."""
 
+_LARGEST_IN_MEMORY = 1 << 14
+
 _FRAME = """daemon off;
 worker_processes {workers};
 error_log {directory}/error.log error;
@@ -34,8 +36,25 @@ http {{
 
 
 def upstream_config(directory: Path, port: int, answers: Answers, tls: Tls | None) -> str:
-    """Every call gets the prepared answer of its tool (`Mcp-Name`) and one byte and a newline in `count.log`."""
-    inside = "    log_format one '.';\n    map_hash_bucket_size 128;\n"
+    """Every call gets the prepared answer of its tool (`Mcp-Name`), and leaves one byte and a newline in `count.log`."""
+    small = max(len(answers.plain), len(answers.card)) <= _LARGEST_IN_MEMORY
+    inside, location = _from_memory(answers) if small else _from_files(directory, answers)
+    # With the SSI filter the length of an answer is not known before its end: an event stream leaves in chunks, as from a real server.
+    chunked = "ssi on; ssi_types text/event-stream;" if answers.media_type == "text/event-stream" else ""
+    inside += f"""    log_format one '.';
+    server {{
+        listen 127.0.0.1:{port}{_ssl(tls)}
+        types {{ }}
+        default_type {answers.media_type};
+        access_log {directory}/count.log one buffer=256k flush=1s;
+        {chunked}
+{location}    }}
+"""
+    return _FRAME.format(directory=directory, workers=1, inside=inside)
+
+
+def _from_memory(answers: Answers) -> tuple[str, str]:
+    inside = "    map_hash_bucket_size 128;\n"
     for which, body in (("plain", answers.plain), ("card", answers.card)):
         pieces = list(_pieces(body))
         for number, piece in enumerate(pieces):
@@ -44,19 +63,19 @@ def upstream_config(directory: Path, port: int, answers: Answers, tls: Tls | Non
             f"    map $host ${which} {{ default '{''.join(f'${{{which}_{n}}}' for n in range(len(pieces)))}'; }}\n"
         )
     inside += f"    map $http_mcp_name $answer {{ default $plain; {CARD_TOOL} $card; }}\n"
-    # With the SSI filter the length of an answer is not known before its end: an event stream leaves in chunks, as from a real server.
-    chunked = "ssi on; ssi_types text/event-stream;" if answers.media_type == "text/event-stream" else ""
-    inside += f"""    server {{
-        listen 127.0.0.1:{port}{_ssl(tls)}
-        location / {{
-            default_type {answers.media_type};
-            {chunked}
-            access_log {directory}/count.log one buffer=256k flush=1s;
-            return 200 $answer;
-        }}
-    }}
+    return inside, "        location / { return 200 $answer; }\n"
+
+
+def _from_files(directory: Path, answers: Answers) -> tuple[str, str]:
+    """nginx gives a file to GET only; what a POST gets instead is named by `error_page`, and given with sendfile."""
+    for which, body in (("plain", answers.plain), ("card", answers.card)):
+        (directory / f"{which}.body").write_bytes(body)
+    inside = f"    map $http_mcp_name $answer {{ default /plain.body; {CARD_TOOL} /card.body; }}\n"
+    inside += "    sendfile on; open_file_cache max=16 inactive=1h; open_file_cache_valid 1h;\n"
+    location = f"""        location / {{ error_page 405 =200 $answer; return 405; }}
+        location ~ [.]body$ {{ root {directory}; }}
 """
-    return _FRAME.format(directory=directory, workers=1, inside=inside)
+    return inside, location
 
 
 def proxy_config(site: Site) -> str:

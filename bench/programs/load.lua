@@ -119,7 +119,7 @@ return function(config)
   local due_max_behind = 0
   local fine, coarse = ffi.new("double[?]", 100001), ffi.new("double[?]", 100001) -- 1 µs up to 100 ms; 1 ms up to 100 s
   local total_us, worst_us = 0, 0
-  local turn = config.first or 0
+  local turn = 0
 
   local function complain(slot, words)
     wrong = wrong + 1
@@ -328,7 +328,7 @@ return function(config)
     return worst_us
   end
   return {
-    sent = sent, answers = answers, counted = counted, wrong = wrong, first_wrong = first_wrong,
+    began = begin, sent = sent, answers = answers, counted = counted, wrong = wrong, first_wrong = first_wrong,
     seconds = math.min(ends, last) - opens, p50_us = quantile(0.5), p99_us = quantile(0.99), p999_us = quantile(0.999),
     mean_us = counted > 0 and total_us / counted or 0, worst_us = worst_us, behind_us = due_max_behind * 1e6,
     body_bytes = answers > 0 and counted_bytes / answers or 0, tls = description,
