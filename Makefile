@@ -5,6 +5,7 @@
 #   make test            every test but the longest; what CI runs
 #   make nightly         the longest: soak and the like, some ten minutes
 #   make bench           the gate's speed beside nginx, Envoy and FastMCP's proxy (make bench ARGS=--help)
+#   make nightly         what is too long for every change: 200 servers, 5,000 streams, two workers
 #   make lock            resolve the requirement files and package-lock.json again (needs uv)
 #   make clean           remove what these targets made, caches included
 #
@@ -78,6 +79,11 @@ setup: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP)
 .PHONY: bench
 bench: $(PROJECT_STAMP) $(BENCH_STAMP) $(FASTMCP_STAMP)
 	@$(BIN)/python -m bench $(ARGS)
+
+# What is too long or too large for every change: many servers, many streams, two workers.
+.PHONY: nightly
+nightly: $(PROJECT_STAMP) $(BENCH_STAMP) $(FASTMCP_STAMP)
+	@$(BIN)/python -m bench --nightly $(ARGS)
 
 # --- set-up, each step once --------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import bars, places, report, roles, rows, sealing, side_by_side, stalled
+from bench import bars, nightly, places, report, roles, rows, sealing, side_by_side, stalled
 from bench.figures import Outcome
 from bench.loading import Wrong
 from bench.processes import LOAD_CORE, Died
@@ -26,17 +26,21 @@ MANNERS = {
     "stalled": stalled.measure,
     "sealer-alone": sealing.measure_alone,
     "sealer-behind": sealing.measure_behind,
+    "servers": nightly.measure_servers,
+    "streams": nightly.measure_streams,
+    "workers": nightly.measure_workers,
 }
 
 
 def main(arguments: list[str]) -> int:
     """The exit code."""
     asked = _parser().parse_args(arguments)
+    among = rows.NIGHTLY if asked.nightly else rows.ROWS
     if asked.list:
-        print(report.rows_told())
+        print(report.rows_told(among))
         return 0
     try:
-        wanted, options = rows.chosen(asked.rows), _options(asked)
+        wanted, options = rows.chosen(asked.rows, among), _options(asked)
         about = report.machine()
     except (ValueError, places.Missing) as problem:
         print(f"bench: {problem}", file=sys.stderr)
@@ -46,7 +50,10 @@ def main(arguments: list[str]) -> int:
         return 2
     os.sched_setaffinity(0, {LOAD_CORE})
     outcomes = {row.name: _measured(row, options) for row in wanted}
-    shutil.rmtree(places.RUNS, ignore_errors=not options.keep) if not options.keep else None
+    if not options.keep:
+        shutil.rmtree(places.RUNS, ignore_errors=True)
+    if asked.show_config:
+        print(report.configurations(outcomes))
     return _told(about, outcomes, asked.json)
 
 
@@ -95,6 +102,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=2.0, help="length of each load")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each row, servers in turn; the median counts")
     parser.add_argument("--json", type=Path, help="write the report to this file too")
+    parser.add_argument(
+        "--show-config", action="store_true", help="print what each server was told (the JSON report always holds it)"
+    )
+    parser.add_argument("--nightly", action="store_true", help="the rows of `make nightly` instead")
     parser.add_argument(
         "--keep", action="store_true", help="keep the servers' configuration and output under .cache/bench-runs"
     )

@@ -45,6 +45,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     sides: dict[str, Side] = {}
     extra: dict[str, float] = {}
     void: str | None = None
+    told: dict[str, str] = {}
+    """What each server was told: its configuration as text."""
 
 
 def ratio(sides: Mapping[str, Side], above: str, below: str, field: str = "calls_per_s") -> float | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -45,7 +46,7 @@ class Child:
                 stdout=out,
                 stderr=out,
                 env={**os.environ, **(env or {})},
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+                preexec_fn=lambda: _prepare(core),
             )
 
     @property
@@ -72,6 +73,13 @@ class Child:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+
+def _prepare(core: int) -> None:
+    """In the child, before it becomes the program: its core, and as many files as this machine allows."""
+    os.sched_setaffinity(0, {core})
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def free_port() -> int:

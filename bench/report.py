@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench import bars, places
 from bench.figures import Outcome, Side, ratio
-from bench.rows import ROWS, Row
+from bench.rows import Row
 
 _COLUMNS = ("row", "server", "calls/s", "p50", "p99", "p99 at 70 %", "CPU/call", "core", "RSS", "/ nginx", "/ Envoy")
 
@@ -70,6 +70,11 @@ def verdicts(judged: Sequence[bars.Judged]) -> str:
     return "\n".join(lines)
 
 
+def configurations(outcomes: dict[str, Outcome]) -> str:
+    """What each server was told in each row."""
+    return "\n".join(f"--- {row.row}: {name}\n{text}" for row in outcomes.values() for name, text in row.told.items())
+
+
 def machine() -> dict[str, str]:
     """Where and with what this ran."""
     cpu = next(
@@ -108,7 +113,7 @@ def _fastmcp() -> str:
     return found[0].name.removeprefix("fastmcp-").removesuffix(".dist-info") if found else "not installed"
 
 
-def rows_told(rows: Sequence[Row] = ROWS) -> str:
+def rows_told(rows: Sequence[Row]) -> str:
     return "\n".join(f"{row.name:18} {row.what}" for row in rows)
 
 

@@ -35,7 +35,10 @@ def measure(row: Row, options: Options) -> Outcome:
         sides, syncs = _rounds(row, options, place)
         sides = _paced(row, options, place, sides)
         extra = {"fdatasync_p50_us": median(syncs)} if syncs else {}
-    return Outcome(row=row.name, sides=sides, extra=extra)
+        told = {
+            name: contender.peer.config.read_text() for name, contender in place.contenders.items() if contender.peer
+        }
+    return Outcome(row=row.name, sides=sides, extra=extra, told=told)
 
 
 def _rounds(row: Row, options: Options, place: Stage) -> tuple[dict[str, Side], list[float]]:

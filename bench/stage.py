@@ -31,8 +31,6 @@ from bench.processes import cpu_s, free_port, rss_mib
 from bench.tokens import Issuer
 
 LEAST_FREE_BYTES = 12 << 30
-STALLED = "stalled"
-"""The name of a server that takes calls and never answers; no load calls it."""
 MOST_HELD_BYTES = 20 << 30
 
 STARTS: dict[str, Callable[[Site], Peer]] = {"nginx": Nginx, "envoy": Envoy, "gatebook": Gatebook}
@@ -69,11 +67,18 @@ class Stage:
         self.sent = 0
 
     def enter(
-        self, name: str, *, tokens: int, tools: tuple[str, ...] = (bodies.TOOL,), label: str = "", **site: Any
+        self,
+        name: str,
+        *,
+        tokens: int,
+        tools: tuple[str, ...] = (bodies.TOOL,),
+        label: str = "",
+        quiet: tuple[str, ...] = (),
+        **site: Any,
     ) -> Contender:
         """Server `name` is up, has answered one call of each kind rightly, and is ready for its load.
 
-        `tokens` for each of the protected servers; `label` tells two of one kind apart."""
+        `tokens` for each of the protected servers; `label` tells two of one kind apart; no load calls the servers in `quiet`."""
         settings = {"upstreams": (self.upstream.port,), **site}
         place = Site(
             directory=self.directory / (label or name), port=free_port(), issuer=self.issuer, tls=self.tls, **settings
@@ -84,7 +89,7 @@ class Stage:
             server: [(place.path(server), token) for token in self.issuer.tokens(place.audience(server), groups)]
             for server in place.names
         }
-        answering = [caller for server in place.names if server != STALLED for caller in callers[server]]
+        answering = [caller for server in place.names if server not in quiet for caller in callers[server]]
         contender = Contender(
             name=name,
             port=place.port,

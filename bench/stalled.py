@@ -10,12 +10,13 @@ from bench.figures import Outcome, Round, Side
 from bench.loading import Load
 from bench.rows import Row
 from bench.side_by_side import settle
-from bench.stage import STALLED, Contender, stage
+from bench.stage import Contender, stage
 from bench.telling import Options, say
 
 SHARE = 0.5
 """Of the maximum: with calls at random instants, a p99 that is the gate's and not that of a full queue."""
 HANGING = 64
+STALLED = "stalled"
 NAMES = (*(f"s{number}" for number in range(9)), STALLED)
 _TOKENS_EACH = 8
 
@@ -27,7 +28,7 @@ def measure(row: Row, options: Options) -> Outcome:
         a_server_that_never_answers() as port,
     ):
         upstreams = (*[place.upstream.port] * 9, port)
-        gate = place.enter("gatebook", tokens=_TOKENS_EACH, names=NAMES, upstreams=upstreams)
+        gate = place.enter("gatebook", tokens=_TOKENS_EACH, names=NAMES, upstreams=upstreams, quiet=(STALLED,))
         measured, _ = place.load(gate, Load(connections=row.connections, seconds=options.seconds))
         settle(place)
         rate = SHARE * measured.per_s

@@ -31,6 +31,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[str, ...] = (TOOL, CARD_TOOL, *MANY)
     tls: Tls | None = None
     workers: int = 1
+    connections: int | None = None
+    """Client connections at once, where more than the default are needed."""
 
     @property
     def public_url(self) -> str:
@@ -48,6 +50,8 @@ class Peer(Protocol):
     """A started server under load."""
 
     name: str
+    config: Path
+    """What it was told."""
 
     def pids(self) -> tuple[int, ...]:
         """The processes that serve calls."""

@@ -20,6 +20,8 @@ listen = ["127.0.0.1:{site.port}"]
 workers = {site.workers}
 data_dir = "data"
 """
+    if site.connections is not None:
+        text += f"[limits]\nconnections = {site.connections}\n"
     if site.tls is not None:
         text += f'[tls]\ncertificate = "{site.tls.certificate}"\nkey = "{site.tls.key}"\n'
     text += f'[log]\norigin = "localhost/bench"\n[[issuer]]\nname = "corp"\nurl = "{ISSUER_URL}"\nkind = "person"\njwks_file = "jwks.json"\n'
