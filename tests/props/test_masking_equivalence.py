@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatebook.masking import Masked, MaskingFailed, Secrets, inspect, inspect_arguments, is_clean, mask, mask_text
-from gatebook.masking.documents import mask_without_triggers
+from gatebook.masking.documents import inspect_arguments_without_triggers, mask_without_triggers
 from tests.props.masking_documents import PIECES, documents, texts
 
 
@@ -29,6 +29,14 @@ def test_looking_only_where_the_trigger_hits_finds_the_same(body: bytes) -> None
 def test_the_same_holds_with_live_secrets(body: bytes, values: tuple[bytes, ...]) -> None:
     secrets = Secrets(values)
     assert outcome(mask, body, secrets) == outcome(mask_without_triggers, body, secrets)
+
+
+@given(documents())
+def test_looking_only_where_the_trigger_hits_refuses_the_same_arguments(body: bytes) -> None:
+    assert outcome(inspect_arguments, body) == outcome(inspect_arguments_without_triggers, body)
+    masked = outcome(mask, body)
+    if isinstance(masked, Masked):
+        assert inspect_arguments(masked.body) == outcome(inspect_arguments_without_triggers, masked.body)
 
 
 @given(documents())

@@ -14,18 +14,18 @@ from gatebook.masking.patterns import compiled
 from gatebook.model import possessive
 
 # Where a card number can start: after a non-digit, and not as the fraction of a number below 1000. Wide: no check of length.
-_EDGE = rb"(?:^|[^0-9.]|(?:^|[^0-9])\.|[0-9]{4}\.|\\u[0-9A-Fa-f]{4})"
+EDGE = rb"(?:^|[^0-9.]|(?:^|[^0-9])\.|[0-9]{4}\.|\\u[0-9A-Fa-f]{4}\.?)"
 _GAP = rb"(?:[ \t._-]|\\+t){0,3}"
 _HEADS = b"|".join(b"%b%b%b" % (head[:1].encode(), _GAP, head[1:].encode()) for head in two_digit_starts())
 _UATP = rb"1[0-9]{14}(?:[^0-9]|$)|1[0-9]{3}" + _GAP + rb"[0-9]{5}" + _GAP + rb"[0-9]{6}(?:[^0-9]|$)"
-START = _EDGE + b"(?:(?:" + _HEADS + b")(?:" + _GAP + rb"[0-9]){10}|" + _UATP + rb")"
+START = EDGE + b"(?:(?:" + _HEADS + b")(?:" + _GAP + rb"[0-9]){10}|" + _UATP + rb")"
 
 _START = compiled(START)
 _REGION = possessive.compiled(rb"[0-9]++(?:[ \t._-]{1,3}+[0-9]++)*+")
 _GROUP = re.compile(rb"[0-9]+")
 
 # How card numbers are printed and typed, longest first; twelve and thirteen digits only count among card words.
-_SHAPES = sorted(
+SHAPES = sorted(
     [
         (4, 4, 4, 4, 3), (4, 4, 4, 4, 2), (4, 4, 4, 4, 1), (6, 13), (4, 4, 4, 4), (8, 8), (4, 12), (12, 4), (6, 10),
         (6, 6, 4), (4, 4, 8), (4, 8, 4), (4, 6, 5), (4, 5, 6), (4, 4, 4, 3), (4, 6, 4), (4, 4, 4, 2), (4, 4, 4, 1),
@@ -34,7 +34,7 @@ _SHAPES = sorted(
     key=sum,
     reverse=True,
 )  # fmt: skip
-_BY_COUNT = {count: frozenset(bytes(s) for s in _SHAPES if len(s) == count) for count in {len(s) for s in _SHAPES}}
+_BY_COUNT = {count: frozenset(bytes(s) for s in SHAPES if len(s) == count) for count in {len(s) for s in SHAPES}}
 _COUNTS = sorted(_BY_COUNT, reverse=True)
 
 Group = tuple[int, int]
@@ -51,22 +51,25 @@ def regions(text: bytes) -> Iterator[Region]:
     """Every stretch of digit groups in which a card number can start, left to right; work grows with the text, no faster."""
     hit = _START.search(text)
     while hit is not None:
-        escaped = text.startswith(b"\\u", hit.start())
-        region = _REGION.search(text, hit.start() + (6 if escaped else 0))
-        if region is None:
-            return
-        start, end = region.span()
-        groups = (
-            [(start, end)]
-            if text[start:end].isdigit()
-            else [found.span() for found in _GROUP.finditer(text, start, end)]
-        )
-        # Four digits and a dot can be the end of a longer group. The last digit of an escape belongs to none.
-        if not escaped and start > 0 and 48 <= text[start - 1] <= 57:
-            del groups[0]
-        if groups:
-            yield Region(groups, end)
-        hit = _START.search(text, end) if len(text) - end >= SHORTEST else None
+        region = region_at(text, hit.start())
+        if region.groups:
+            yield region
+        hit = _START.search(text, region.end) if len(text) - region.end >= SHORTEST else None
+
+
+def region_at(text: bytes, edge: int) -> Region:
+    """The region behind an edge (EDGE) that begins at `edge` and has digits behind it."""
+    escaped = text.startswith(b"\\u", edge)
+    region = _REGION.search(text, edge + (6 if escaped else 0))
+    start, end = region.span() if region else (len(text), len(text))
+    if text[start:end].isdigit():
+        groups = [(start, end)]
+    else:
+        groups = [found.span() for found in _GROUP.finditer(text, start, end)]
+    # Four digits and a dot can be the end of a longer group. The last digit of an escape belongs to none.
+    if not escaped and start > 0 and 48 <= text[start - 1] <= 57:
+        del groups[:1]
+    return Region(groups, end)
 
 
 def readings(text: bytes, groups: list[Group]) -> Iterator[tuple[int, int]]:

@@ -19,13 +19,18 @@ def mask(body: bytes, secrets: Secrets = NO_SECRETS) -> Masked:
     `body`: one JSON document (UTF-8) that was parsed strictly. Nothing found: the same object. Every byte outside a finding
     is kept, types stay, and masking the result again changes nothing. Raises MaskingFailed; then the message is refused.
     """
-    hits = trigger.hits(body, secrets)
-    if hits == trigger.NOTHING:
+    hits = _hits(body, secrets)
+    if hits is trigger.NOTHING:
         return Masked(body, ())
-    if len(hits.positions) > MOST_PLACES:
-        raise MaskingFailed("more places to look at closely than one message may have")
     judge = Judge(secrets=secrets)
     return _masked(body, walk(body, Place(), judge, hits), judge)
+
+
+def _hits(body: bytes, secrets: Secrets, *, own_masks: bool = False) -> trigger.Hits:
+    hits = trigger.hits(body, secrets, own_masks=own_masks)
+    if len(hits.positions) > MOST_PLACES:
+        raise MaskingFailed("more places to look at closely than one message may have")
+    return hits
 
 
 def mask_without_triggers(body: bytes, secrets: Secrets = NO_SECRETS) -> Masked:
@@ -40,8 +45,12 @@ def mask_text(text: str, secrets: Secrets = NO_SECRETS) -> tuple[str, tuple[Find
         content = text.encode("utf-8", "surrogatepass")
     except UnicodeEncodeError:
         raise MaskingFailed("text that UTF-8 cannot hold") from None
+    if text.isascii() and secrets.known_clean(content):
+        return text, ()
     edits = text_edits(content, Place(), Judge(secrets=secrets), DECODERS)
     if not edits:
+        if text.isascii():
+            secrets.remember_clean(content)
         return text, ()
     return applied(content, edits).decode("utf-8", "surrogatepass"), tuple(_finding(edit, "") for edit in edits)
 
@@ -49,14 +58,20 @@ def mask_text(text: str, secrets: Secrets = NO_SECRETS) -> tuple[str, tuple[Find
 def inspect_arguments(body: bytes) -> tuple[Finding, ...]:
     """What a client must not send: card numbers, authentication data, and our own masks coming back (they would overwrite
     good data). Nothing is changed; on any finding the caller refuses. `body` as for `mask`. Raises MaskingFailed."""
-    hits = trigger.hits(body, NO_SECRETS)
-    if hits == trigger.NOTHING and not trigger.could_be_ours(body):
-        return ()
-    judge = Judge(secrets=NO_SECRETS, own_masks=True)
+    hits = _hits(body, NO_SECRETS, own_masks=True)
+    return () if hits is trigger.NOTHING else _arguments(body, hits, Judge(secrets=NO_SECRETS, own_masks=True))
+
+
+def inspect_arguments_without_triggers(body: bytes) -> tuple[Finding, ...]:
+    """What `inspect_arguments` must equal. Slow: for tests."""
+    return _arguments(body, trigger.NOTHING, Judge(secrets=NO_SECRETS, own_masks=True, triggers=False))
+
+
+def _arguments(body: bytes, hits: trigger.Hits, judge: Judge) -> tuple[Finding, ...]:
     pointers = _Pointers(judge)
-    found = walk(body, Place(), judge, trigger.NOTHING)
     return tuple(
-        Finding(detector=f.edit.detector, action="found", pointer=pointers.of(f.frame, f.segment)) for f in found
+        Finding(detector=found.edit.detector, action="found", pointer=pointers.of(found.frame, found.segment))
+        for found in walk(body, Place(), judge, hits)
     )
 
 
@@ -64,21 +79,29 @@ def inspect(body: bytes, secrets: Secrets = NO_SECRETS) -> Inspected:
     """What `inspect_arguments(body)` and `mask(body, secrets)` say of one request, for the price of one look when nothing hits.
 
     Nothing found: no findings, and `masked.body` is the very object that was passed in. Raises MaskingFailed as they do."""
-    return Inspected(findings=inspect_arguments(body), masked=mask(body, secrets))
+    hits = _hits(body, secrets, own_masks=True)
+    if hits is trigger.NOTHING:
+        return Inspected((), Masked(body, ()))
+    judge = Judge(secrets=secrets)
+    return Inspected(
+        _arguments(body, hits, Judge(secrets=NO_SECRETS, own_masks=True)),
+        _masked(body, walk(body, Place(), judge, hits), judge),
+    )
 
 
 def is_clean(raw: bytes, secrets: Secrets = NO_SECRETS) -> bool:
     """True when `mask_text` would find nothing in this text as it stands, read as UTF-8 or as Latin-1: for header values and lines
     of a stream, without a decode. Never raises: what cannot be judged is not clean."""
+    if secrets.known_clean(raw):
+        return True
+    readings = (raw,) if raw.isascii() else (raw, raw.decode("latin-1").encode())
     try:
-        if text_edits(raw, Place(), Judge(secrets=secrets), DECODERS):
-            return False
-        if raw.isascii():
-            return True
-        latin = raw.decode("latin-1").encode()
-        return not text_edits(latin, Place(), Judge(secrets=secrets), DECODERS)
+        clean = not any(text_edits(text, Place(), Judge(secrets=secrets), DECODERS) for text in readings)
     except MaskingFailed:
         return False
+    if clean:
+        secrets.remember_clean(raw)
+    return clean
 
 
 def _masked(body: bytes, found: list[Found], judge: Judge) -> Masked:

@@ -23,13 +23,13 @@ def card_numbers(text: bytes, around: Surroundings) -> list[Edit]:
     for run in _RUN.finditer(text):
         start, end = run.span()
         if around.card or beside(MESSAGE_BESIDE, text, start, end):
-            numbers = _windows(text, start, end)
+            numbers = windows(text, start, end)
             if numbers:
                 edits.append(_starred(start, end, numbers))
     return edits
 
 
-def _windows(text: bytes, start: int, end: int) -> list[tuple[int, int]]:
+def windows(text: bytes, start: int, end: int) -> list[tuple[int, int]]:
     """Spans of the numbers in the run, in order, none overlapping."""
     spans: list[tuple[int, int]] = []
     for length in (16, 15, 19, 14, 18, 17):

@@ -34,7 +34,7 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def everywhere(self) -> bool:
         """Whether each key and leaf is looked at, not only those under a hit."""
-        return self.own_masks or not self.triggers
+        return not self.triggers
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ def string_edits(raw: bytes, start: int, place: Place, judge: Judge, decoders: t
 def text_edits(text: bytes, place: Place, judge: Judge, decoders: tuple[Decoder, ...] = ()) -> list[Edit]:
     """Edits of a decoded text. The first decoder that can read it judges its leaves instead."""
     named = sad.by_name(text, place.kinds)
-    if named is None and not place.kinds & SAD_KINDS and judge.triggers and not _worth(text, judge):
+    if named is None and not place.kinds & SAD_KINDS and judge.triggers and not _worth(text, place, judge):
         return []
     if place.layer < MOST_LAYERS:
         inner = msgspec.structs.replace(place, layer=place.layer + 1)
@@ -116,8 +116,8 @@ def _among_digits(text: bytes, edit: Edit) -> bool:
     return _DIGITS.search(around) is not None
 
 
-def _worth(text: bytes, judge: Judge) -> bool:
-    return trigger.worth_a_look(text, judge.secrets) or (judge.own_masks and trigger.could_be_ours(text))
+def _worth(text: bytes, place: Place, judge: Judge) -> bool:
+    return trigger.hits(text, judge.secrets, place.surroundings, own_masks=judge.own_masks) is not trigger.NOTHING
 
 
 def _plain_edits(text: bytes, around: Surroundings, judge: Judge) -> list[Edit]:

@@ -4,7 +4,9 @@ Sources: braintree/credit-card-type (MIT), which publishes prefixes and lengths 
 BIN tables for Mir, RuPay, Troy, UATP, Uzcard, Humo and BelKart. A check digit is Luhn, ISO/IEC 7812-1 Annex B.
 """
 
+import re
 from bisect import bisect_right
+from itertools import pairwise
 from typing import Literal
 
 Evidence = Literal["firm", "loose"]
@@ -42,6 +44,7 @@ LOOSE: tuple[tuple[str, str, tuple[int, ...]], ...] = (
 )
 
 _Intervals = tuple[list[int], list[int]]
+Ranges = list[tuple[int, int]]
 
 
 def _ranges(prefixes: str) -> list[tuple[int, int]]:
@@ -85,6 +88,22 @@ def evidence(digits: bytes) -> Evidence | None:
     return "loose" if _within(_LOOSE[len(digits)], prefix) else None
 
 
+def ranges_by_lengths(*, loose: bool) -> dict[tuple[int, ...], Ranges]:
+    """Inclusive ranges of the first six digits, under all the lengths that numbers of these prefixes have. No range is in it twice.
+
+    `loose`: with the loose prefixes and lengths."""
+    tables = (_FIRM, _LOOSE) if loose else (_FIRM,)
+    edges = sorted(
+        {edge for table in tables for starts, ends in table.values() for edge in (*starts, *(e + 1 for e in ends))}
+    )
+    ranges: dict[tuple[int, ...], Ranges] = {}
+    for low, past in pairwise(edges):
+        lengths = tuple(n for n in range(SHORTEST, LONGEST + 1) if any(_within(table[n], low) for table in tables))
+        if lengths:
+            ranges.setdefault(lengths, []).append((low, past - 1))
+    return ranges
+
+
 def two_digit_starts() -> list[str]:
     """The first two digits of every number in the table, save UATP's (a bare 1, found by its length instead)."""
     starts: set[int] = set()
@@ -101,3 +120,21 @@ _DOUBLED = bytes((2 * (c - 48)) // 10 + (2 * (c - 48)) % 10 if 48 <= c <= 57 els
 def luhn_valid(digits: bytes) -> bool:
     """True when the last digit is the Luhn check digit of the others. ASCII digits only."""
     return (sum(digits[-1::-2].translate(_PLAIN)) + sum(digits[-2::-2].translate(_DOUBLED))) % 10 == 0
+
+
+_TENS = re.compile(b"[" + b"".join(b"\\x%02x" % tens for tens in range(0, 256, 10)) + b"]")
+
+
+def luhn_valid_of(numbers: list[bytes]) -> list[bytes]:
+    """Those of the numbers that `luhn_valid` holds valid, in order. All are of one length, 28 digits at most.
+
+    Many at once: the sums of all numbers are added up side by side, each in a byte of one large integer."""
+    if not numbers:
+        return []
+    length, joined = len(numbers[0]), b"".join(numbers)
+    plain, doubled = joined.translate(_PLAIN), joined.translate(_DOUBLED)
+    total = 0
+    for place in range(length):
+        value = plain if (length - place) % 2 else doubled
+        total += int.from_bytes(value[place::length], "little")
+    return [numbers[valid.start()] for valid in _TENS.finditer(total.to_bytes(len(numbers), "little"))]

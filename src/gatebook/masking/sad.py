@@ -40,14 +40,14 @@ def tracks(text: bytes) -> list[Edit]:
     ]
     if b"=" in text or b"D" in text or b"d" in text:
         for hit in _TRACK_2.finditer(text):
-            edits += _track_2(text, hit.end() - 5)
+            edits += track_2(text, hit.end() - 5)
     if b"5A" in text or b"5a" in text:
         for hit in _EMV_PAN.finditer(text):
             edits += _emv_pan(text, hit.start())
     return edits
 
 
-def _track_2(text: bytes, sigil: int) -> list[Edit]:
+def track_2(text: bytes, sigil: int) -> list[Edit]:
     """The track around the separator at `sigil`: a card number before it, YYMM and service code behind it."""
     before = text[max(0, sigil - 400) : sigil]
     run = before[len(before.rstrip(b"0123456789")) :]

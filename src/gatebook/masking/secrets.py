@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from urllib.parse import quote_from_bytes
 
 from gatebook.masking.edits import Edit, replaced
-from gatebook.masking.patterns import Pattern, compiled
+from gatebook.masking.patterns import Pattern, Several, compiled
 
 REDACTED = b"[secret redacted]"
 _SHORTEST_FRAGMENT = 8
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-"
 _FARTHEST = 4096
+_SHORT, _MOST_REMEMBERED = 64, 256
 
 
 class Secrets:
@@ -20,10 +21,12 @@ class Secrets:
 
     Finds each one raw, JSON-escaped, percent-encoded (either case of hex, reserved characters or all) and inside base64
     (standard and URL alphabet, at all three alignments, without line breaks). Empty values are refused with ValueError.
+    `trigger` is a pattern for a raw document or a decoded text that hits wherever one can stand, None without secrets; `look` is
+    for the module `trigger`, which may keep its own patterns and that one in it, to be looked for in one pass.
     LIMIT: base64 is only looked for when eight characters of it are certain, which takes a secret of eight bytes.
     """
 
-    __slots__ = ("_encoded", "_plain", "trigger")
+    __slots__ = ("__weakref__", "_encoded", "_known_clean", "_plain", "_trigger", "look", "trigger")
 
     def __init__(self, values: tuple[bytes, ...] = ()) -> None:
         if any(not value for value in values):
@@ -33,6 +36,9 @@ class Secrets:
         self._plain = _any_of(plain)
         self._encoded = _any_of(encoded)
         self.trigger = _raw_trigger(plain | encoded)
+        self._trigger = compiled(self.trigger) if self.trigger else None
+        self.look: Several | None = None
+        self._known_clean: set[bytes] = set()
 
     def __bool__(self) -> bool:
         return self.trigger is not None
@@ -42,6 +48,21 @@ class Secrets:
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("secrets are not pickled")
+
+    def positions(self, text: bytes) -> list[int]:
+        """Where one of them can stand in a raw document or a decoded text; a superset of what `edits` finds."""
+        return [hit.start() + 1 for hit in self._trigger.finditer(text)] if self._trigger else []
+
+    def known_clean(self, text: bytes) -> bool:
+        """Whether these very bytes were lately found to hold nothing to mask, none of these secrets among it."""
+        return text in self._known_clean
+
+    def remember_clean(self, text: bytes) -> None:
+        """Nothing was found in the text, which may thus stay in memory. Short ones only, and not many: header values come again."""
+        if len(text) <= _SHORT:
+            if len(self._known_clean) >= _MOST_REMEMBERED:
+                self._known_clean.clear()
+            self._known_clean.add(text)
 
     def edits(self, text: bytes) -> list[Edit]:
         """Redactions in decoded text; a secret inside base64 takes the whole token with it, since a cut one decodes to rubbish."""
@@ -67,8 +88,8 @@ def _quoted(form: bytes) -> bytes:
     return b"".join(b"\\x%02x" % byte for byte in form)
 
 
-def _raw_trigger(forms: set[bytes]) -> Pattern | None:
-    """For raw JSON: any form as it is, or an escape that could hide one (of a character that some form contains)."""
+def _raw_trigger(forms: set[bytes]) -> bytes | None:
+    """A pattern for raw JSON: any form as it is, or an escape that could hide one (of a character that some form contains)."""
     if not forms:
         return None
     used = {byte for form in forms for byte in form}
@@ -78,7 +99,7 @@ def _raw_trigger(forms: set[bytes]) -> Pattern | None:
         hiding.append(rb"\\[" + re.escape(short) + b"]")
     if any(byte >= 0x80 for byte in used):
         hiding.append(rb"\\u[0-9a-fA-F]{4}")
-    return compiled(b"|".join([*map(_quoted, sorted(forms)), *hiding]))
+    return b"|".join([*map(_quoted, sorted(forms)), *hiding])
 
 
 def _plain_forms(value: bytes) -> Iterator[bytes]:

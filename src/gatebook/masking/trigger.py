@@ -1,21 +1,29 @@
-"""Where a look is worth it: one linear search over the raw bytes, then a cheap sieve over what it hit.
+"""Where a look is worth it: one linear pass over the raw bytes, then a cheap sieve over what it hit.
 
 Both are supersets of what the detectors can find in decoded leaves; properties hold them to it. Nothing hit means that
 the message goes on untouched, as the same object. Most hits are ids and clocks, and the sieve ends those without a parse.
 """
 
+import re
+import weakref
+from collections.abc import Iterator
+from itertools import chain, islice
 from typing import NamedTuple
 
-from gatebook.masking.candidates import START, Region, digits_of, readings, regions
+from gatebook.masking import glued, issued, sad
+from gatebook.masking.candidates import Region, digits_of, readings, region_at, regions
 from gatebook.masking.glued import LONG_RUN
-from gatebook.masking.networks import evidence, luhn_valid
-from gatebook.masking.patterns import compiled
+from gatebook.masking.networks import LONGEST, SHORTEST, evidence, luhn_valid, luhn_valid_of
+from gatebook.masking.numbers import whole
+from gatebook.masking.pans import NOWHERE, Surroundings, looks_like_our_number
+from gatebook.masking.patterns import Hit, Several, TooLarge, compiled
 from gatebook.masking.sad import EMV_PAN, TRACK_1, TRACK_2
 from gatebook.masking.secrets import Secrets
 from gatebook.masking.words import (
     CARD_NAMES,
     CVV_PHRASES,
     MESSAGE_NAMES,
+    PAN_PHRASES,
     PIN_BLOCK_PHRASES,
     TRACK_PHRASES,
     anywhere,
@@ -35,8 +43,10 @@ _SAD = b"|".join(
 )
 # An ASCII letter, digit or separator written as an escape: no serialiser does it unasked, and it can hide any word.
 _HIDDEN = rb"\\u00(?:09|2[0DdEe]|3[0-9]|[46][0-9A-Fa-f]|[57][0-9AaFf])"
-_EXPONENT = rb"(?:^|[\s:,\[])-?[0-9]+(?:\.[0-9]+)?[eE]\+?1[0-9]"
-_FIELDS = b"|".join([TRACK_2, TRACK_1, EMV_PAN, _EXPONENT])
+# A number token with an exponent, as it can stand in a document or in one inside a string; and the form that counts in text.
+_SCIENTIFIC = (
+    rb"(?:^|[\s:,\[]|\\[nrt]|\\u00[0-9A-Fa-f]{2})-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,3}|[0-9]\.[0-9]+[eE]\+?1[1-8]"
+)
 
 _SHORT_NAMES = tuple(name for name in (*CARD_NAMES, *MESSAGE_NAMES) if len(name) < 4 and name.isascii())
 _LONG_NAMES = (
@@ -56,14 +66,49 @@ _LONG_NAMES = (
     "iso 8583",
 )
 _CARD = b"|".join([anywhere((*_LONG_NAMES, "track", "magstripe", "карт", "カード", "卡")), as_words(_SHORT_NAMES)])
-_MASK = rb"[0-9*]\*[ \t._-]{0,3}(?:\\+t)?[0-9]|\*(?:\\+t|[ \t._-]){1,3}[0-9*]|(?:removed|redacted)\]"
+_MASK = (
+    rb"[0-9*]\*[ \t._-]{0,3}(?:\\+t)?[0-9]|\*(?:\\+t|[ \t._-]){1,3}[0-9*]|(?:removed|redacted)\]|\\u00(?:2[Aa]|5[BbDd])"
+)
+_OUR_NUMBER = rb"[0-9]{6}0{3,8}[01][0-9]{4}"
+
+_RUNS = issued.runs(loose=False)
+_SHAPES = issued.shapes(loose=False) + rb"|\\u[0-9A-Fa-f]{4}\.?[0-9]{14}"
+_TRACKS = b"|".join([TRACK_2, TRACK_1, EMV_PAN])
+# The same for the first pass, with less memory of what came before: a product of many such grows large on hostile input.
+_EXPONENT = rb"[0-9][eE][+-]?[0-9]{1,3}(?:[\s,\]}\\]|$)|\.[0-9]+[eE]\+?1[1-8]"
+_PATTERNS = (_RUNS, _SHAPES, _SAD, _HIDDEN, _TRACKS, _EXPONENT, _CARD, _MASK, _OUR_NUMBER)
+_LOOK = Several(_PATTERNS)
+(
+    _OF_RUNS,
+    _OF_SHAPES,
+    _OF_SAD,
+    _OF_HIDING,
+    _OF_TRACKS,
+    _OF_EXPONENTS,
+    _OF_CARDS,
+    _OF_MASKS,
+    _OF_OUR_NUMBERS,
+    _OF_SECRETS,
+) = range(10)
 
 _SAD_WORDS = compiled(_SAD + b"|" + _HIDDEN)
 _CARD_WORDS = compiled(_CARD)
-_FIELD_HITS = compiled(_FIELDS)
-_LONG_RUN = compiled(LONG_RUN)
-_ANY = compiled(b"|".join([START, _SAD, _HIDDEN, _FIELDS, LONG_RUN]))
-_MASKED_BEFORE = compiled(_MASK + b"|" + _HIDDEN)
+_NAMES_A_NUMBER = compiled(anywhere(PAN_PHRASES) + b"|" + as_words(("pan",)) + b"|" + _HIDDEN)
+_FIRM_NUMBERS = compiled(_RUNS + b"|" + issued.shapes(loose=False), longest=True)
+_ALL_NUMBERS = compiled(issued.runs(loose=True) + b"|" + issued.shapes(loose=True), longest=True)
+_TRACK_2_HITS, _OTHER_TRACKS = compiled(TRACK_2), compiled(TRACK_1 + b"|" + EMV_PAN)
+_SCIENTIFIC_HITS = compiled(_SCIENTIFIC)
+_TOKEN = re.compile(rb"(?:\\u00[0-9A-Fa-f]{2})?[^0-9]*?(-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]+)")
+_REST = re.compile(rb"[0-9]*(\.?)")
+_TAB_NEXT = re.compile(rb"[ \t._-]{0,3}\\+t")
+_LONG_RUNS = compiled(LONG_RUN + b"[0-9]*")
+_OUR_MASKS = compiled(_MASK)
+_OUR_NUMBERS = compiled(rb"[0-9]*" + _OUR_NUMBER + rb"[0-9]*")
+
+
+_DIGITS_ONLY = bytes(byte if 48 <= byte <= 57 else 32 for byte in range(256))
+_MANY, _DENSE = 4, 160
+"""From that many hits on, with no more bytes than these for each, all runs of digits are judged together."""
 
 
 class Hits(NamedTuple):
@@ -77,44 +122,161 @@ class Hits(NamedTuple):
 NOTHING = Hits(False, [])
 
 
-def worth_a_look(leaf: bytes, secrets: Secrets) -> bool:
-    """False only when no detector can find anything in this decoded or raw text."""
-    return _ANY.search(leaf) is not None or (secrets.trigger is not None and secrets.trigger.search(leaf) is not None)
-
-
-def could_be_ours(text: bytes) -> bool:
-    """False only when no mask of ours stands in the text; masked numbers are hits of the other trigger."""
-    return _MASKED_BEFORE.search(text) is not None
-
-
 def names_card_data(text: bytes) -> bool:
     """False only when no header in the text can name a column of card data."""
     return _SAD_WORDS.search(text) is not None or _CARD_WORDS.search(text) is not None
 
 
-def hits(body: bytes, secrets: Secrets, *, among_cards: bool = False) -> Hits:
-    """What to look at in a raw document. `among_cards`: names above it speak of cards, so that loose prefixes count."""
-    positions = [hit.start() + 1 for hit in secrets.trigger.finditer(body)] if secrets.trigger else []
-    if _ANY.search(body) is None:
-        return Hits(False, positions)
-    # Both ends: a phrase can begin in one leaf and swallow the label in the next.
-    words = [place for hit in _SAD_WORDS.finditer(body) for place in (hit.start() + 1, hit.end() - 2)]
-    among_cards = among_cards or bool(words) or _CARD_WORDS.search(body) is not None
-    positions += words
-    positions += [hit.start() + 1 for hit in _FIELD_HITS.finditer(body)]
-    positions += [region.groups[0][0] for region in regions(body) if among_cards or _possible(body, region)]
+def hits(text: bytes, secrets: Secrets, around: Surroundings = NOWHERE, *, own_masks: bool = False) -> Hits:
+    """What to look at in a raw document or a decoded text; the constant NOTHING when that is nothing.
+
+    `around`: what the names above it say; `own_masks`: look for our masks, too. Raises MaskingFailed."""
+    look = _look_for(secrets)
+    seen = look.seen(text)
+    positions = secrets.positions(text) if look is _LOOK or _OF_SECRETS in seen else []
+    if len(seen) == 1 and not around.card and not around.strict:
+        return Hits(named=False, positions=positions) if positions else NOTHING
+    named = _OF_SAD in seen or _OF_HIDING in seen
+    among_cards = named or around.card or around.strict or _OF_CARDS in seen
+    if named:
+        # Both ends: a phrase can begin in one leaf and swallow the label in the next.
+        positions += [place for hit in _SAD_WORDS.finditer(text) for place in (hit.start() + 1, hit.end() - 2)]
+    if _OF_TRACKS in seen:
+        positions += _tracks(text)
     if among_cards:
-        positions += [hit.start() for hit in _LONG_RUN.finditer(body)]
+        around = Surroundings(True, around.strict or _NAMES_A_NUMBER.search(text) is not None)
+        positions += _numbers(text, around)
+        positions += _glued(text)
+    elif _OF_RUNS in seen or _OF_SHAPES in seen:
+        positions += _firm_numbers(text, only_runs=_OF_SHAPES not in seen)
+    if _OF_EXPONENTS in seen:
+        positions += _exponents(text, around, own_masks=own_masks)
+    if own_masks and _OF_MASKS in seen:
+        positions += [hit.start() + 1 for hit in _OUR_MASKS.finditer(text)]
+    if own_masks and _OF_OUR_NUMBERS in seen:
+        positions += [
+            hit.start() for hit in _OUR_NUMBERS.finditer(text) if looks_like_our_number(text[slice(*hit.span())])
+        ]
     positions.sort()
-    return Hits(bool(words), positions)
+    return Hits(named, positions) if named or positions else NOTHING
 
 
-def _possible(body: bytes, region: Region) -> bool:
-    """Whether some reading is a card number without any word beside it, or the raw bytes hide how the digits go on."""
-    if body[region.end : region.end + 1] in (b"\\", b"e", b"E"):
+_MOST_JOINED, _JOINED_MEMORY = 16, 16 << 20
+_joined: "weakref.WeakSet[Secrets]" = weakref.WeakSet()
+"""Secrets that are looked for in one pass with everything else. Not many, because each such automaton takes a megabyte."""
+
+
+def _look_for(secrets: Secrets) -> Several:
+    """What to look with first: it finds the secrets, too, unless it is _LOOK."""
+    if secrets.look is None:
+        if secrets.trigger is None or len(_joined) >= _MOST_JOINED:
+            return _LOOK
+        try:
+            secrets.look = Several((*_PATTERNS, secrets.trigger), memory=_JOINED_MEMORY)
+            _joined.add(secrets)
+        except TooLarge:
+            secrets.look = _LOOK
+    return secrets.look
+
+
+def _firm_numbers(text: bytes, *, only_runs: bool) -> Iterator[int]:
+    """Digits with a firm prefix, of a length that it has, and with a valid check digit. The words beside them do not matter.
+
+    `only_runs`: there are none with gaps between the digits, nor behind an escape. Then, where hits are dense, one look at all
+    runs together costs less than one at each hit."""
+    hits = _FIRM_NUMBERS.finditer(text)
+    if only_runs:
+        first = list(islice(hits, _MANY))
+        if len(first) == _MANY and first[-1].end() < _MANY * _DENSE and not _some_run_is_valid(text):
+            return iter(())
+        hits = chain(first, hits)
+    return _with_check_digit(text, hits, NOWHERE)
+
+
+def _some_run_is_valid(text: bytes) -> bool:
+    """Whether a whole run of digits, whatever stands around it, is a number with a firm prefix and a valid check digit."""
+    by_length: dict[int, list[bytes]] = {length: [] for length in range(14, LONGEST + 1)}
+    for run in [run for run in text.translate(_DIGITS_ONLY).split() if len(run) >= 14]:
+        if len(run) <= LONGEST:
+            by_length[len(run)].append(run)
+    return any(evidence(digits) == "firm" for same in by_length.values() for digits in luhn_valid_of(same))
+
+
+def _numbers(text: bytes, around: Surroundings) -> Iterator[int]:
+    """The same where words for cards stand somewhere. `around.strict`: where one names a card number, all that begin like one."""
+    if around.strict:
+        return (region.groups[0][0] for region in regions(text))
+    return _with_check_digit(text, _ALL_NUMBERS.finditer(text), around)
+
+
+def _with_check_digit(text: bytes, hits: Iterator[Hit], around: Surroundings) -> Iterator[int]:
+    past = 0
+    for hit in hits:
+        start, end = hit.span()
+        if start < past:
+            continue
+        digits = text[start:end] if start == 0 and text[:1].isdigit() else text[start + 1 : end]
+        rest = _REST.match(text, end)
+        if digits.isdigit() and rest and not rest.group(1):
+            # One run behind a usual edge: when it ends here, prefix and length are right. A dot could be the next number's edge.
+            if rest.end() == end and (luhn_valid(digits) or around.card) and _counts(digits, around):
+                yield end - 1
+            continue
+        # The next number may begin within the region, so all of it is judged at once; where it goes on behind an escape, nobody can here.
+        region = region_at(text, start)
+        past = region.end
+        escaped = b"\\" in digits or text.startswith(b"\\", start) or _TAB_NEXT.match(text, past)
+        if escaped or _holds_number(text, region, around):
+            yield end - 1
+
+
+def _holds_number(text: bytes, region: Region, around: Surroundings) -> bool:
+    return any(_counts(digits_of(text, region.groups[i:j]), around) for i, j in readings(text, region.groups))
+
+
+def _counts(digits: bytes, around: Surroundings) -> bool:
+    """Whether 12 to 19 digits can be a card number, for all that is known of the words around (pans.is_card_number)."""
+    kind = evidence(digits)
+    if around.strict and len(digits) >= 14:
         return True
-    for first, last in readings(body, region.groups):
-        digits = digits_of(body, region.groups[first:last])
-        if evidence(digits) == "firm" and luhn_valid(digits):
-            return True
-    return False
+    if not around.card:
+        return kind == "firm" and luhn_valid(digits)
+    return kind is not None and (luhn_valid(digits) or (kind == "firm" and digits[:2] in (b"62", b"81")))
+
+
+def _glued(text: bytes) -> Iterator[int]:
+    """Long runs in which a number of a payment message can lie."""
+    for hit in _LONG_RUNS.finditer(text):
+        start, end = hit.span()
+        if _after_escape(text, start) or glued.windows(text, start, end):
+            yield start
+
+
+def _tracks(text: bytes) -> Iterator[int]:
+    for hit in _TRACK_2_HITS.finditer(text):
+        start, end = hit.span()
+        if b"\\" in text[start:end] or sad.track_2(text, end - 5) or _digits_after_escape(text, start):
+            yield start
+    for hit in _OTHER_TRACKS.finditer(text):
+        yield hit.start() + 1
+
+
+def _exponents(text: bytes, around: Surroundings, *, own_masks: bool) -> Iterator[int]:
+    for hit in _SCIENTIFIC_HITS.finditer(text):
+        token = _TOKEN.match(text, *hit.span())
+        value = whole(token.group(1)) if token else None
+        if value is None or not SHORTEST <= len(value.digits) <= LONGEST:
+            continue
+        if _counts(value.digits, around) or (own_masks and looks_like_our_number(value.digits)):
+            yield hit.end() - 1
+
+
+def _after_escape(text: bytes, start: int) -> bool:
+    """True when the digits that begin at `start` may begin in an escape (\\u00e9): then not all of them are the text's."""
+    return b"\\u" in text[max(0, start - 5) : start]
+
+
+def _digits_after_escape(text: bytes, end: int) -> bool:
+    """The same for digits that end at `end`."""
+    before = text[max(0, end - 400) : end]
+    return _after_escape(text, end - len(before) + len(before.rstrip(b"0123456789")))

@@ -220,8 +220,8 @@ def json_in_string(text: bytes, place: Place, judge: Judge) -> list[Edit] | None
     except (msgspec.DecodeError, RecursionError):
         return None
     named = bool(place.kinds & SAD_KINDS)
-    hits = trigger.hits(text, judge.secrets, among_cards=place.surroundings.card)
-    if hits == trigger.NOTHING and not named and not judge.everywhere:
+    hits = trigger.hits(text, judge.secrets, place.surroundings, own_masks=judge.own_masks)
+    if hits is trigger.NOTHING and not named and not judge.everywhere:
         return []
     return [found.edit for found in walk(text, place, judge, hits._replace(named=hits.named or named))]
 

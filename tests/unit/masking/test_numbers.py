@@ -80,3 +80,11 @@ def test_a_cid_and_a_pin_depend_on_their_neighbours() -> None:
 def test_fractions_and_large_integers_are_no_card_numbers() -> None:
     body = b"[0.5309136012499991,1.7976931348623157e308,123456789012345678901234567890,4111111111111111.5,1e16,4.1e15]"
     assert mask(body).body is body
+
+
+@pytest.mark.parametrize(
+    "body", [b"[41111111181e5]", b"[4.1111111181e15]", b'["[\\n41111111181e5\\n]"]', b'{"n":41111111181E+5}']
+)
+def test_a_number_of_few_digits_and_an_exponent_is_found(body: bytes) -> None:
+    masked = mask(body)
+    assert [found.detector for found in masked.findings] == ["pan"] and b"1181" not in masked.body

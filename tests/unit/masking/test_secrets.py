@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from gatebook.masking import MaskingFailed, Secrets, mask, mask_text
+from gatebook.masking import MaskingFailed, Secrets, is_clean, mask, mask_text
 
 VALUE = 's3cr€t/"tok+en\\?x'
 SECRETS = Secrets((VALUE.encode(), b"plain-token-1234"))
@@ -68,6 +68,36 @@ def test_two_keys_that_hold_one_secret_each_refuse_the_message() -> None:
 def test_a_document_without_them_goes_on_as_the_same_object() -> None:
     body = b'{"text":"plain-token-123"}'
     assert mask(body, SECRETS).body is body
+
+
+@pytest.mark.parametrize("joined", [0, 16], ids=["in one pass", "in a pass of their own"])
+def test_many_sets_of_secrets_each_find_their_own(joined: int) -> None:
+    others = [Secrets((f"other-secret-{n:04}".encode(),)) for n in range(joined)]
+    body = b'{"text":"other-secret-0003 and fresh-secret-1"}'
+    for secrets in others:
+        mask(body, secrets)
+    fresh = Secrets((b"fresh-secret-1",))
+    assert json.loads(mask(body, fresh).body) == {"text": f"other-secret-0003 and {NOTE}"}
+    assert [mask(body, secrets).body != body for secrets in others] == [n == 3 for n in range(joined)]
+
+
+def test_a_secret_as_large_as_a_file_is_found_too() -> None:
+    secret = base64.b64encode(bytes(n * n % 251 for n in range(24_000)))
+    assert mask(b'"%b"' % secret, Secrets((secret,))).body == b'"%b"' % NOTE.encode()
+    assert not is_clean(secret, Secrets((secret,)))
+
+
+def test_only_what_is_short_and_clean_is_remembered_and_not_much_of_it() -> None:
+    secrets = Secrets((b"plain-token-1234",))
+    for number in range(1000):
+        assert is_clean(b"W/%d" % number, secrets)
+    held = [text for text in (b"W/%d" % n for n in range(1000)) if secrets.known_clean(text)]
+    assert held and len(held) <= 256
+    for text in (b"x" * 100, b"4111111111111111", b"plain-token-1234"):
+        is_clean(text, secrets)
+        mask_text(text.decode(), secrets)
+        assert not secrets.known_clean(text)
+    assert not Secrets((b"W/999",)).known_clean(b"W/999") and not is_clean(b"W/999", Secrets((b"W/999",)))
 
 
 def test_secrets_do_not_show_themselves() -> None:
