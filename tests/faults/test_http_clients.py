@@ -213,6 +213,13 @@ async def test_replies_that_nobody_takes_do_not_refuse_service_to_others() -> No
         return Reply(status=200, body=b"x" * (16 << 20 if arrival.target == b"/large" else 1))
 
     async with Served(answer, Limits(buffered_bytes=40 << 20)) as served:
+        give_up, after = served.registry.give_up_replies, []
+
+        def give_up_and_look() -> None:
+            give_up()
+            after.append(served.registry.overloaded)  # a request that came in this moment would be refused
+
+        served.registry.give_up_replies = give_up_and_look  # type: ignore[method-assign]
         greedy = [await served.connect(receive_buffer=4096) for _ in range(3)]
         await greedy[0].send(GET % b"/large")
         await until(lambda: served.registry.buffered_bytes >= 16 << 20)
@@ -220,6 +227,7 @@ async def test_replies_that_nobody_takes_do_not_refuse_service_to_others() -> No
         await until(lambda: served.registry.buffered_bytes >= 32 << 20)
         await greedy[2].send(GET % b"/large")
         await until(lambda: len(served.registry.connections) == 2)
+        assert after and not any(after)
         other = await served.connect()
         await other.send(GET % b"/")
         assert (await other.answer()).status == 200

@@ -98,7 +98,7 @@ class ConnectionRegistry:
         for connection in sorted(waiting, key=lambda each: each.waiting_since or 0.0):
             if too_much > 0:
                 too_much -= connection.charged
-                connection.cut()
+                connection.give_up()
 
     async def drain(self, deadline_s: float, *, settle_s: float = 2.0) -> int:
         """Every connection is closed. Idle ones at once; answers under way may end within `deadline_s` and say `Connection: close`.
@@ -243,6 +243,12 @@ class HttpProtocol(asyncio.Protocol):
 
     def cut(self) -> None:
         """Close now, whatever is under way."""
+        self._transport.abort()
+
+    def give_up(self) -> None:
+        """Close now, and count no more: what is still held is gone a turn of the loop later, and nobody may be refused for it meanwhile."""
+        self._closing = True
+        self._release(0)
         self._transport.abort()
 
     def _time_is_up(self) -> None:

@@ -121,11 +121,12 @@ def modern(method: str, name: str | None = None, **params: Any) -> tuple[bytes, 
 
 @contextlib.contextmanager
 def place(directory: Path) -> Iterator[Place]:
-    """The gate runs; at the end it is stopped, its log verified, and nothing that was nobody's fault was reported."""
+    """The gate runs; behind `shapes` is the same server as behind `payments`, but no bodies are recorded. At the end the gate is stopped, its log verified, and nothing that was nobody's fault was reported."""
     port = free_port()
     issuer = Issuer(ISSUER_URL, name="corp")
     with WireServer() as server:
-        config = config_for(port, {"payments": server.url}, more=MORE)
+        config = config_for(port, {"payments": server.url, "shapes": server.url}, more=MORE)
+        config = config.replace('name = "shapes"\n', 'name = "shapes"\nrecord = "shape"\n')
         with deployed(directory / "gate", config, port, issuer=issuer) as gate:
             yield Place(gate, issuer, server)
             assert gate.stop() == 0
