@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from gatebook.durable import make_folder, sync_folder
+
 _AT_ONCE = 64
 """Files open together: a process may be allowed a thousand in all."""
 _SYNCS = 8
@@ -55,6 +57,15 @@ class LogFiles:
                     self._link(path, temporary, content)
         # 3. The names survive a power loss.
         self._sync_folders({(self.root / name).parent for name, _ in files})
+
+    def write_in_order(self, files: list[tuple[str, bytes]]) -> None:
+        """As `write_once`, and no name of `files` survives a power loss without those before it."""
+        for start in range(0, len(files), _AT_ONCE):
+            some = [(self.root / name, content) for name, content in files[start : start + _AT_ONCE]]
+            with self._written(some) as temporaries:
+                for (path, content), temporary in zip(some, temporaries, strict=True):
+                    self._link(path, temporary, content)
+                    sync_folder(path.parent)
 
     def replace(self, name: str, content: bytes) -> None:
         """`name` holds `content`, durably; a reader sees the old bytes or the new, never a mixture."""
@@ -168,14 +179,13 @@ class LogFiles:
             _close_all(descriptors)
 
     def _folder(self, folder: Path) -> None:
-        """`folder` exists, and so it does after a power loss."""
+        """`folder` exists, and it and the names in it survive a power loss, also those that a process made which was killed before it said so."""
         if folder in self._known:
             return
         if folder != self.root:
             self._folder(folder.parent)
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700)
-            self._sync_folders({folder.parent})
+        make_folder(folder)
+        sync_folder(folder)
         self._known.add(folder)
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from gatebook.durable import sync_folder
 from gatebook.ledger.framing import (
     HEADER_BYTES,
     Ending,
@@ -120,18 +121,23 @@ class Tail:
     def remove_taken(self, upto: tuple[int, int]) -> None:
         """Segments wholly before position `upto` (from `position`) are gone."""
         while self._oldest < upto[0]:
-            self._path(self._oldest).unlink(missing_ok=True)
+            self._remove(self._oldest)
             self._oldest += 1
 
     def remove_all(self) -> None:
         """Nothing of this epoch is left; only for one that `ended` and whose entries are all in the log."""
         for number in self._numbers():
-            self._path(number).unlink(missing_ok=True)
+            self._remove(number)
         # The segment that it was making when it died has no name yet, and is as large as the others.
         for unfinished in self._directory.glob(f"{self.writer}-{self.epoch}-*.new"):
             unfinished.unlink(missing_ok=True)
         self._mark_path().unlink(missing_ok=True)
         self.close()
+
+    def _remove(self, number: int) -> None:
+        """Gone, and before any later one: a power loss must not leave a segment whose next is missing, as if entries had been taken away."""
+        self._path(number).unlink(missing_ok=True)
+        sync_folder(self._directory)
 
     @property
     def position(self) -> tuple[int, int]:

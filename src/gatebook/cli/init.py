@@ -13,6 +13,7 @@ from gatebook.cli.visible import visible
 from gatebook.config import values
 from gatebook.config.resolve import DEV_DATA_DIR, DEV_ORIGIN, LOG_KEY, LOG_VKEY, PAYLOAD_PRIVATE_KEY, PAYLOAD_PUBLIC_KEY
 from gatebook.config.template import template
+from gatebook.durable import make_folder, sync_folder
 from gatebook.ledger import note, payload
 
 
@@ -83,9 +84,10 @@ def _write(directory: Path, profile: Literal["pci", "dev"], origin: str | None, 
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for path in (data_dir, data_dir / "keys"):
-            path.mkdir(mode=0o700, exist_ok=True)
+            make_folder(path)
         for path, (mode, content) in files.items():
             _create(path, mode, content)
+            sync_folder(path.parent)
     except OSError as failure:
         _refuse(
             f"{failure.filename or directory} cannot be written: {failure.strerror}; what was written before it is still there"

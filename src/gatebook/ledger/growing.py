@@ -9,13 +9,21 @@ from gatebook.ledger.merkle import TILE_WIDTH, Hash, Tree, leaf_hash
 from gatebook.ledger.reading import widest_partial
 from gatebook.ledger.tiles import join_bundle, read_bundle, read_tile, split_bundle, tile_name, widths
 
+BUNDLES = "tile/entries/"
+
 
 class Growth(msgspec.Struct, frozen=True):
-    """`files`: (name, content), bundles before tiles; all must be durable before the new size is signed. `obsolete`: directories of
-    partial tiles whose full ones are among `files`: to be removed after the new checkpoint is published."""
+    """`bundles`, `tiles`: (name, content), in the order in which they must become durable, all before the new size is signed. `obsolete`:
+    directories of partial tiles whose full ones are among them: to be removed after the new checkpoint is published."""
 
-    files: list[tuple[str, bytes]]
+    bundles: list[tuple[str, bytes]]
+    tiles: list[tuple[str, bytes]]
     obsolete: list[str]
+
+    @property
+    def files(self) -> list[tuple[str, bytes]]:
+        """All of them, in that order."""
+        return [*self.bundles, *self.tiles]
 
 
 class GrowingLog:
@@ -77,8 +85,9 @@ class GrowingLog:
             if width and self._written.get(level) != width:
                 files.append((tile_name(level, full, width), b"".join(self.tree.levels[level])))
                 self._written[level] = width
-        files.sort(key=lambda file: not file[0].startswith("tile/entries/"))
-        return Growth(files, obsolete)
+        bundles = [file for file in files if file[0].startswith(BUNDLES)]
+        tiles = [file for file in files if not file[0].startswith(BUNDLES)]
+        return Growth(bundles, tiles, obsolete)
 
 
 def entries_beyond(log: Files, size: int) -> Iterator[bytes]:

@@ -34,7 +34,7 @@ class Shelf:
     def __init__(self, files: PayloadFiles) -> None:
         self._files = files
         self._sessions: dict[str, _Session] = {}
-        self._waiting: list[str] = []
+        self._waiting: dict[str, None] = {}
         self._by: dict[Writer, bytes] = {}
         self.waiting_bytes = 0
 
@@ -54,7 +54,7 @@ class Shelf:
                 continue
             known.last[writer] = position
             if not known.waiting:
-                self._waiting.append(session)
+                self._waiting[session] = None
             known.waiting.append(stored)
             self.waiting_bytes += len(stored)
 
@@ -68,19 +68,22 @@ class Shelf:
         for name, (_, end, content) in zip(self._waiting, pieces, strict=True):
             session = self._sessions[name]
             session.end, session.waiting = end + len(content), []
-        self._waiting = []
+        self._waiting = {}
         self.waiting_bytes = 0
 
     def forget(self, session: str) -> None:
         """`session` is closed: nothing of it is kept in memory; should it go on, its file is read again."""
         known = self._sessions.get(session)
-        if known is not None and not known.waiting:
+        if known is not None and session not in self._waiting:
             del self._sessions[session]
 
     def _session(self, name: str) -> _Session:
         known = self._sessions.get(name)
         if known is None:
             known = self._sessions[name] = self._read(name)
+            if known.end:
+                # Written once more, as nothing: a sealer that was killed may have written what is there, and not synced it.
+                self._waiting[name] = None
         return known
 
     def _read(self, name: str) -> _Session:

@@ -7,6 +7,7 @@ import pwd
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from gatebook.durable import make_folder, sync_folder
 from gatebook.model.deployment import Deployment, Snapshot
 from gatebook.model.errors import ConfigurationError, LedgerUnavailable
 from gatebook.model.record import Draft, Origin, Resource, Who
@@ -246,19 +247,14 @@ def _keep_by_hash(compiled: Compiled) -> None:
     path = directory / f"{compiled.sha256}.toml"
     temporary = directory / f".{compiled.sha256}.tmp"
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            return
-        with temporary.open("wb") as file:
-            file.write(compiled.raw)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        make_folder(directory)
+        if not path.exists():
+            with temporary.open("wb") as file:
+                file.write(compiled.raw)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+        sync_folder(directory)  # also where it was there: who renamed it may have died before this
     except OSError as failure:
         raise ConfigurationError((f"it could not be kept in {directory}: {failure.strerror}",)) from failure
 

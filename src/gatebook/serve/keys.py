@@ -4,6 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from gatebook.durable import make_folder, sync_folder
 from gatebook.gate.world import FingerprintKey
 from gatebook.ledger import note, payload
 from gatebook.model.deployment import Deployment
@@ -16,7 +17,7 @@ def make_missing(deployment: Deployment) -> tuple[str, ...]:
     """Make what is missing; returns what was made, in words for the banner. Raises ConfigurationError where a log or payload key is
     missing in `pci`: there, keys are made by people (`gatebook init`), or nobody could say where the private halves went."""
     keys = Path(deployment.data_dir) / "keys"
-    keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(keys)
     for name in ("session.key", "fingerprint.key"):
         if not (keys / name).exists():
             _write_private(keys / name, os.urandom(KEY_BYTES))
@@ -75,3 +76,4 @@ def _write_private(path: Path, content: bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    sync_folder(path.parent)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from gatebook.durable import make_folder
 from gatebook.model.errors import ConfigurationError
 
 LAST_RUN_S = 15.0
@@ -17,7 +18,7 @@ LAST_RUN_S = 15.0
 def locked(data_dir: Path) -> Iterator[None]:
     """One deployment per data directory, for as long as this process lives."""
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(data_dir)
         descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as failure:
         raise ConfigurationError(

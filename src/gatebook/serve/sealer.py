@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from gatebook.durable import make_folder
 from gatebook.ledger.note import NoteError, Signer, load_signer
 from gatebook.model.deployment import Deployment
 from gatebook.model.record import Draft
@@ -54,7 +55,7 @@ def run(
             deployment, signer, log=ports.log, payloads=ports.payloads, state=ports.state, tails=ports.tails
         )
         sealing.start()
-        fresh = sealing.fresh
+        fresh = sealing.is_fresh()
         hand = ports.open_hand()
         try:
             if fresh:
@@ -148,7 +149,7 @@ def _signer(deployment: Deployment) -> Signer:
 @contextlib.contextmanager
 def _alone(directory: Path) -> Iterator[None]:
     """While it lasts, no other sealer writes this log."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(directory)
     descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:

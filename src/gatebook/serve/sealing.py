@@ -41,6 +41,9 @@ class LogStore(PayloadFiles, Protocol):
     def write_once(self, files: list[tuple[str, bytes]]) -> None:
         """Every (name, content) is there, durably. Raises FileExistsError where a name holds something else."""
 
+    def write_in_order(self, files: list[tuple[str, bytes]]) -> None:
+        """As `write_once`, and no name survives a power loss without those before it."""
+
     def replace(self, name: str, content: bytes) -> None:
         """`name` holds `content`, durably; a reader sees the old bytes or the new."""
 
@@ -143,10 +146,14 @@ class Sealing:
         """When the first entry that was taken and is not signed was written, by its writer's clock; None where all are signed."""
         return instant_us(self._unsigned_since) if self._unsigned_since else None
 
-    @property
-    def fresh(self) -> bool:
-        """True where this log has no first entry yet, neither in it nor on its way."""
-        return self.size == 0 and not any(tail.writer == SEALER for tail in self._tails.look())
+    def is_fresh(self) -> bool:
+        """True where this log has no first entry yet, neither in it nor on its way: an earlier sealer's segment may be without it, or with
+        a torn one. Takes what earlier sealers wrote where nothing is in the log. Raises SealingRefused, OSError."""
+        if self.size == 0:
+            for tail in self._tails.look():
+                if tail.writer == SEALER:
+                    self._take_from(tail, look_for_ended=True)
+        return self.size == 0
 
     def start(self) -> None:
         """The log as it was last signed, checked and ready to grow. Raises SealingRefused; then nothing was changed or signed. Steps:"""
@@ -179,13 +186,16 @@ class Sealing:
                 break
             if tail in self._over:
                 continue
-            over = look_for_ended and tail.ended()
-            groups = tail.take()
-            if groups:
-                self._integrate(tail, groups)
-            elif over:
-                self._over[tail] = tail.ending()
+            self._take_from(tail, look_for_ended=look_for_ended)
         return self.size - before
+
+    def _take_from(self, tail: Tail, *, look_for_ended: bool) -> None:
+        over = look_for_ended and tail.ended()
+        groups = tail.take()
+        if groups:
+            self._integrate(tail, groups)
+        elif over:
+            self._over[tail] = tail.ending()
 
     def recoveries(self) -> list[Draft]:
         """`log.recover` for each writer that ended without saying so and is not in the log as recovered yet."""
@@ -232,10 +242,12 @@ class Sealing:
         if self.size == self.signed:
             self.tidy()
             return False
-        # 1. Payloads are where their entries say, 2. bundles and tiles of the new size are durable.
+        # 1. Payloads are where their entries say, 2. bundles and tiles of the new size are durable: each bundle before the next and before any
+        # tile, or a power loss may leave a later file of an order that the lost one alone remembers.
         self._shelf.flush()
         growth = self._growing.flush()
-        self._log.write_once(growth.files)
+        self._log.write_in_order(growth.bundles)
+        self._log.write_once(growth.tiles)
         # 3. The state is durable before its signature exists: a second root for this size cannot be signed after any crash.
         checkpoint = Checkpoint(origin=self._deployment.origin, size=self.size, root=self._growing.tree.root())
         self._state.replace(STATE, f"{checkpoint.size} {checkpoint.root.hex()}\n".encode())
@@ -341,7 +353,8 @@ class Sealing:
         if published != note:
             if published is not None and self._opened(published, "checkpoint").size > last.size:
                 raise SealingRefused("the published checkpoint is larger than the newest archived one")
-            # A sealer died between archiving and publishing; finish its step.
+            # A sealer died between archiving and publishing; finish its step: the name in the archive is durable first.
+            self._log.write_once([(f"checkpoints/{last.size}", note)])
             self._log.replace("checkpoint", note)
         return last
 

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gatebook.durable import make_folder
 from gatebook.ledger.framing import (
     HEADER_BYTES,
     TURN_FRAME_BYTES,
@@ -70,7 +71,7 @@ class SegmentChain:
         self._spares: deque[_Segment] = deque()
         self._dirty: list[int] = []
         self._stopped = False
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(directory)
         self._mark = self._open_mark()
         try:
             self._current = self._make()
