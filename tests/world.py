@@ -9,6 +9,7 @@ import msgspec
 
 from gatebook.gate.exchange import exchange
 from gatebook.gate.handles import SessionHandles
+from gatebook.gate.turns import Turns
 from gatebook.gate.world import FingerprintKey, Standing, World
 from gatebook.identity.errors import TokenRefused
 from gatebook.identity.tokens import Judged
@@ -256,7 +257,7 @@ class Play:
             closed=lambda: self.closed,
             random=lambda n: b"\x07" * n,
             report_bug=lambda where, failure: self.bugs.append(failure),
-            executor=ThreadPoolExecutor(1),
+            turns=Turns(ThreadPoolExecutor(1)),
         )
 
     def standing_of(self, deployment: Deployment) -> Standing:

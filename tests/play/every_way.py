@@ -304,7 +304,7 @@ class Run:
                 await self._disturb(asking)
                 await asyncio.gather(asking, return_exceptions=True)
         finally:
-            self.play.world.executor.shutdown(wait=False)
+            self.play.world.turns.executor.shutdown(wait=False)
         if not asking.cancelled() and (failure := asking.exception()) is not None:
             self.journal.append(Crossed("raised", said=repr(failure).encode()))
         await at_rest()

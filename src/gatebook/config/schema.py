@@ -114,7 +114,10 @@ class Limits(Table):
         le=1 << 16,
     )
     buffered_bytes: int = setting(
-        "Message bytes held at once, over all connections. Bytes.", _LIMITS.buffered_bytes, ge=1 << 20, le=1 << 40
+        "Message bytes held at once over all connections, and as many of large messages that wait to be judged. Bytes.",
+        _LIMITS.buffered_bytes,
+        ge=1 << 20,
+        le=1 << 40,
     )
     session_idle_s: float = setting(
         "Idle time after which a recording session is closed; the next call opens another. Seconds.",

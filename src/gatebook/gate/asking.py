@@ -181,7 +181,8 @@ async def read(arrival: Arrival, caller: Caller, secrets: Secrets, world: World)
 async def _read_message(arrival: Arrival, caller: Caller, secrets: Secrets, world: World) -> Question:
     if arrival.once(wire_headers.media_type) != "application/json":
         raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE)
-    parsed, inspected = await world.off_loop(arrival.body, _looked_at, arrival.body, secrets)
+    sender = ("caller", caller.principal.issuer, caller.principal.subject)
+    parsed, inspected = await world.off_loop(sender, arrival.body, _looked_at, arrival.body, secrets)
     messages = parsed.elements if isinstance(parsed, jsonrpc.Batch) else (parsed,)
     batch = isinstance(parsed, jsonrpc.Batch)
     revision = _revision(arrival, parsed)

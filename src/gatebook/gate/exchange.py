@@ -17,6 +17,7 @@ from gatebook.gate.forwarding import forward
 from gatebook.gate.places import Place
 from gatebook.gate.refusal import Refused
 from gatebook.gate.releasing import Releaser
+from gatebook.gate.turns import NoRoom
 from gatebook.gate.world import Standing, World
 from gatebook.identity.challenge import challenge
 from gatebook.identity.errors import TokenRefused
@@ -103,6 +104,8 @@ def _as_refused(failure: Exception) -> Refused:
             return Refused(failure.reason, failure.words, data=getattr(failure, "data", None))
         case UpstreamError():
             return Refused(failure.reason)
+        case NoRoom():
+            return Refused(Reason.OVERLOADED)
         case MaskingFailed():
             return Refused(Reason.INSPECTION_FAILED)
         case LedgerUnavailable():

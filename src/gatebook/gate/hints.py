@@ -45,7 +45,7 @@ HINTS: dict[Reason, Hint] = {
         "Look at what it does (`gatebook log --person SUB`); raise the limit only if that is right.",
     ),
     Reason.OVERLOADED: Hint(
-        "The worker holds `limits.buffered_bytes`, or no connection to this server came free.",
+        "The worker holds `limits.buffered_bytes`, or as many bytes wait to be judged, or no connection to this server came free.",
         "Look for a slow server first, then for memory and `workers`.",
     ),
     Reason.DRAINING: Hint("The worker is stopping; nothing was sent.", "Nothing, if you stopped it."),

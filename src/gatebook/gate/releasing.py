@@ -1,13 +1,15 @@
 """What a server says, message by message: inspected, recorded, then released. Nothing leaves by another way, on whatever stream it came."""
 
 import asyncio
+from collections.abc import Callable
 from itertools import chain
-from typing import Literal
+from typing import Literal, ParamSpec, TypeVar
 
 import msgspec
 
 from gatebook.gate import drafting
 from gatebook.gate.asking import ID_CHARS, Element, Question
+from gatebook.gate.turns import NoRoom
 from gatebook.gate.world import OFF_LOOP_BYTES, Injected, World
 from gatebook.masking import Masked, MaskingFailed, is_clean, mask, mask_text
 from gatebook.model.errors import LedgerUnavailable, Malformed, Reason
@@ -20,6 +22,8 @@ from gatebook.wire import headers as wire_headers
 from gatebook.wire.jsonrpc import BatchEnvelope, Envelope
 from gatebook.wire.sse import Event, around_data, rewrite
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Came = Literal["answer", "failure", "event"]
 """How a message came: as the whole body that answers a POST; as the body of an HTTP error; in an event, or beside any call."""
 
@@ -66,7 +70,7 @@ class Releaser:
         Raises Malformed(UPSTREAM_INVALID) also for what the server has no business to say here (`_judge`), MaskingFailed,
         LedgerUnavailable: then nothing of it may leave."""
         try:
-            parsed = await self._world.off_loop(body, jsonrpc.parse_server, body)
+            parsed = await self._large(body, jsonrpc.parse_server, body)
         except Malformed:
             return await self._unreadable(body, came)
         if not isinstance(parsed, BatchEnvelope):
@@ -81,7 +85,7 @@ class Releaser:
     async def _unreadable(self, body: bytes, came: Came) -> bytes:
         """As `body`, for one that only halves of surrogate pairs make unreadable: judged without them, and released with them unless it
         had to be masked."""
-        readable = await self._world.off_loop(body, jsonrpc.readable, body)
+        readable = await self._large(body, jsonrpc.readable, body)
         if readable == body:
             raise Malformed(Reason.UPSTREAM_INVALID, "the server's message is no JSON-RPC, or can be read in two ways")
         released = await self.body(readable, came)
@@ -129,6 +133,14 @@ class Releaser:
         """Whether a header value or a line of a stream holds something that must not leave."""
         return bool(raw) and not is_clean(raw, self.secrets)
 
+    async def _large(self, body: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`work(*args)`, where `body` is large in this server's turn. Raises MaskingFailed where there is no room for one more to wait."""
+        try:
+            sender = ("server", self._question.caller.server.name)
+            return await self._world.off_loop(sender, body, work, *args, **kwargs)
+        except NoRoom as full:
+            raise MaskingFailed("too many large messages wait to be judged") from full
+
     def _judge(self, envelope: Envelope, element: Element | None, came: Came) -> None:
         """Whether the server may say this, here. Raises Malformed: an answer to another call is a lie wherever it stands.
 
@@ -151,7 +163,7 @@ class Releaser:
             else None
         )
         self._judge(envelope, element, came)
-        masked = await self._world.off_loop(raw, self._visible, raw, envelope, element)
+        masked = await self._large(raw, self._visible, raw, envelope, element)
         if self._failed:
             raise self._failed
         match envelope.kind:

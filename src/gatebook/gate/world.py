@@ -1,14 +1,13 @@
 """What one exchange holds of the world: the ports, and the standing it is judged by."""
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
 from typing import ParamSpec, TypeVar
 
 import msgspec
 
 from gatebook.gate.attempts import Attempts
 from gatebook.gate.handles import SessionHandles
+from gatebook.gate.turns import Sender, Turns
 from gatebook.identity.cache import CachedVerifier
 from gatebook.masking import NO_SECRETS, Secrets
 from gatebook.model.bounded import Bounded
@@ -101,17 +100,20 @@ class World(msgspec.Struct, kw_only=True):
     random: Callable[[int], bytes]
     report_bug: Callable[[str, BaseException | None], None]
     """Tells the operator's diagnostics of an exception that should not exist; the message that met it was refused."""
-    executor: Executor
+    turns: Turns
     attempts: Attempts = msgspec.field(default_factory=Attempts)
     running: dict[tuple[str, str, str], int] = msgspec.field(default_factory=dict)
     """Under way per (issuer, subject, `call` or `stream`)."""
     injections: "Bounded[tuple[str, bytes], Injected]" = msgspec.field(default_factory=lambda: Bounded(INJECTIONS_KEPT))
 
-    async def off_loop(self, body: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`work(*args)`; in a thread where `body` is large, so that one message does not hold up the others."""
+    async def off_loop(self, sender: Sender, body: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`work(*args)`; in a thread where `body` is large, in its sender's turn, so that one message does not hold up the others.
+
+        Raises NoRoom where the large messages that wait already are all that `limits.buffered_bytes` allows."""
         if len(body) <= OFF_LOOP_BYTES:
             return work(*args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self.executor, lambda: work(*args, **kwargs))
+        most_bytes = self.standing().snapshot.deployment.limits.buffered_bytes
+        return await self.turns.take(sender, len(body), lambda: work(*args, **kwargs), most_bytes=most_bytes)
 
     def injected(self, server: Server) -> "Injected":
         """The credential that this exchange injects, as it is now. Raises UpstreamError(CREDENTIAL_UNAVAILABLE)."""

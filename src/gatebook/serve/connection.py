@@ -7,7 +7,8 @@ being sent, the wait for the next event is cancelled and then `aclose()` awaited
 before its first event is not iterated, only closed. So an iterator that must finish a step it has begun (a record being written)
 shields that step, and what must happen at the end of a stream happens in `aclose()`.
 
-LIMIT: `buffered_bytes` counts what clients sent and replies they are slow to take, not what `answer` holds while it runs.
+LIMIT: `buffered_bytes` counts what clients sent and replies they are slow to take. What `answer` holds is counted apart, and only large
+messages that are or wait to be judged (`gate/turns.py`), not an answer while it is read.
 """
 
 import asyncio

@@ -17,6 +17,7 @@ from gatebook import masking
 from gatebook.gate import drafting
 from gatebook.gate.exchange import exchange
 from gatebook.gate.handles import SessionHandles
+from gatebook.gate.turns import AT_ONCE, Turns
 from gatebook.gate.world import Standing, World
 from gatebook.model.deployment import Deployment, Snapshot
 from gatebook.model.errors import ConfigurationError, LedgerUnavailable, Reason
@@ -106,7 +107,7 @@ class Worker:
             closed=self._closed,
             random=ports.random,
             report_bug=say_bug,
-            executor=ThreadPoolExecutor(2, thread_name_prefix="large-body"),
+            turns=Turns(ThreadPoolExecutor(AT_ONCE, thread_name_prefix="large-body")),
         )
         self._server = HttpServer(self._answer, self._unreadable, start.deployment)
 
