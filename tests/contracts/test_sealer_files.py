@@ -52,8 +52,8 @@ def sealing_of(place: Place) -> Sealing:
 
 
 def test_a_body_larger_than_what_is_taken_at_once_is_sealed_whole_after_its_writer_ended(tmp_path: Path) -> None:
-    place = a_place(tmp_path / "data", segment_bytes=32 << 20)
-    body = os.urandom(1 << 20) * 12
+    place = a_place(tmp_path / "data", segment_bytes=48 << 20)
+    body = os.urandom(1 << 20) * 20
     write_and_seal(place, [a_draft(1, payloads=(Payload(part="request", body=body),)), a_draft(2)])
     report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey, payload_key=place.payload_key)
     assert (report.problems, report.pending, report.opened) == ([], 0, 2)
