@@ -12,6 +12,9 @@ if __name__ == "__main__":
     import msgspec
 
     from gatebook.model.deployment import Deployment
+    from gatebook.serve import sealing
     from gatebook.wiring import seal
+
+    sealing._REMEMBER_ENTRIES = 300  # often enough that it dies at it, and goes on from it
 
     seal(msgspec.json.decode((Path(sys.argv[1]) / "deployment.json").read_bytes(), type=Deployment), stop)

@@ -105,8 +105,8 @@ def stored_frames(file: BinaryIO) -> Iterator[Stored]:
 
 
 def frames_of(file: BinaryIO) -> Iterator[Frame]:
-    """Frames with their offsets in `file`, reading a few megabytes at a time. Raises PayloadError where bytes are left that are no frame."""
-    base, data = 0, file.read(_CHUNK_BYTES)
+    """Frames from where `file` stands, with their offsets in it, reading a few megabytes at a time. Raises PayloadError where bytes are left that are no frame."""
+    base, data = file.tell(), file.read(_CHUNK_BYTES)
     offset = 0
     while True:
         found = read_frame(data, offset)

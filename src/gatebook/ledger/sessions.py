@@ -79,6 +79,19 @@ class Sessions:
         self.closed: dict[str, Session] = {}
         self._remembered = remembered
 
+    @classmethod
+    def resume(cls, open_: list[Session], closed: list[Session]) -> "Sessions":
+        """As they were when somebody noted `open` and `closed`, in their order."""
+        sessions = cls()
+        sessions.open = {session.name: session for session in open_}
+        sessions.closed = {session.name: session for session in closed}
+        return sessions
+
+    @property
+    def known(self) -> int:
+        """How many it remembers, open or closed."""
+        return len(self.open) + len(self.closed)
+
     def take(self, index: int, entry: Entry) -> Session | None:
         """Count `entry`, `index` in the log, in the log's order. The session it belongs to, which it may just have closed; None where it
         has none. A `session.close` that was counted before the session's last entry (`upto`) closes nothing: another one will."""

@@ -1,14 +1,14 @@
 """Moving payload frames out of segments into one file per session, so that doing it twice changes nothing."""
 
+from io import SEEK_END
 from typing import Protocol
 
 from gatebook.ledger.files import Files
 from gatebook.ledger.framing import FRAME_BYTES
 from gatebook.ledger.payload import PayloadError, numbers_in, written_by
 from gatebook.ledger.reading import Stored, payload_name, stored_frames
+from gatebook.ledger.remembering import Position, Shelved, Writer
 
-Writer = tuple[str, str]
-Position = tuple[int, int, int]
 _NOWHERE: Position = (0, 0, -1)
 
 
@@ -21,9 +21,8 @@ class PayloadFiles(Files, Protocol):
 class _Session:
     __slots__ = ("end", "last", "waiting")
 
-    def __init__(self) -> None:
-        self.end = 0
-        self.last: dict[Writer, Position] = {}
+    def __init__(self, end: int, last: dict[Writer, Position]) -> None:
+        self.end, self.last = end, last
         self.waiting: list[bytes] = []
 
 
@@ -31,8 +30,10 @@ class Shelf:
     """Frames handed to `put` are in their session's file, durably, after `flush`. Frames that the file held already are passed over:
     after a crash between the two, the same frames come from the segments once more."""
 
-    def __init__(self, files: PayloadFiles) -> None:
+    def __init__(self, files: PayloadFiles, remembered: dict[str, Shelved] | None = None) -> None:
+        """`remembered`: from `remember`, of the process before."""
         self._files = files
+        self._remembered = remembered or {}
         self._sessions: dict[str, _Session] = {}
         self._waiting: dict[str, None] = {}
         self._by: dict[Writer, bytes] = {}
@@ -71,11 +72,17 @@ class Shelf:
         self._waiting = {}
         self.waiting_bytes = 0
 
+    def remember(self) -> dict[str, Shelved]:
+        """What is known of the sessions' files; ask after `flush`."""
+        known = {name: Shelved(session.end, session.last) for name, session in self._sessions.items()}
+        return {**self._remembered, **known}
+
     def forget(self, session: str) -> None:
         """`session` is closed: nothing of it is kept in memory; should it go on, its file is read again."""
         known = self._sessions.get(session)
         if known is not None and session not in self._waiting:
             del self._sessions[session]
+        self._remembered.pop(session, None)
 
     def _session(self, name: str) -> _Session:
         known = self._sessions.get(name)
@@ -88,10 +95,15 @@ class Shelf:
 
     def _read(self, name: str) -> _Session:
         """What the session's file holds up to its last whole payload; what is torn behind it will be overwritten."""
-        session = _Session()
+        before = self._remembered.pop(name, None)
+        session = _Session(0, {})
         pending: list[Stored] = []
         try:
             with self._files.open(payload_name(name)) as file:
+                # Remembered and shorter than that: somebody put back an older copy.
+                if before is not None and before.end <= file.seek(0, SEEK_END):
+                    session = _Session(before.end, before.last)
+                file.seek(session.end)
                 for stored in stored_frames(file):
                     pending.append(stored)
                     if stored.place.piece == stored.place.pieces - 1:
