@@ -1,8 +1,10 @@
-"""Masking of cardholder data: detect → findings with spans; apply findings. Pure: no I/O, no clock, no state.
+"""Masking of cardholder data: detect → findings with spans; apply findings. Pure: no I/O, no clock; the only state is a memo of
+short clean texts, beside each set of secrets.
 
-`mask` looks once over the raw bytes (trigger), and when that hits, walks the document to the leaves under the hits (walk,
-frames), judges each one decoded (leaves: card numbers in pans, numbers and networks; authentication data in sad; tables;
-secrets), and splices the changes into the original (edits). What is not a finding passes byte for byte.
+`mask` looks once over the raw bytes, for everything together (trigger). When something is left of that which is no mere id or
+clock, it walks the document to the leaves under the hits (walk, frames), judges each one decoded (leaves: card numbers in pans,
+numbers and networks; authentication data in sad; tables; secrets), and splices the changes into the original (edits). What is not
+a finding passes byte for byte.
 
 What is not found yet, so that nobody counts on it:
 LIMIT: a card number split over two neighbouring text leaves, or over two events of a stream.
@@ -10,8 +12,8 @@ LIMIT: digits and separators beyond ASCII (full-width, Arabic-Indic, no-break an
 LIMIT: data inside percent-encoding, HTML entities, base64, compressed data, or digits in hexadecimal ASCII; of encodings
   only JSON inside strings is read, four layers deep. A leaf under `data` or `blob` that is base64 passes as binary.
 LIMIT: groups of digits with different separators between them (`4111 1111-1111 1111`), and one digit per group.
-LIMIT: no clock, so no budget of time: hostile input costs up to about 4 ms per KB, always in proportion to its size; the
-  caller bounds size and waits. Large bodies belong into a thread.
+LIMIT: no clock, so no budget of time: hostile input costs up to about 5 ms per KB (tables of codes), most of it half
+  of that, always in proportion to its size; the caller bounds size and waits. Large bodies belong into a thread.
 LIMIT: names, addresses and other personal data; secrets other than the live ones that are handed in; digits in words.
 LIMIT: UnionPay numbers without a valid check digit, and twelve or thirteen digits, only count among words for cards.
 LIMIT: labels of codes are known in a dozen languages (words.py); a code without any label, key or column stays.

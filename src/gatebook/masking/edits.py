@@ -99,6 +99,12 @@ def _respanned(edit: Edit, span: Callable[[int, int], tuple[int, int]]) -> Edit:
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u([0-9a-fA-F]{4})|\\[^u]", re.DOTALL
 )
+# Some escapes and what is before them. A pair of surrogates counts as one: no other way to count may match, or it would be cut.
+_PAIR = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_IN_STRETCH = 64
+_STRETCH = re.compile(
+    rb"(?:[^\\]*+(?:\\[^u]|" + _PAIR + b"|(?!" + _PAIR + rb")\\u[0-9a-fA-F]{4})){%d}" % _IN_STRETCH, re.DOTALL
+)
 
 
 def unescaped(raw: bytes) -> bytes:
@@ -114,28 +120,50 @@ def unescaped(raw: bytes) -> bytes:
 
 
 class _Escapes:
-    """Where each escape of a raw string lies, in raw bytes and in the decoded text."""
+    """Which raw byte of a string stands for a byte of its decoded text.
+
+    A text of JSON inside JSON has a hundred escapes per KB: they are passed in stretches, and only the stretch with an edit in it
+    is read escape by escape."""
 
     def __init__(self, raw: bytes) -> None:
-        self.decoded: list[int] = []
-        self.spans: list[tuple[int, int, int]] = []  # raw start, raw end, decoded end
-        shift = 0
-        for match in _ESCAPE.finditer(raw):
-            start, end = match.span()
-            length = _decoded_length(match.group(1), end - start)
-            self.decoded.append(start - shift)
-            self.spans.append((start, end, start - shift + length))
-            shift += end - start - length
+        self._raw = raw
+        self._decoded, self._starts = [0], [0]  # where each stretch begins, decoded and raw; it ends behind an escape
+        while stretch := _STRETCH.match(raw, self._starts[-1]):
+            text = stretch.group()
+            length = len(unescaped(text)) if b"\\u" in text else len(text) - _IN_STRETCH
+            self._decoded.append(self._decoded[-1] + length)
+            self._starts.append(stretch.end())
+        self._read: dict[int, tuple[list[int], list[tuple[int, int, int]]]] = {}
 
     def raw(self, position: int, *, end: bool) -> int:
         """The raw position of a decoded one; inside an escape, that escape's own start or end."""
-        place = bisect_right(self.decoded, position - end) - 1
-        if place < 0:
+        stretch = bisect_right(self._decoded, position - end) - 1
+        if stretch < 0:
             return position
-        raw_start, raw_end, decoded_end = self.spans[place]
+        decoded, spans = self._escapes(stretch)
+        place = bisect_right(decoded, position - end) - 1
+        if place < 0:
+            return self._starts[stretch] + position - self._decoded[stretch]
+        raw_start, raw_end, decoded_end = spans[place]
         if position < decoded_end or (end and position == decoded_end):
             return raw_end if end else raw_start
         return raw_end + position - decoded_end
+
+    def _escapes(self, stretch: int) -> tuple[list[int], list[tuple[int, int, int]]]:
+        """The escapes of a stretch: where each begins in the decoded text; and its raw start, raw end and decoded end."""
+        if stretch not in self._read:
+            past = self._starts[stretch + 1] if stretch + 1 < len(self._starts) else len(self._raw)
+            shift = self._starts[stretch] - self._decoded[stretch]
+            decoded: list[int] = []
+            spans: list[tuple[int, int, int]] = []
+            for match in _ESCAPE.finditer(self._raw, self._starts[stretch], past):
+                start, end = match.span()
+                length = _decoded_length(match.group(1), end - start)
+                decoded.append(start - shift)
+                spans.append((start, end, start - shift + length))
+                shift += end - start - length
+            self._read[stretch] = decoded, spans
+        return self._read[stretch]
 
 
 def _decoded_length(code: bytes | None, raw_length: int) -> int:

@@ -136,7 +136,7 @@ _PIN_BLOCK = re.compile(
 
 def codes(text: bytes, numbers: list[Edit]) -> list[Edit]:
     """Verification codes, PINs and PIN blocks by the words beside them, and codes behind the card `numbers` already found."""
-    edits = [edit for hit in _LABEL.finditer(text) for edit in _labelled(text, hit.start(), hit.end())]
+    edits = [edit for hit in _LABEL.finditer(text) for edit in _labelled(text, *hit.span())]
     for number in numbers:
         after = _AFTER_NUMBER.match(text, number.end - 1, number.end + 24)
         if after:

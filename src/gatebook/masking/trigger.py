@@ -140,7 +140,8 @@ def hits(text: bytes, secrets: Secrets, around: Surroundings = NOWHERE, *, own_m
     among_cards = named or around.card or around.strict or _OF_CARDS in seen
     if named:
         # Both ends: a phrase can begin in one leaf and swallow the label in the next.
-        positions += [place for hit in _SAD_WORDS.finditer(text) for place in (hit.start() + 1, hit.end() - 2)]
+        spans = [hit.span() for hit in _SAD_WORDS.finditer(text)]
+        positions += [place for start, end in spans for place in (start + 1, end - 2)]
     if _OF_TRACKS in seen:
         positions += _tracks(text)
     if among_cards:

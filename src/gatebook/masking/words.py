@@ -119,11 +119,15 @@ _PACKED: dict[tuple[str, ...], frozenset[str]] = {
     phrases: _packed(phrases) for phrases in (CVV_PHRASES, PIN_BLOCK_PHRASES, TRACK_PHRASES, PAN_PHRASES)
 }
 
+_FIRST_WORDS = {phrases: frozenset(phrase.split(" ")[0] for phrase in phrases) for phrases in _PACKED}
+
 
 def _holds(words: str, phrases: tuple[str, ...]) -> bool:
     """One of the phrases stands among the words, or is all of them, written together."""
     if words.replace(" ", "") in _PACKED[phrases]:
         return True
+    if _FIRST_WORDS[phrases].isdisjoint(words.split(" ")):
+        return False
     padded = f" {words} "
     return any(f" {phrase} " in padded for phrase in phrases)
 

@@ -153,3 +153,11 @@ def test_what_is_shown_of_a_number_is_no_finding_of_its_own(text: str) -> None:
     """The last digits before "(CVV)", in a column of PINs, and at the head of another number."""
     shown, findings = mask_text(text)
     assert findings and mask_text(shown) == (shown, ())
+
+
+@pytest.mark.parametrize("escapes", [0, 1, 63, 64, 65, 128, 200])
+@pytest.mark.parametrize("escape", ["\\n", "\\\\", "\\u00e9", "\\u20ac", "\\ud83d\\ude00", "\\\\u00e9", 'é\\"'])
+def test_behind_any_number_of_escapes_only_the_number_is_changed(escapes: int, escape: str) -> None:
+    before, behind = escape * escapes, escape * 3
+    masked = mask(f'["{before} 4111111111111111 {behind}","4111111111111111{before}"]'.encode())
+    assert masked.body.decode() == (f'["{before} 411111******1111 {behind}","411111******1111{before}"]')
