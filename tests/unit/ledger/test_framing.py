@@ -54,7 +54,8 @@ def test_a_cut_ends_the_reading_at_a_whole_frame(written: list[tuple[FrameKind, 
     cut = data.draw(st.integers(0, len(whole) - 1))
     found = [(each.kind, each.body) for each in read_frames(whole[:cut] + bytes(30), 0)]
     assert found == written[: len(found)]
-    assert len(found) < len(written)
+    # Where only zeros were cut off, the zeros of the segment stand in their place and nothing is missing.
+    assert len(found) < len(written) or not any(whole[cut:])
 
 
 @given(st.binary(min_size=1, max_size=200), st.data())
