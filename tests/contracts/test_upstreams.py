@@ -292,3 +292,45 @@ async def test_after_close_nothing_is_sent_and_what_was_being_read_is_cut(way: s
         with pytest.raises(UpstreamError) as caught:
             await sending.send(server)
         assert (caught.value.reason, caught.value.sent) == (Reason.DRAINING, False)
+
+
+@on_both_loops
+async def test_answers_with_one_head_have_each_its_own_body_however_it_comes(way: str) -> None:
+    async def script(visit: Visit) -> None:
+        for body in (b"one", b"two", b"six"):
+            await visit.request()
+            await visit.say(ok(body))
+        await visit.request()
+        head, body = ok(b"ten")[:-3], b"ten"
+        for piece in (head[:10], head[10:], body[:1], body[1:]):
+            await visit.say(piece)
+            await asyncio.sleep(0.01)
+        await visit.request()
+        await visit.say(ok(b"end"))
+        await visit.closed()
+
+    async with reached(way, script) as (upstream, server), Sending() as sending:
+        assert [await sending.ask(server) for _ in range(5)] == [b"one", b"two", b"six", b"ten", b"end"]
+        assert len(upstream.visits) == 1
+
+
+@on_both_loops
+async def test_what_follows_an_answer_with_a_known_head_is_nobodys_answer(way: str) -> None:
+    async with reached(way, always(ok(b"one"), ok(b"two") + ok(b"lie"))) as (upstream, server), Sending() as sending:
+        assert [await sending.ask(server) for _ in range(3)] == [b"one", b"two", b"one"]
+        assert len(upstream.visits) == 2
+
+
+@on_both_loops
+async def test_a_known_head_with_half_its_body_is_no_whole_answer(way: str) -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.say(ok(b"one"))
+        await visit.request()
+        await visit.say(ok(b"one")[:-1])
+
+    async with reached(way, script) as (_, server), Sending() as sending:
+        assert await sending.ask(server) == b"one"
+        with pytest.raises(UpstreamError) as caught:
+            await sending.ask(server)
+        assert caught.value.reason is Reason.UPSTREAM_BROKEN

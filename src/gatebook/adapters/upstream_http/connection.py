@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol, cast
 
 import httptools
+import msgspec
 
+from gatebook.model.bounded import Bounded
 from gatebook.model.errors import Reason, UpstreamError
 from gatebook.model.http import Headers
 
@@ -22,12 +24,24 @@ UNREAD_BYTES = 256 << 10
 """How much of a body may wait unread before we stop reading from the socket."""
 
 INTERIM_RESPONSES = 8
+HEADS_KEPT = 256
+REMEMBERED_BYTES = 2 << 10
 HEADER_FIELDS = 256
 _SILENT_BYTES = 64 << 10
 
 
+class KnownHead(msgspec.Struct, frozen=True):
+    """What the head of an answer was found to say: a final one, whose body is `length` bytes, with another answer to follow."""
+
+    status: int
+    headers: Headers
+    length: int
+
+
 class Home(Protocol):
-    """Where a connection belongs."""
+    """Where a connection belongs. `heads`: those of earlier answers, by their bytes."""
+
+    heads: Bounded[bytes, KnownHead]
 
     def opened(self, connection: "Connection") -> None: ...
     def put_back(self, connection: "Connection") -> None: ...
@@ -46,6 +60,8 @@ class Connection(asyncio.Protocol):
         self._response: HttpResponse | None = None
         self._spoilt = False
         self._silent_bytes = 0
+        self._untouched = True
+        """No byte of the present answer was given to llhttp."""
         self._reading_paused = False
         self._peek: select.poll | None = None
         self._clock = _Deadline(self._time_is_up)
@@ -69,6 +85,9 @@ class Connection(asyncio.Protocol):
         if response is None:
             self.abort()  # Nobody asked: the next answer could not be told from this.
             return
+        if self._untouched and not response.bodiless and self._is_known(response, data):
+            return
+        self._untouched = False
         self._silent_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -81,9 +100,29 @@ class Connection(asyncio.Protocol):
             response.fail(_invalid("the answer's head or framing is too large"))
         if response.failed:
             self.abort()
+        elif response.whole_at_once and not self._spoilt:
+            self._remember(response, data)
         elif response.unread_bytes > UNREAD_BYTES and not self._reading_paused and self._transport is not None:
             self._reading_paused = True
             self._transport.pause_reading()
+
+    def _is_known(self, response: "HttpResponse", data: bytes) -> bool:
+        """Whether `data` is exactly one answer whose head came before, byte for byte: then llhttp need not take it apart again."""
+        end = data.find(b"\r\n\r\n") + 4
+        known = self._home.heads.get(data[:end]) if end > 3 else None
+        if known is None or len(data) - end != known.length:
+            return False
+        response.begin_as(known.status, known.headers)
+        response.take(data[end:])
+        response.end()
+        return True
+
+    def _remember(self, response: "HttpResponse", data: bytes) -> None:
+        """What llhttp made of `data`, one whole answer: its head says the same the next time."""
+        end = data.find(b"\r\n\r\n") + 4
+        length = next((value for name, value in response.headers if name == b"content-length"), b"")
+        if end <= REMEMBERED_BYTES and length == b"%d" % (len(data) - end) and len(data) > end:
+            self._home.heads.keep(data[:end], KnownHead(response.status, response.headers, len(data) - end))
 
     def eof_received(self) -> bool:
         return False  # Close: a server that has said its last word is not asked again.
@@ -155,6 +194,7 @@ class Connection(asyncio.Protocol):
             raise UpstreamError(Reason.UPSTREAM_UNREACHABLE, "the connection ended at once", sent=False)
         response = self._response = HttpResponse(self, method, idle_s)
         self._silent_bytes = 0
+        self._untouched = True
         self._clock.set(first_byte_s)
         self._transport.write(message)
         try:
@@ -211,7 +251,7 @@ class HttpResponse:
         self.headers: Headers = ()
         self.begun = False
         self.complete = False
-        self._bodiless = method == "HEAD"
+        self.bodiless = method == "HEAD"
         self.unread_bytes = 0
         self._connection: Connection | None = connection
         self._idle_s = idle_s
@@ -340,9 +380,18 @@ class HttpResponse:
             raise _invalid("the answer's transfer coding is not exactly chunked")
         framed = bool(codings) or any(name == b"content-length" for name, _ in self._gathered)
         self._ends_with_connection = not framed and status not in (204, 304)
-        self.status, self.headers, self.begun = status, tuple(self._gathered), True
-        self.complete = self._bodiless
+        self.begin_as(status, tuple(self._gathered))
+        self.complete = self.bodiless
+
+    def begin_as(self, status: int, headers: Headers) -> None:
+        """The final head is here: these are its status and fields."""
+        self.status, self.headers, self.begun = status, headers, True
         self._wake()
+
+    @property
+    def whole_at_once(self) -> bool:
+        """The answer is complete, had a body, and no interim answer came before it."""
+        return self.complete and not self.bodiless and not self._interim
 
     def take(self, piece: bytes) -> None:
         """A piece of the body is here."""

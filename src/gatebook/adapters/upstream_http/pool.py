@@ -5,8 +5,9 @@ import ssl
 from collections import deque
 from typing import cast
 
-from gatebook.adapters.upstream_http.connection import Connection
+from gatebook.adapters.upstream_http.connection import HEADS_KEPT, Connection, KnownHead
 from gatebook.adapters.upstream_http.place import Place
+from gatebook.model.bounded import Bounded
 from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason, UpstreamError
 
@@ -19,6 +20,7 @@ class Pool:
 
     def __init__(self, place: Place, limits: Limits) -> None:
         self.place = place
+        self.heads = Bounded[bytes, KnownHead](HEADS_KEPT)
         self._limits = limits
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
