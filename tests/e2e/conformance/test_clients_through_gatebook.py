@@ -16,6 +16,7 @@ from tests.issuing import Issuer
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.e2e,
+    pytest.mark.timeout(400),  # fifteen clients and fifteen servers, two at a time
     pytest.mark.skipif(not nodejs.npm_packages_installed(), reason=nodejs.HOW_TO_INSTALL),
     pytest.mark.skipif(not fixture.fixture_installed(), reason=fixture.HOW_TO_INSTALL),
 ]
