@@ -70,7 +70,10 @@ class Releaser:
         Raises Malformed(UPSTREAM_INVALID) also for what the server has no business to say here (`_judge`), MaskingFailed,
         LedgerUnavailable: then nothing of it may leave."""
         try:
-            parsed = await self._large(body, jsonrpc.parse_server, body)
+            if len(body) <= OFF_LOOP_BYTES:
+                parsed = jsonrpc.parse_server(body)
+            else:
+                parsed = await self._large(body, jsonrpc.parse_server, body)
         except Malformed:
             return await self._unreadable(body, came)
         if not isinstance(parsed, BatchEnvelope):
@@ -163,7 +166,10 @@ class Releaser:
             else None
         )
         self._judge(envelope, element, came)
-        masked = await self._large(raw, self._visible, raw, envelope, element)
+        if len(raw) <= OFF_LOOP_BYTES:
+            masked = self._visible(raw, envelope, element)
+        else:
+            masked = await self._large(raw, self._visible, raw, envelope, element)
         if self._failed:
             raise self._failed
         match envelope.kind:
@@ -186,14 +192,13 @@ class Releaser:
         """Lists hold only what this caller may use, and are then private (MCP 2026-07-28, caching)."""
         if envelope.kind != "response" or envelope.error_code is not None:
             return raw
-        listings: tuple[methods.Listing, ...]
         if element is not None:
             known = methods.METHODS.get(element.method)
-            listings = (known.listing,) if known is not None and known.listing is not None else ()
-        else:
-            listings = LISTINGS  # a response to an earlier request on a resumed stream: judged by what it holds
-        for listing in listings:
-            raw = self._without_forbidden(raw, listing, required=element is not None)
+            if known is None or known.listing is None:
+                return raw
+            return self._without_forbidden(raw, known.listing, required=True)
+        for listing in LISTINGS:  # a response to an earlier request on a resumed stream: judged by what it holds
+            raw = self._without_forbidden(raw, listing, required=False)
         return raw
 
     def _without_forbidden(self, raw: bytes, listing: methods.Listing, *, required: bool) -> bytes:
