@@ -3,9 +3,8 @@
 #   make demo            the gate in front of two MCP servers on this machine (make demo ARGS=--tour)
 #   make check           format, lint, types, layers, fast tests: before each commit
 #   make test            every test but the longest; what CI runs
-#   make nightly         the longest: soak and the like, some ten minutes
+#   make nightly         the longest: soak and the like, the gate with 200 servers and 5,000 streams; some fifteen minutes
 #   make bench           the gate's speed beside nginx, Envoy and FastMCP's proxy (make bench ARGS=--help)
-#   make nightly         what is too long for every change: 200 servers, 5,000 streams, two workers
 #   make lock            resolve the requirement files and package-lock.json again (needs uv)
 #   make clean           remove what these targets made, caches included
 #
@@ -60,12 +59,13 @@ check: $(PROJECT_STAMP)
 	$(BIN)/pytest -m "not slow and not e2e and not nightly" --durations=5 $(PYTEST_ARGS)
 
 .PHONY: test
-test: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) system-packages
+test: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) $(BENCH_STAMP) system-packages
 	@$(BIN)/pytest --durations=15 $(PYTEST_ARGS)
 
 .PHONY: nightly
-nightly: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) system-packages
+nightly: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) $(BENCH_STAMP) system-packages
 	@$(BIN)/pytest -m nightly --durations=15 $(PYTEST_ARGS)
+	@$(BIN)/python -m bench --nightly $(ARGS)
 
 .PHONY: format
 format: $(PROJECT_STAMP)
@@ -79,11 +79,6 @@ setup: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP)
 .PHONY: bench
 bench: $(PROJECT_STAMP) $(BENCH_STAMP) $(FASTMCP_STAMP)
 	@$(BIN)/python -m bench $(ARGS)
-
-# What is too long or too large for every change: many servers, many streams, two workers.
-.PHONY: nightly
-nightly: $(PROJECT_STAMP) $(BENCH_STAMP) $(FASTMCP_STAMP)
-	@$(BIN)/python -m bench --nightly $(ARGS)
 
 # --- set-up, each step once --------------------------------------------------------------------------------------
 

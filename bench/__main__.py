@@ -68,11 +68,14 @@ def _measured(row: Row, options: Options) -> Outcome:
 
 
 def _told(about: dict[str, str], outcomes: dict[str, Outcome], file: Path | None) -> int:
-    judged = [bars.judge(bar, outcomes) for bar in bars.BARS]
+    judged = [bars.judge(bar, outcomes) for bar in bars.BARS if bar.row in outcomes]
     void = bars.void_run(outcomes)
     print("\n".join(f"{name}: {value}" for name, value in about.items()))
-    for part in (report.table(outcomes), report.extras(outcomes), report.verdicts(judged)):
-        print(f"\n{part}")
+    for part in (report.table(outcomes), report.extras(outcomes), report.verdicts(judged) if judged else ""):
+        if part:
+            print(f"\n{part}")
+    if not judged:
+        print("no bar stands on these rows")
     missed = [one.what for one in judged if one.verdict == "missed"]
     print(f"\nmissed: {'; '.join(missed) or 'none'}")
     if void:

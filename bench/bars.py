@@ -15,9 +15,10 @@ REFERENCE: Final = "clean-1k-c32"
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
-    """One bar. `higher`: more is better. `must` and `good` in the unit of `unit`; `value` finds what was reached, None where it was not measured."""
+    """One bar. `row`: where it is measured. `higher`: more is better. `must` and `good` in the unit of `unit`; `value` finds what was reached, None where it was not measured."""
 
     what: str
+    row: str
     must: float
     good: float
     higher: bool
@@ -111,19 +112,19 @@ def rss_mib(outcomes: Outcomes) -> float | None:
 
 
 BARS: Final[tuple[Bar, ...]] = (
-    Bar(what="1 KB c=32 / nginx", must=0.22, good=0.28, higher=True, unit="×", value=_against(REFERENCE, "nginx")),
-    Bar(what="1 KB c=32 / Envoy", must=0.8, good=1.1, higher=True, unit="×", value=_against(REFERENCE, "envoy")),
-    Bar(what="1 KB c=256 / nginx", must=0.35, good=0.5, higher=True, unit="×", value=_against("clean-1k-c256", "nginx")),
-    Bar(what="1 KB c=256 / Envoy", must=1.5, good=2.5, higher=True, unit="×", value=_against("clean-1k-c256", "envoy")),
-    Bar(what="200 KB c=32 / Envoy", must=0.15, good=0.3, higher=True, unit="×", value=_against("clean-200k-c32", "envoy")),
-    Bar(what="1 KB c=32 / FastMCP proxy", must=200, good=400, higher=True, unit="×", value=_against(REFERENCE, "fastmcp")),
-    Bar(what="added p50 at c=1: 2 × fdatasync and", must=0.35, good=0.2, higher=False, unit="ms", value=added_p50_ms, over=two_commits_ms),
-    Bar(what="TLS on both hops c=32 / Envoy with TLS", must=0.7, good=1.0, higher=True, unit="×", value=_against("tls-1k-c32", "envoy")),
-    Bar(what="p99 at 70 % load, 1 KB c=32 / Envoy's", must=2.0, good=1.2, higher=False, unit="×", value=_paced(REFERENCE)),
-    Bar(what="triggered but clean bodies, 200 KB", must=30, good=10, higher=False, unit="µs/KB", value=triggered_us_per_kib),
-    Bar(what="RSS of the worker, idle and c=32", must=80, good=50, higher=False, unit="MiB", value=rss_mib),
-    Bar(what="1,000 roles against 1, warm: loss", must=10, good=3, higher=False, unit="%", value=_extra("roles-1000", "loss_percent")),
-    Bar(what="one stalled upstream: others' p99", must=20, good=5, higher=False, unit="%", value=_extra("stalled-1-of-10", "p99_rise_percent")),
-    Bar(what="sealer alone on a core", must=20_000, good=50_000, higher=True, unit="entries/s", value=_extra("sealer-alone", "entries_per_s")),
-    Bar(what="sealer behind, up to 2,000 calls/s", must=1.0, good=0.5, higher=False, unit="s", value=_extra("sealer-behind", "behind_s")),
+    Bar(what="1 KB c=32 / nginx", row=REFERENCE, must=0.22, good=0.28, higher=True, unit="×", value=_against(REFERENCE, "nginx")),
+    Bar(what="1 KB c=32 / Envoy", row=REFERENCE, must=0.8, good=1.1, higher=True, unit="×", value=_against(REFERENCE, "envoy")),
+    Bar(what="1 KB c=256 / nginx", row="clean-1k-c256", must=0.35, good=0.5, higher=True, unit="×", value=_against("clean-1k-c256", "nginx")),
+    Bar(what="1 KB c=256 / Envoy", row="clean-1k-c256", must=1.5, good=2.5, higher=True, unit="×", value=_against("clean-1k-c256", "envoy")),
+    Bar(what="200 KB c=32 / Envoy", row="clean-200k-c32", must=0.15, good=0.3, higher=True, unit="×", value=_against("clean-200k-c32", "envoy")),
+    Bar(what="1 KB c=32 / FastMCP proxy", row=REFERENCE, must=200, good=400, higher=True, unit="×", value=_against(REFERENCE, "fastmcp")),
+    Bar(what="added p50 at c=1: 2 × fdatasync and", row="clean-1k-c1", must=0.35, good=0.2, higher=False, unit="ms", value=added_p50_ms, over=two_commits_ms),
+    Bar(what="TLS on both hops c=32 / Envoy with TLS", row="tls-1k-c32", must=0.7, good=1.0, higher=True, unit="×", value=_against("tls-1k-c32", "envoy")),
+    Bar(what="p99 at 70 % load, 1 KB c=32 / Envoy's", row=REFERENCE, must=2.0, good=1.2, higher=False, unit="×", value=_paced(REFERENCE)),
+    Bar(what="triggered but clean bodies, 200 KB", row="ids-200k-c32", must=30, good=10, higher=False, unit="µs/KB", value=triggered_us_per_kib),
+    Bar(what="RSS of the worker, idle and c=32", row=REFERENCE, must=80, good=50, higher=False, unit="MiB", value=rss_mib),
+    Bar(what="1,000 roles against 1, warm: loss", row="roles-1000", must=10, good=3, higher=False, unit="%", value=_extra("roles-1000", "loss_percent")),
+    Bar(what="one stalled upstream: others' p99", row="stalled-1-of-10", must=20, good=5, higher=False, unit="%", value=_extra("stalled-1-of-10", "p99_rise_percent")),
+    Bar(what="sealer alone on a core", row="sealer-alone", must=20_000, good=50_000, higher=True, unit="entries/s", value=_extra("sealer-alone", "entries_per_s")),
+    Bar(what="sealer behind, up to 2,000 calls/s", row="sealer-behind", must=1.0, good=0.5, higher=False, unit="s", value=_extra("sealer-behind", "behind_s")),
 )  # fmt: skip

@@ -88,11 +88,16 @@ def _with_card(records: list[dict[str, object]]) -> list[dict[str, object]]:
 
 
 def _records(kind: Kind, size: int) -> list[dict[str, object]]:
+    """As many as make a message of `size` bytes, or a little more."""
     chance = random.Random(_SEED)
     make = _clean if kind == "clean" else _ids
-    records = [make(chance)]
-    while len(_result(records)) < size:
+    records: list[dict[str, object]] = []
+    length = len(_result([]))
+    while length < size:
         records.append(make(chance))
+        length += len(
+            json.dumps(json.dumps(records[-1]))
+        )  # twice: it stands as text in the message; its quotes for the comma
     return records
 
 
@@ -107,5 +112,13 @@ def _ids(chance: random.Random) -> dict[str, object]:
     return {
         "id": str(uuid.UUID(int=chance.getrandbits(128), version=4)), "order": f"ORD-{chance.randint(10**9, 10**10 - 1)}",
         "created_ms": 1_790_000_000_000 + chance.randint(0, 10**9), "updated": f"2026-09-{chance.randint(10, 28)}T10:{chance.randint(10, 59)}:33.123Z",
-        "trace": f"{chance.getrandbits(128):032x}", "customer": f"cus_{chance.randint(10**7, 10**8)}",
+        "trace": f"{chance.getrandbits(128):032x}", "shipment": _no_card_number(chance), "customer": f"cus_{chance.randint(10**7, 10**8)}",
     }  # fmt: skip
+
+
+def _no_card_number(chance: random.Random) -> str:
+    """Sixteen digits that begin as a card number does, and are none: their check digit is wrong."""
+    digits = f"{chance.choice('3456')}{chance.randint(10**13, 10**14 - 1)}"
+    doubled = (int(digit) * (2 - place % 2) for place, digit in enumerate(digits))
+    check = -sum(value - 9 if value > 9 else value for value in doubled) % 10
+    return f"{digits}{(check + chance.randint(1, 9)) % 10}"

@@ -6,7 +6,6 @@ import select
 import socket
 from collections.abc import Iterator
 from statistics import median
-from typing import Any
 
 from bench import bodies, places
 from bench.figures import Outcome, Round, Side
@@ -19,7 +18,8 @@ from bench.telling import Options, say
 
 SERVERS = 200
 STREAMS = 5000
-_STREAM_HEAD = "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\nMCP-Protocol-Version: 2025-11-25\r\nAuthorization: Bearer {token}\r\n\r\n"
+STREAM_SERVERS = 40
+_STREAM_HEAD = "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: text/event-stream\r\nMCP-Protocol-Version: 2025-11-25\r\nAuthorization: Bearer {token}\r\n\r\n"
 
 
 def measure_servers(row: Row, options: Options) -> Outcome:
@@ -37,14 +37,20 @@ def measure_servers(row: Row, options: Options) -> Outcome:
 def measure_streams(row: Row, options: Options) -> Outcome:
     """Calls without and with 5,000 event streams open beside them. Raises Wrong."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    with stage(row.name, bodies.answers("clean", row.kib), keep=options.keep) as place, _streams_server(place) as port:
-        # The one server for calls, the other for streams: what is held open is never counted as a call.
-        settings: dict[str, Any] = {
-            "names": ("mcp", "streams"),
-            "upstreams": (place.upstream.port, port),
-            "connections": 2 * STREAMS,
-        }
-        gate = place.enter("gatebook", tokens=128, quiet=("streams",), **settings)
+    with (
+        stage(row.name, bodies.answers("clean", row.kib), keep=options.keep) as place,
+        _streams_servers(place) as ports,
+    ):
+        # Streams have servers of their own: what is held open is no call, and a worker has at most 256 connections to one server.
+        quiet = tuple(f"streams-{number}" for number in range(len(ports)))
+        gate = place.enter(
+            "gatebook",
+            tokens=128,
+            quiet=quiet,
+            names=("mcp", *quiet),
+            upstreams=(place.upstream.port, *ports),
+            connections=2 * STREAMS,
+        )
         assert gate.peer is not None
         free = _rounds(row, options, place, gate, "without streams")
         before = rss_mib(gate.peer.pids())
@@ -86,11 +92,12 @@ def open_streams(gate: Contender, count: int) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         waiting = select.epoll()
         held.callback(waiting.close)
-        callers, open_now = gate.callers["streams"], {}
+        callers = [caller for name, those in gate.callers.items() if name != "mcp" for caller in those]
+        open_now = {}
         for number in range(count):
             path, token = callers[number % len(callers)]
             connection = held.enter_context(socket.create_connection(("127.0.0.1", gate.port)))
-            connection.sendall(_STREAM_HEAD.format(path=path, token=token).encode())
+            connection.sendall(_STREAM_HEAD.format(path=path, port=gate.port, token=token).encode())
             open_now[connection.fileno()] = connection
             waiting.register(connection, select.EPOLLIN)
         heard: dict[int, bytes] = dict.fromkeys(open_now, b"")
@@ -109,13 +116,13 @@ def open_streams(gate: Contender, count: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _streams_server(place: Stage) -> Iterator[int]:
-    port = free_port()
+def _streams_servers(place: Stage) -> Iterator[tuple[int, ...]]:
+    ports = tuple(free_port() for _ in range(STREAM_SERVERS))
     program = places.ROOT / "bench" / "programs" / "streams_server.py"
-    child = Child("streams-server", [places.GATE_PYTHON, program, str(port)], place.directory, LOAD_CORE)
+    child = Child("streams-server", [places.GATE_PYTHON, program, *map(str, ports)], place.directory, LOAD_CORE)
     try:
-        child.until(lambda: listens(port))
-        yield port
+        child.until(lambda: all(map(listens, ports)))
+        yield ports
     finally:
         child.stop()
 

@@ -61,8 +61,11 @@ class Child:
                 raise Died(f"{self.name} did not become ready:\n{self.tail()}")
             time.sleep(0.02)
 
+    def said(self) -> str:
+        return self.output.read_text(errors="replace")
+
     def tail(self) -> str:
-        return self.output.read_text(errors="replace")[-3000:]
+        return self.said()[-3000:]
 
     def stop(self, within_s: float = 60) -> None:
         """It has ended: SIGTERM first."""

@@ -55,7 +55,7 @@ class Gatebook:
         rooms = [command for _, command in children(self._child.pid)]
         if sum("gatebook.wiring" in command and "gate" in command for command in rooms) < self._site.workers:
             return False
-        return "config.loaded" in self._child.tail() and self._serves()
+        return "config.loaded" in self._child.said() and self._serves()
 
     def _serves(self) -> bool:
         if self._site.tls is not None:

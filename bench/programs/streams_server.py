@@ -1,4 +1,5 @@
-"""A server that opens every event stream asked of it, says one comment on it and holds it. `python streams_server.py PORT`; standard library only."""
+"""Opens every event stream asked of it, says one thing on it and holds it. `python streams_server.py PORT…`; standard
+library only."""
 
 import asyncio
 import sys
@@ -19,10 +20,10 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.close()
 
 
-async def main(port: str) -> None:
-    async with await asyncio.start_server(serve, "127.0.0.1", int(port), backlog=4096) as listening:
-        await listening.serve_forever()
+async def main(ports: list[str]) -> None:
+    listening = [await asyncio.start_server(serve, "127.0.0.1", int(port), backlog=4096) for port in ports]
+    await asyncio.gather(*(one.serve_forever() for one in listening))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(sys.argv[1:]))
