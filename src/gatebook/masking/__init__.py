@@ -12,8 +12,8 @@ LIMIT: digits and separators beyond ASCII (full-width, Arabic-Indic, no-break an
 LIMIT: data inside percent-encoding, HTML entities, base64, compressed data, or digits in hexadecimal ASCII; of encodings
   only JSON inside strings is read, four layers deep. A leaf under `data` or `blob` that is base64 passes as binary.
 LIMIT: groups of digits with different separators between them (`4111 1111-1111 1111`), and one digit per group.
-LIMIT: no clock, so no budget of time: hostile input costs up to about 5 ms per KB (tables of codes), most of it half
-  of that, always in proportion to its size; the caller bounds size and waits. Large bodies belong into a thread.
+LIMIT: no clock, so no budget of time: in messages above 64 KB work is counted instead, and too much of it is refused (budget.py).
+  Up to that, hostile input costs up to about 5 ms per KB (tables of codes), most of it half of that. Large bodies belong into a thread.
 LIMIT: names, addresses and other personal data; secrets other than the live ones that are handed in; digits in words.
 LIMIT: UnionPay numbers without a valid check digit, and twelve or thirteen digits, only count among words for cards.
 LIMIT: labels of codes are known in a dozen languages (words.py); a code without any label, key or column stays.

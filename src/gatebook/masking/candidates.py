@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gatebook.masking.budget import UNBOUNDED, Budget
 from gatebook.masking.networks import LONGEST, SHORTEST, two_digit_starts
 from gatebook.masking.patterns import compiled
 from gatebook.model import possessive
@@ -47,10 +48,11 @@ class Region(NamedTuple):
     end: int
 
 
-def regions(text: bytes) -> Iterator[Region]:
+def regions(text: bytes, budget: Budget = UNBOUNDED) -> Iterator[Region]:
     """Every stretch of digit groups in which a card number can start, left to right; work grows with the text, no faster."""
     hit = _START.search(text)
     while hit is not None:
+        budget.spend(2)
         region = region_at(text, hit.start())
         if region.groups:
             yield region
@@ -72,12 +74,13 @@ def region_at(text: bytes, edge: int) -> Region:
     return Region(groups, end)
 
 
-def readings(text: bytes, groups: list[Group]) -> Iterator[tuple[int, int]]:
+def readings(text: bytes, groups: list[Group], budget: Budget = UNBOUNDED) -> Iterator[tuple[int, int]]:
     """Every way to read the groups as one card number: [first, past the last) group, by start, most groups first."""
     if len(groups) == 1:
         if SHORTEST <= groups[0][1] - groups[0][0] <= LONGEST:
             yield 0, 1
         return
+    budget.spend(4 * len(groups))
     lengths = bytes(min(end - start, 99) for start, end in groups)
     for first, length in enumerate(lengths):
         if length > 12:

@@ -1,6 +1,7 @@
 """The masker's doors: a whole message, a bare text, and what a client sends on its way in."""
 
 from gatebook.masking import trigger
+from gatebook.masking.budget import Budget, budget_for
 from gatebook.masking.edits import Edit, applied
 from gatebook.masking.frames import Frame, Segment
 from gatebook.masking.leaves import Judge, Place, text_edits
@@ -19,15 +20,16 @@ def mask(body: bytes, secrets: Secrets = NO_SECRETS) -> Masked:
     `body`: one JSON document (UTF-8) that was parsed strictly. Nothing found: the same object. Every byte outside a finding
     is kept, types stay, and masking the result again changes nothing. Raises MaskingFailed; then the message is refused.
     """
-    hits = _hits(body, secrets)
+    budget = budget_for(len(body))
+    hits = _hits(body, secrets, budget)
     if hits is trigger.NOTHING:
         return Masked(body, ())
-    judge = Judge(secrets=secrets)
+    judge = Judge(secrets=secrets, budget=budget)
     return _masked(body, walk(body, Place(), judge, hits), judge)
 
 
-def _hits(body: bytes, secrets: Secrets, *, own_masks: bool = False) -> trigger.Hits:
-    hits = trigger.hits(body, secrets, own_masks=own_masks)
+def _hits(body: bytes, secrets: Secrets, budget: Budget, *, own_masks: bool = False) -> trigger.Hits:
+    hits = trigger.hits(body, secrets, own_masks=own_masks, budget=budget)
     if len(hits.positions) > MOST_PLACES:
         raise MaskingFailed("more places to look at closely than one message may have")
     return hits
@@ -47,7 +49,7 @@ def mask_text(text: str, secrets: Secrets = NO_SECRETS) -> tuple[str, tuple[Find
         raise MaskingFailed("text that UTF-8 cannot hold") from None
     if text.isascii() and secrets.known_clean(content):
         return text, ()
-    edits = text_edits(content, Place(), Judge(secrets=secrets), DECODERS)
+    edits = text_edits(content, Place(), Judge(secrets=secrets, budget=budget_for(len(content))), DECODERS)
     if not edits:
         if text.isascii():
             secrets.remember_clean(content)
@@ -58,8 +60,11 @@ def mask_text(text: str, secrets: Secrets = NO_SECRETS) -> tuple[str, tuple[Find
 def inspect_arguments(body: bytes) -> tuple[Finding, ...]:
     """What a client must not send: card numbers, authentication data, and our own masks coming back (they would overwrite
     good data). Nothing is changed; on any finding the caller refuses. `body` as for `mask`. Raises MaskingFailed."""
-    hits = _hits(body, NO_SECRETS, own_masks=True)
-    return () if hits is trigger.NOTHING else _arguments(body, hits, Judge(secrets=NO_SECRETS, own_masks=True))
+    budget = budget_for(len(body))
+    hits = _hits(body, NO_SECRETS, budget, own_masks=True)
+    if hits is trigger.NOTHING:
+        return ()
+    return _arguments(body, hits, Judge(secrets=NO_SECRETS, own_masks=True, budget=budget))
 
 
 def inspect_arguments_without_triggers(body: bytes) -> tuple[Finding, ...]:
@@ -79,12 +84,13 @@ def inspect(body: bytes, secrets: Secrets = NO_SECRETS) -> Inspected:
     """What `inspect_arguments(body)` and `mask(body, secrets)` say of one request, for the price of one look when nothing hits.
 
     Nothing found: no findings, and `masked.body` is the very object that was passed in. Raises MaskingFailed as they do."""
-    hits = _hits(body, secrets, own_masks=True)
+    budget = budget_for(len(body))
+    hits = _hits(body, secrets, budget, own_masks=True)
     if hits is trigger.NOTHING:
         return Inspected((), Masked(body, ()))
-    judge = Judge(secrets=secrets)
+    judge = Judge(secrets=secrets, budget=budget)
     return Inspected(
-        _arguments(body, hits, Judge(secrets=NO_SECRETS, own_masks=True)),
+        _arguments(body, hits, Judge(secrets=NO_SECRETS, own_masks=True, budget=budget_for(len(body)))),
         _masked(body, walk(body, Place(), judge, hits), judge),
     )
 

@@ -2,6 +2,7 @@
 
 import re
 
+from gatebook.masking.budget import UNBOUNDED, Budget
 from gatebook.masking.edits import Edit, Piece
 from gatebook.masking.networks import evidence, luhn_valid
 from gatebook.masking.pans import Surroundings, beside
@@ -13,7 +14,7 @@ _EXPIRY = re.compile(rb"[2-4][0-9](?:0[1-9]|1[0-2])")
 _LENGTH = re.compile(rb"(?=(1[4-9]))")
 
 
-def card_numbers(text: bytes, around: Surroundings) -> list[Edit]:
+def card_numbers(text: bytes, around: Surroundings, budget: Budget = UNBOUNDED) -> list[Edit]:
     """Windows in runs of 18 digits and more, only where words say payment message: length and number (the LLVAR fields of
     ISO 8583), number and YYMM. Never in bare text, where a long run holds valid windows by chance.
 
@@ -23,20 +24,20 @@ def card_numbers(text: bytes, around: Surroundings) -> list[Edit]:
     for run in _RUN.finditer(text):
         start, end = run.span()
         if around.card or beside(MESSAGE_BESIDE, text, start, end):
-            numbers = windows(text, start, end)
+            numbers = windows(text, start, end, budget)
             if numbers:
                 edits.append(_starred(start, end, numbers))
     return edits
 
 
-def windows(text: bytes, start: int, end: int) -> list[tuple[int, int]]:
+def windows(text: bytes, start: int, end: int, budget: Budget = UNBOUNDED) -> list[tuple[int, int]]:
     """Spans of the numbers in the run, in order, none overlapping."""
     spans: list[tuple[int, int]] = []
     for length in (16, 15, 19, 14, 18, 17):
         if _EXPIRY.match(text, start + length, end) and _certain(text[start : start + length]):
             spans.append((start, start + length))
             break
-    for counted in _LENGTH.finditer(text, start, end):
+    for counted in budget.counted(_LENGTH.finditer(text, start, end), 1):
         at = counted.start() + 2
         past = at + int(counted.group(1))
         if past <= end and (not spans or at >= spans[-1][1]) and _certain(text[at:past]):

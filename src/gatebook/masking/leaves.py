@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from gatebook.masking import glued, numbers, pans, sad, tables, trigger
+from gatebook.masking.budget import UNBOUNDED, Budget
 from gatebook.masking.edits import Edit, applied, brought_back, carried_out, moved, replaced, settled, unescaped
 from gatebook.masking.pans import Surroundings
 from gatebook.masking.secrets import Secrets
@@ -30,6 +31,7 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Secrets
     own_masks: bool = False
     triggers: bool = True
+    budget: Budget = UNBOUNDED
 
     @property
     def everywhere(self) -> bool:
@@ -56,11 +58,14 @@ Decoder = Callable[[bytes, Place, Judge], "list[Edit] | None"]
 
 def string_edits(raw: bytes, start: int, place: Place, judge: Judge, decoders: tuple[Decoder, ...]) -> list[Edit]:
     """Edits of the document for a string whose raw content (between the quotes) begins at `start`."""
+    judge.budget.spend(15)
     text = unescaped(raw)
     if _is_binary(text, place):
         edits = judge.secrets.edits(text)
     else:
         edits = text_edits(text, place, judge, decoders)
+    if edits:
+        judge.budget.spend(10 * len(edits) + raw.count(b"\\") // 2)
     return carried_out(settled(edits), raw, start)
 
 
@@ -117,29 +122,34 @@ def _among_digits(text: bytes, edit: Edit) -> bool:
 
 
 def _worth(text: bytes, place: Place, judge: Judge) -> bool:
-    return trigger.hits(text, judge.secrets, place.surroundings, own_masks=judge.own_masks) is not trigger.NOTHING
+    return (
+        trigger.hits(text, judge.secrets, place.surroundings, own_masks=judge.own_masks, budget=judge.budget)
+        is not trigger.NOTHING
+    )
 
 
 def _plain_edits(text: bytes, around: Surroundings, judge: Judge) -> list[Edit]:
     """Edits of text in which nothing further is encoded; they may overlap."""
-    edits = pans.card_numbers(text, around)
-    edits += sad.codes(text, edits)
-    edits += glued.card_numbers(text, around)
-    edits += sad.tracks(text)
+    edits = pans.card_numbers(text, around, judge.budget)
+    edits += sad.codes(text, edits, judge.budget)
+    edits += glued.card_numbers(text, around, judge.budget)
+    edits += sad.tracks(text, judge.budget)
     if b"\n" in text or b"\r" in text:
-        edits += _cell_edits(text)
-    edits += judge.secrets.edits(text)
+        edits += _cell_edits(text, judge.budget)
+    redactions = judge.secrets.edits(text)
+    judge.budget.spend(5 * len(redactions))
+    edits += redactions
     if judge.own_masks:
-        edits += _our_masks(text)
+        edits += _our_masks(text, judge.budget)
     return edits
 
 
-def _cell_edits(text: bytes) -> list[Edit]:
+def _cell_edits(text: bytes, budget: Budget) -> list[Edit]:
     edits = []
-    for (start, end), kinds in tables.cells(text):
+    for (start, end), kinds in tables.cells(text, budget):
         cell = text[start:end]
         named = None if pans.is_tail_of_mask(text, start) else sad.by_name(cell, kinds)
-        found = [named] if named else pans.card_numbers(cell, Surroundings(card=True, strict="pan" in kinds))
+        found = [named] if named else pans.card_numbers(cell, Surroundings(card=True, strict="pan" in kinds), budget)
         edits += [moved(edit, start) for edit in found]
     return edits
 
@@ -159,10 +169,10 @@ def _is_binary(text: bytes, place: Place) -> bool:
     return "binary" in place.kinds and len(text) > 64 and _BASE64_TEXT.fullmatch(text) is not None
 
 
-def _our_masks(text: bytes) -> list[Edit]:
+def _our_masks(text: bytes, budget: Budget) -> list[Edit]:
     """Masks as this package writes them, coming back in. They would overwrite good data on the server."""
     spans = [found.span() for found in _OUR_NOTE.finditer(text)]
-    for found in _OURS.finditer(text) if b"*" in text else ():
+    for found in budget.counted(_OURS.finditer(text), 3) if b"*" in text else ():
         packed = re.sub(rb"[ \t._-]", b"", found.group()[:128])
         if _OUR_TEXT.search(packed):
             spans.append(found.span())

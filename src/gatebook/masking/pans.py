@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from gatebook.masking.budget import UNBOUNDED, Budget
 from gatebook.masking.candidates import Group, Region, digits_of, readings, regions
 from gatebook.masking.edits import Edit, Piece
 from gatebook.masking.networks import LONGEST, SHORTEST, evidence, luhn_valid, two_digit_starts
@@ -86,13 +87,16 @@ def masked(text: bytes, groups: list[Group]) -> Edit:
     return Edit(start=groups[0][0], end=groups[-1][1], pieces=tuple(pieces), detector="pan", action="masked")
 
 
-def card_numbers(text: bytes, around: Surroundings = NOWHERE) -> list[Edit]:
+def card_numbers(text: bytes, around: Surroundings = NOWHERE, budget: Budget = UNBOUNDED) -> list[Edit]:
     """Every card number that stands in decoded text as digits of its own, as edits in order, none overlapping."""
     edits: list[Edit] = []
-    for region in regions(text):
+    for region in regions(text, budget):
         past = 0
-        for first, last in readings(text, region.groups):
-            if first >= past and _accepted(text, region.groups, first, last, around, follows=past == first > 0):
+        for first, last in readings(text, region.groups, budget):
+            if first < past:
+                continue
+            budget.spend(10)
+            if _accepted(text, region.groups, first, last, around, follows=past == first > 0):
                 edits.append(masked(text, region.groups[first:last]))
                 past = last
         if past <= len(region.groups) - 2:

@@ -7,6 +7,7 @@ track nothing of the discretionary data stays. A code is only digits, so it coun
 import re
 from collections.abc import Iterator
 
+from gatebook.masking.budget import UNBOUNDED, Budget
 from gatebook.masking.edits import Edit, replaced
 from gatebook.masking.networks import evidence, luhn_valid
 from gatebook.masking.pans import beside, is_tail_of_mask, masked
@@ -31,18 +32,19 @@ _TRACK_1 = re.compile(
 )
 
 
-def tracks(text: bytes) -> list[Edit]:
+def tracks(text: bytes, budget: Budget = UNBOUNDED) -> list[Edit]:
     """Every magnetic stripe image: track 1, track 2, and its equivalent in EMV tag 57; the card number in EMV tag 5A."""
+    budget.spend(2 * text.count(b"^"))
     edits = [
         replaced(found.start(), found.end(), REMOVED["track"], "track")
         for found in (_TRACK_1.finditer(text) if b"^" in text else ())
         if luhn_valid(found.group(1).replace(b" ", b""))
     ]
     if b"=" in text or b"D" in text or b"d" in text:
-        for hit in _TRACK_2.finditer(text):
+        for hit in budget.counted(_TRACK_2.finditer(text), 6):
             edits += track_2(text, hit.end() - 5)
     if b"5A" in text or b"5a" in text:
-        for hit in _EMV_PAN.finditer(text):
+        for hit in budget.counted(_EMV_PAN.finditer(text), 3):
             edits += _emv_pan(text, hit.start())
     return edits
 
@@ -134,9 +136,10 @@ _PIN_BLOCK = re.compile(
 )
 
 
-def codes(text: bytes, numbers: list[Edit]) -> list[Edit]:
+def codes(text: bytes, numbers: list[Edit], budget: Budget = UNBOUNDED) -> list[Edit]:
     """Verification codes, PINs and PIN blocks by the words beside them, and codes behind the card `numbers` already found."""
-    edits = [edit for hit in _LABEL.finditer(text) for edit in _labelled(text, *hit.span())]
+    labels = budget.counted(_LABEL.finditer(text), 5)
+    edits = [edit for hit in labels for edit in _labelled(text, *hit.span())]
     for number in numbers:
         after = _AFTER_NUMBER.match(text, number.end - 1, number.end + 24)
         if after:

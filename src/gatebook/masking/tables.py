@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from gatebook.masking.budget import UNBOUNDED, Budget
 from gatebook.masking.trigger import names_card_data
 from gatebook.masking.words import Kind, kinds
 
@@ -19,7 +20,7 @@ Cell = tuple[int, int]
 TELLING: frozenset[Kind] = frozenset({"cvv", "pin", "pin_block", "pan", "track"})
 
 
-def cells(text: bytes) -> Iterator[tuple[Cell, frozenset[Kind]]]:
+def cells(text: bytes, budget: Budget = UNBOUNDED) -> Iterator[tuple[Cell, frozenset[Kind]]]:
     """Every cell below a header that names card data, as a span without quotes and padding, with what the header names.
 
     A table begins at a line of two cells or more of which one is such a name, and ends at the first line with another
@@ -29,10 +30,11 @@ def cells(text: bytes) -> Iterator[tuple[Cell, frozenset[Kind]]]:
         return
     named: dict[int, frozenset[Kind]] = {}
     width, mark = 0, b","
-    for line in _LINE.finditer(text):
+    for line in budget.counted(_LINE.finditer(text), 3):
         if named:
             row = _split(text, *line.span(), mark)
             if len(row) == width:
+                budget.spend(len(row) + 5 * len(named))
                 yield from ((row[column], kind) for column, kind in named.items())
                 continue
         width, mark, named = _header(text, *line.span())

@@ -11,6 +11,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from gatebook.masking import glued, issued, sad
+from gatebook.masking.budget import UNBOUNDED, Budget
 from gatebook.masking.candidates import Region, digits_of, readings, region_at, regions
 from gatebook.masking.glued import LONG_RUN
 from gatebook.masking.networks import LONGEST, SHORTEST, evidence, luhn_valid, luhn_valid_of
@@ -127,33 +128,41 @@ def names_card_data(text: bytes) -> bool:
     return _SAD_WORDS.search(text) is not None or _CARD_WORDS.search(text) is not None
 
 
-def hits(text: bytes, secrets: Secrets, around: Surroundings = NOWHERE, *, own_masks: bool = False) -> Hits:
+def hits(
+    text: bytes,
+    secrets: Secrets,
+    around: Surroundings = NOWHERE,
+    *,
+    own_masks: bool = False,
+    budget: Budget = UNBOUNDED,
+) -> Hits:
     """What to look at in a raw document or a decoded text; the constant NOTHING when that is nothing.
 
     `around`: what the names above it say; `own_masks`: look for our masks, too. Raises MaskingFailed."""
     look = _look_for(secrets)
     seen = look.seen(text)
     positions = secrets.positions(text) if look is _LOOK or _OF_SECRETS in seen else []
+    budget.spend(len(positions))
     if len(seen) == 1 and not around.card and not around.strict:
         return Hits(named=False, positions=positions) if positions else NOTHING
     named = _OF_SAD in seen or _OF_HIDING in seen
     among_cards = named or around.card or around.strict or _OF_CARDS in seen
     if named:
         # Both ends: a phrase can begin in one leaf and swallow the label in the next.
-        spans = [hit.span() for hit in _SAD_WORDS.finditer(text)]
+        spans = [hit.span() for hit in budget.counted(_SAD_WORDS.finditer(text), 1)]
         positions += [place for start, end in spans for place in (start + 1, end - 2)]
     if _OF_TRACKS in seen:
-        positions += _tracks(text)
+        positions += _tracks(text, budget)
     if among_cards:
         around = Surroundings(True, around.strict or _NAMES_A_NUMBER.search(text) is not None)
-        positions += _numbers(text, around)
-        positions += _glued(text)
+        positions += _numbers(text, around, budget)
+        positions += _glued(text, budget)
     elif _OF_RUNS in seen or _OF_SHAPES in seen:
-        positions += _firm_numbers(text, only_runs=_OF_SHAPES not in seen)
+        positions += _firm_numbers(text, budget, only_runs=_OF_SHAPES not in seen)
     if _OF_EXPONENTS in seen:
-        positions += _exponents(text, around, own_masks=own_masks)
+        positions += _exponents(text, around, budget, own_masks=own_masks)
     if own_masks and _OF_MASKS in seen:
-        positions += [hit.start() + 1 for hit in _OUR_MASKS.finditer(text)]
+        positions += [hit.start() + 1 for hit in budget.counted(_OUR_MASKS.finditer(text), 1)]
     if own_masks and _OF_OUR_NUMBERS in seen:
         positions += [
             hit.start() for hit in _OUR_NUMBERS.finditer(text) if looks_like_our_number(text[slice(*hit.span())])
@@ -180,7 +189,7 @@ def _look_for(secrets: Secrets) -> Several:
     return secrets.look
 
 
-def _firm_numbers(text: bytes, *, only_runs: bool) -> Iterator[int]:
+def _firm_numbers(text: bytes, budget: Budget, *, only_runs: bool) -> Iterator[int]:
     """Digits with a firm prefix, of a length that it has, and with a valid check digit. The words beside them do not matter.
 
     `only_runs`: there are none with gaps between the digits, nor behind an escape. Then, where hits are dense, one look at all
@@ -191,7 +200,7 @@ def _firm_numbers(text: bytes, *, only_runs: bool) -> Iterator[int]:
         if len(first) == _MANY and first[-1].end() < _MANY * _DENSE and not _some_run_is_valid(text):
             return iter(())
         hits = chain(first, hits)
-    return _with_check_digit(text, hits, NOWHERE)
+    return _with_check_digit(text, budget.counted(hits, 2), NOWHERE, budget)
 
 
 def _some_run_is_valid(text: bytes) -> bool:
@@ -203,14 +212,14 @@ def _some_run_is_valid(text: bytes) -> bool:
     return any(evidence(digits) == "firm" for same in by_length.values() for digits in luhn_valid_of(same))
 
 
-def _numbers(text: bytes, around: Surroundings) -> Iterator[int]:
+def _numbers(text: bytes, around: Surroundings, budget: Budget) -> Iterator[int]:
     """The same where words for cards stand somewhere. `around.strict`: where one names a card number, all that begin like one."""
     if around.strict:
-        return (region.groups[0][0] for region in regions(text))
-    return _with_check_digit(text, _ALL_NUMBERS.finditer(text), around)
+        return (region.groups[0][0] for region in regions(text, budget))
+    return _with_check_digit(text, budget.counted(_ALL_NUMBERS.finditer(text), 2), around, budget)
 
 
-def _with_check_digit(text: bytes, hits: Iterator[Hit], around: Surroundings) -> Iterator[int]:
+def _with_check_digit(text: bytes, hits: Iterator[Hit], around: Surroundings, budget: Budget) -> Iterator[int]:
     past = 0
     for hit in hits:
         start, end = hit.span()
@@ -227,12 +236,12 @@ def _with_check_digit(text: bytes, hits: Iterator[Hit], around: Surroundings) ->
         region = region_at(text, start)
         past = region.end
         escaped = b"\\" in digits or text.startswith(b"\\", start) or _TAB_NEXT.match(text, past)
-        if escaped or _holds_number(text, region, around):
+        if escaped or _holds_number(text, region, around, budget):
             yield end - 1
 
 
-def _holds_number(text: bytes, region: Region, around: Surroundings) -> bool:
-    return any(_counts(digits_of(text, region.groups[i:j]), around) for i, j in readings(text, region.groups))
+def _holds_number(text: bytes, region: Region, around: Surroundings, budget: Budget) -> bool:
+    return any(_counts(digits_of(text, region.groups[i:j]), around) for i, j in readings(text, region.groups, budget))
 
 
 def _counts(digits: bytes, around: Surroundings) -> bool:
@@ -245,25 +254,25 @@ def _counts(digits: bytes, around: Surroundings) -> bool:
     return kind is not None and (luhn_valid(digits) or (kind == "firm" and digits[:2] in (b"62", b"81")))
 
 
-def _glued(text: bytes) -> Iterator[int]:
+def _glued(text: bytes, budget: Budget) -> Iterator[int]:
     """Long runs in which a number of a payment message can lie."""
     for hit in _LONG_RUNS.finditer(text):
         start, end = hit.span()
-        if _after_escape(text, start) or glued.windows(text, start, end):
+        if _after_escape(text, start) or glued.windows(text, start, end, budget):
             yield start
 
 
-def _tracks(text: bytes) -> Iterator[int]:
-    for hit in _TRACK_2_HITS.finditer(text):
+def _tracks(text: bytes, budget: Budget) -> Iterator[int]:
+    for hit in budget.counted(_TRACK_2_HITS.finditer(text), 5):
         start, end = hit.span()
         if b"\\" in text[start:end] or sad.track_2(text, end - 5) or _digits_after_escape(text, start):
             yield start
-    for hit in _OTHER_TRACKS.finditer(text):
+    for hit in budget.counted(_OTHER_TRACKS.finditer(text), 1):
         yield hit.start() + 1
 
 
-def _exponents(text: bytes, around: Surroundings, *, own_masks: bool) -> Iterator[int]:
-    for hit in _SCIENTIFIC_HITS.finditer(text):
+def _exponents(text: bytes, around: Surroundings, budget: Budget, *, own_masks: bool) -> Iterator[int]:
+    for hit in budget.counted(_SCIENTIFIC_HITS.finditer(text), 3):
         token = _TOKEN.match(text, *hit.span())
         value = whole(token.group(1)) if token else None
         if value is None or not SHORTEST <= len(value.digits) <= LONGEST:

@@ -77,8 +77,10 @@ class _Walk:
         every = self.judge.everywhere
         hit = next(ahead, end)
         depth = past = 0
+        budget = self.judge.budget
         while past < end and (member := _MEMBER.match(body, past)):
             past = member.end()
+            budget.spend(2)
             kind = member.lastindex or 0
             if kind > _OPEN:
                 frame, depth = self._closed(frame), depth - 1
@@ -219,8 +221,9 @@ def json_in_string(text: bytes, place: Place, judge: Judge) -> list[Edit] | None
         msgspec.json.decode(text, type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError):
         return None
+    judge.budget.spend(20)
     named = bool(place.kinds & SAD_KINDS)
-    hits = trigger.hits(text, judge.secrets, place.surroundings, own_masks=judge.own_masks)
+    hits = trigger.hits(text, judge.secrets, place.surroundings, own_masks=judge.own_masks, budget=judge.budget)
     if hits is trigger.NOTHING and not named and not judge.everywhere:
         return []
     return [found.edit for found in walk(text, place, judge, hits._replace(named=hits.named or named))]
