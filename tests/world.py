@@ -9,6 +9,7 @@ import msgspec
 
 from gatebook.gate.exchange import exchange
 from gatebook.gate.handles import SessionHandles
+from gatebook.gate.leaving import Gone
 from gatebook.gate.turns import Turns
 from gatebook.gate.world import FingerprintKey, Standing, World
 from gatebook.identity.errors import TokenRefused
@@ -238,7 +239,7 @@ class Play:
         self.journal: list[tuple[str, object]] = []
         self.ledger = JournalLedger(self.journal)
         self.upstreams = ScriptedUpstreams(self.journal)
-        self.gone = asyncio.Event()
+        self.gone = Gone()
         self.closed: Reason | None = None
         self.bugs: list[BaseException | None] = []
         self.tokens = KnownTokens()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from gatebook.gate import doors, refusal
 from gatebook.gate.asking import Element, Permitted
-from gatebook.gate.forwarding import unless_gone
+from gatebook.gate.leaving import Gone
 from gatebook.gate.places import Place
 from gatebook.gate.refusal import Refused
 from gatebook.gate.releasing import Releaser
@@ -30,7 +30,7 @@ async def answer(
     receipt: Receipt,
     response: UpstreamResponse,
     releaser: Releaser,
-    gone: asyncio.Event,
+    gone: Gone,
     world: World,
     place: Place,
 ) -> Answer:
@@ -52,7 +52,7 @@ async def answer(
         if permitted.question.era == "legacy":
             body = await reading
         else:
-            body = await unless_gone(asyncio.ensure_future(reading), gone)
+            body = await gone.cancels(reading)
     finally:
         await response.close()
     released = await _released(body, media_type, response.status, permitted, releaser)

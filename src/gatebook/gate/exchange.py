@@ -14,6 +14,7 @@ from gatebook.gate import doors, drafting, refusal
 from gatebook.gate.answering import answer
 from gatebook.gate.asking import Caller, Denied, Permitted, Question, authorize, identify, new_call_id, read
 from gatebook.gate.forwarding import forward
+from gatebook.gate.leaving import Gone
 from gatebook.gate.places import Place
 from gatebook.gate.refusal import Refused
 from gatebook.gate.releasing import Releaser
@@ -43,7 +44,7 @@ class _Way(msgspec.Struct):
     """The id under which a refusal is in the book; None where it is only counted."""
 
 
-async def exchange(arrival: Arrival, gone: asyncio.Event, world: World) -> Answer:
+async def exchange(arrival: Arrival, gone: Gone, world: World) -> Answer:
     """One HTTP request to its answer. Never raises but for cancellation; `gone` is set when the client has hung up."""
     way = _Way(arrival, world.standing())
     try:
@@ -52,7 +53,7 @@ async def exchange(arrival: Arrival, gone: asyncio.Event, world: World) -> Answe
         return await _refuse(failure, way, world)
 
 
-async def _pass_through(way: _Way, gone: asyncio.Event, world: World) -> Answer:
+async def _pass_through(way: _Way, gone: Gone, world: World) -> Answer:
     door = doors.open_door(way.arrival, way.standing, ready=world.closed() is None)
     if isinstance(door, Reply):
         return door

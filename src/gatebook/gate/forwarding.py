@@ -1,26 +1,21 @@
 """The one place that builds what a server receives: the judged bytes, allowed headers, and the credential that no client ever sees."""
 
-import asyncio
-from typing import TypeVar
-
 from gatebook.gate.asking import Permitted
-from gatebook.gate.refusal import Refused
+from gatebook.gate.leaving import Gone
 from gatebook.gate.world import World
 from gatebook.masking import is_clean
-from gatebook.model.errors import Reason
 from gatebook.model.http import Headers, UpstreamRequest
 from gatebook.ports import Receipt, UpstreamResponse
 from gatebook.wire import headers as wire_headers
 from gatebook.wire.revisions import Era
 
-T = TypeVar("T")
 _PLAIN = {b"accept": b"application/json, text/event-stream", b"content-type": b"application/json"}
 _BESIDE = frozenset({*_PLAIN, b"accept-language", b"user-agent", b"traceparent", b"tracestate", b"baggage"})
 """Forwarded headers that are inspected here; those that repeat the message are inspected like its arguments."""
 
 
 async def forward(
-    receipt: Receipt, permitted: Permitted, injected: Headers, gone: asyncio.Event, world: World
+    receipt: Receipt, permitted: Permitted, injected: Headers, gone: Gone, world: World
 ) -> UpstreamResponse:
     """Send the question once, with the `injected` headers, and return when the answer's head is here. A modern client that hangs up meanwhile cancels (Refused)."""
     question = permitted.question
@@ -37,21 +32,7 @@ async def forward(
     )
     if question.era == "legacy":
         return await sending
-    return await unless_gone(asyncio.ensure_future(sending), gone)
-
-
-async def unless_gone(awaited: "asyncio.Future[T]", gone: asyncio.Event) -> T:
-    """What is awaited; or, where the client hangs up first, that is cancelled. Raises Refused(CANCELLED)."""
-    leaving = asyncio.ensure_future(gone.wait())
-    try:
-        await asyncio.wait((awaited, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if awaited.done():
-            return awaited.result()
-        raise Refused(Reason.CANCELLED)
-    finally:
-        leaving.cancel()
-        if not awaited.done():
-            awaited.cancel()
+    return await gone.cancels(sending)
 
 
 def upstream_headers(permitted: Permitted, injected: Headers, world: World) -> Headers:

@@ -18,13 +18,14 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import assert_never, cast
 
+from gatebook.gate.leaving import Gone
 from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason
 from gatebook.model.http import Answer, Arrival, EventStream, Headers, Reply
 from gatebook.serve.forwarded import Network, address, client_address, trusts
 from gatebook.serve.request import Head, Heads, RequestReader, Unreadable
 
-Answering = Callable[[Arrival, asyncio.Event], Awaitable[Answer]]
+Answering = Callable[[Arrival, Gone], Awaitable[Answer]]
 """What answers a request. The event is set when the client is gone; the task is never cancelled for that."""
 
 LastResort = Callable[[Arrival, BaseException], Awaitable[Reply]]
@@ -151,7 +152,7 @@ class HttpProtocol(asyncio.Protocol):
         self._peer_is_proxy = False
         self._tls = False
         self._task: asyncio.Task[None] | None = None
-        self._gone: asyncio.Event | None = None
+        self._gone: Gone | None = None
         self._streaming = False
         self._lost = False
         self._closing = False
@@ -301,7 +302,7 @@ class HttpProtocol(asyncio.Protocol):
             tls=self._tls,
             said=head.said,
         )
-        self._gone = asyncio.Event()
+        self._gone = Gone()
         self._run(self._exchange(head, arrival, self._gone))
 
     def _refuse(self, refused: Unreadable) -> None:
@@ -318,7 +319,7 @@ class HttpProtocol(asyncio.Protocol):
 
     # Answering
 
-    async def _exchange(self, head: Head, arrival: Arrival, gone: asyncio.Event) -> None:
+    async def _exchange(self, head: Head, arrival: Arrival, gone: Gone) -> None:
         """One request is answered and the next one begun, or the connection is being closed."""
         closes = True
         try:
@@ -334,7 +335,7 @@ class HttpProtocol(asyncio.Protocol):
             self._release(0 if self._lost else self._reader.pending_bytes)
         self._go_on(closes=closes)
 
-    async def _answered(self, head: Head, arrival: Arrival, gone: asyncio.Event) -> bool:
+    async def _answered(self, head: Head, arrival: Arrival, gone: Gone) -> bool:
         """The answer has left or cannot leave. Returns whether the connection must be closed."""
         try:
             answer = await self._answer(arrival, gone)

@@ -17,6 +17,7 @@ from gatebook import masking
 from gatebook.gate import drafting
 from gatebook.gate.exchange import exchange
 from gatebook.gate.handles import SessionHandles
+from gatebook.gate.leaving import Gone
 from gatebook.gate.turns import AT_ONCE, Turns
 from gatebook.gate.world import Standing, World
 from gatebook.model.deployment import Deployment, Snapshot
@@ -229,7 +230,7 @@ class Worker:
             return Reason.LEDGER_UNAVAILABLE
         return None
 
-    async def _answer(self, arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def _answer(self, arrival: Arrival, gone: Gone) -> Answer:
         task = asyncio.current_task()
         if task is not None and _asks_for_a_stream(arrival):
             self._streams.add(task)
