@@ -406,8 +406,9 @@ def _lag(deployment: Deployment, load: Load, rate: float, seconds: float, sealer
             await asyncio.sleep(0.002)
         await asyncio.gather(*tasks)
         spent = _cpu_of(sealer) - before
-        await asyncio.sleep(2)
         await ledger.close()
+        await _until(lambda: not any((directory / "segments").glob("gate-*")), "the segments are not sealed")
+        await asyncio.sleep(0.1)
         return number / seconds, spent / seconds
 
     watcher = threading.Thread(target=watch)
@@ -451,6 +452,14 @@ def _published(directory: Path) -> int:
         return claimed((directory / "log" / "checkpoint").read_bytes()).size
     except FileNotFoundError:
         return 0
+
+
+async def _until(holds: Callable[[], bool], otherwise: str) -> None:
+    for _ in range(1200):
+        if holds():
+            return
+        await asyncio.sleep(0.05)
+    raise TimeoutError(otherwise)
 
 
 def _wait_for_checkpoint(directory: Path) -> None:

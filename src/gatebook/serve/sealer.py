@@ -20,7 +20,7 @@ from gatebook.serve.sealing import Hand, LogStore, Sealing, SealingRefused, Tail
 
 POLL_S = 0.025
 IDLE_POLL_S = 0.1
-SEAL_EVERY_S = 0.35
+SEAL_EVERY_S = 0.25
 """docs/adr/0009-checkpoints-thin-out.md"""
 SECOND_S = 1.0
 
