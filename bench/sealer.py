@@ -78,14 +78,14 @@ def alone(directory: Path, load: Load, _: argparse.Namespace) -> Figures:
     """The sealer on a core of its own, from the first byte of the segments to the last signature."""
     deployment = deployed(directory)
     fill(deployment, load)
-    return _sealed(deployment)
+    return _sealed(deployment, load)
 
 
 def restart(directory: Path, load: Load, _: argparse.Namespace) -> Figures:
     """What `Sealing.start` takes while the sessions of the whole log can still be open."""
     deployment = deployed(directory)
     fill(deployment, load)
-    _sealed(deployment)
+    _sealed(deployment, load)
     # One writer that lived since the first entry: its segment says that sessions may go back that far.
     sealing = _sealing(deployment, directory)
     measured = Measure()
@@ -329,23 +329,27 @@ def _drafts(number: int, load: Load, writer: str, session: int) -> tuple[Draft, 
     return intent, result
 
 
-def _sealed(deployment: Deployment) -> Figures:
-    """Seal until every segment of the writers that ended is gone."""
+def _sealed(deployment: Deployment, load: Load) -> Figures:
+    """Seal until a published checkpoint covers everything that the writers left; what the sealer adds after that is not timed."""
     stop = threading.Event()
-    segments = Path(deployment.data_dir) / "segments"
+    directory = Path(deployment.data_dir)
+    each = load.calls // load.writers
+    expected = load.writers * (2 * each + min(load.sessions, each))
+    found: Figures = {}
 
     def watch() -> None:
-        while any(segments.glob("gate-*")):
-            time.sleep(0.01)
+        while (size := _published(directory)) < expected:
+            time.sleep(0.005)
+        found.update(measured.figures(size))
         stop.set()
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
     _collect_seldom()
     measured = Measure()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     seal(deployment, stop)
     watcher.join()
-    return measured.figures(reading.head(LogFiles(Path(deployment.data_dir) / "log")).size)
+    return found
 
 
 def _sealing(deployment: Deployment, directory: Path) -> Sealing:
