@@ -16,7 +16,7 @@ import msgspec
 from bench import bars, nightly, places, report, roles, rows, sealing, side_by_side, stalled
 from bench.figures import Outcome
 from bench.loading import Wrong
-from bench.processes import LOAD_CORE, Died
+from bench.processes import CORES, LOAD_CORE, Died
 from bench.rows import Row
 from bench.telling import Options, say
 
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     except (ValueError, places.Missing) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 2
-    if (os.cpu_count() or 1) < 2:
+    if len(CORES) < 2:
         print("bench: two cores are needed, one for the gate and one for the load", file=sys.stderr)
         return 2
     os.sched_setaffinity(0, {LOAD_CORE})
@@ -78,6 +78,8 @@ def _told(about: dict[str, str], outcomes: dict[str, Outcome], file: Path | None
         print("no bar stands on these rows")
     missed = [one.what for one in judged if one.verdict == "missed"]
     print(f"\nmissed: {'; '.join(missed) or 'none'}")
+    if restless := report.restless(outcomes):
+        print(restless)
     if void:
         print(f"VOID: {void}")
     if file is not None:

@@ -54,6 +54,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     began: float
     """On the system's monotonic clock."""
+    lasted: float
+    """Seconds from then to the last answer, those after the measured time included."""
     p50_us: float
     p99_us: float
     p999_us: float

@@ -10,7 +10,7 @@ from statistics import median
 from bench import bodies, places
 from bench.figures import Outcome, Round, Side
 from bench.loading import Load, Wrong
-from bench.processes import LOAD_CORE, Child, free_port, listens, pin, rss_mib
+from bench.processes import GATE_CORE, LOAD_CORE, Child, free_port, listens, pin, rss_mib
 from bench.rows import Row
 from bench.side_by_side import settle
 from bench.stage import Contender, Stage, stage
@@ -72,7 +72,7 @@ def measure_workers(row: Row, options: Options) -> Outcome:
         place.enter("gatebook", label="1-worker", tokens=row.tokens)
         two = place.enter("gatebook", label="2-workers", tokens=row.tokens, workers=2)
         assert two.peer is not None
-        for core, pid in enumerate(two.peer.pids()):
+        for core, pid in zip((LOAD_CORE, GATE_CORE), two.peer.pids(), strict=True):
             pin(pid, core)
         sides = _in_turn(row, options, place)
     more = 100 * (sides["2-workers"].middle("cpu_us") / sides["1-worker"].middle("cpu_us") - 1)

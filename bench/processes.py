@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-LOAD_CORE: Final = 0
+CORES: Final = sorted(os.sched_getaffinity(0))
+LOAD_CORE: Final = CORES[0]
 """Load, upstream, sealer, desk, supervisor."""
-GATE_CORE: Final = 1
+GATE_CORE: Final = CORES[min(1, len(CORES) - 1)]
 """The gate's worker, or the peer's."""
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")

@@ -47,6 +47,24 @@ def extras(outcomes: dict[str, Outcome]) -> str:
     return "\n".join(lines)
 
 
+_AT_REST = 0.8
+
+
+def restless(outcomes: dict[str, Outcome]) -> str:
+    """The rows in which a server got less of its core than it had work for: others used the machine. Empty where none is."""
+    rows = [
+        outcome.row
+        for outcome in outcomes.values()
+        if outcome.row.startswith("clean-1k-") and not outcome.row.endswith("-c1")
+        if any(side.middle("busy") < _AT_REST for name, side in outcome.sides.items() if name != "fastmcp")
+    ]
+    return (
+        f"NOT AT REST: a server got less than {_AT_REST:.0%} of its core in {', '.join(rows)}; calls/s say little"
+        if rows
+        else ""
+    )
+
+
 def _derived(outcomes: dict[str, Outcome]) -> Iterator[tuple[str, float]]:
     for size in (1, 200):
         pair = [
@@ -88,6 +106,7 @@ def machine() -> dict[str, str]:
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{cpu}, {os.cpu_count()} cores, Linux {platform.release()}",
+        "load average before": " ".join(f"{one:.1f}" for one in os.getloadavg()),
         "python": platform.python_version(),
         "gatebook": _commit(),
         "nginx": _said([str(places.nginx()), "-v"]),

@@ -147,7 +147,7 @@ class Stage:
         pids = contender.peer.pids() if contender.peer else ()
         before = cpu_s(pids)
         measured = loading.run(contender.port, contender.asked, contender.expected, load, ca_file=contender.ca_file)
-        used, lasted = cpu_s(pids) - before, load.warm_s + measured.seconds
+        used, lasted = cpu_s(pids) - before, max(measured.lasted, 1e-9)
         rss = rss_mib(pids)
         if isinstance(contender.peer, Fastmcp):
             contender.own_sent += measured.sent

@@ -328,7 +328,7 @@ return function(config)
     return worst_us
   end
   return {
-    began = begin, sent = sent, answers = answers, counted = counted, wrong = wrong, first_wrong = first_wrong,
+    began = begin, lasted = last - begin, sent = sent, answers = answers, counted = counted, wrong = wrong, first_wrong = first_wrong,
     seconds = math.min(ends, last) - opens, p50_us = quantile(0.5), p99_us = quantile(0.99), p999_us = quantile(0.999),
     mean_us = counted > 0 and total_us / counted or 0, worst_us = worst_us, behind_us = due_max_behind * 1e6,
     body_bytes = answers > 0 and counted_bytes / answers or 0, tls = description,

@@ -108,3 +108,10 @@ def test_the_sealer_is_as_far_behind_as_the_oldest_entry_that_is_not_sealed():
     seen = [(10.2, 5), (11.0, 45), (12.5, 105), (13.0, 205), (14.0, 205)]
     assert behind_s(seen, 5, 10.0, 12.0, 100.0) == pytest.approx(12.5 - 11.0)
     assert behind_s([(9.0, 5), (20.0, 205)], 5, 10.0, 12.0, 100.0) == 0
+
+
+def test_a_run_on_a_busy_machine_says_so():
+    assert report.restless(the_reference(gatebook=a_side(1, busy=0.9), envoy=a_side(1, busy=0.79))).startswith(
+        "NOT AT REST"
+    )
+    assert report.restless(the_reference(gatebook=a_side(1, busy=0.9), fastmcp=a_side(1, busy=0.1))) == ""
