@@ -1,6 +1,7 @@
 """Child processes pinned to a core, and what the kernel knows of them (/proc)."""
 
 import contextlib
+import ctypes
 import os
 import resource
 import signal
@@ -16,6 +17,10 @@ LOAD_CORE: Final = CORES[0]
 """Load, upstream, sealer, desk, supervisor."""
 GATE_CORE: Final = CORES[min(1, len(CORES) - 1)]
 """The gate's worker, or the peer's."""
+
+_libc: Final = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG: Final = 1
+_started: Final[list["Child"]] = []
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
@@ -49,6 +54,7 @@ class Child:
                 env={**os.environ, **(env or {})},
                 preexec_fn=lambda: _prepare(core),
             )
+        _started.append(self)
 
     @property
     def pid(self) -> int:
@@ -79,9 +85,16 @@ class Child:
                 self.process.wait()
 
 
+def stop_all() -> None:
+    """No child that was started is left, also not one whose start went wrong half-way."""
+    while _started:
+        _started.pop().stop()
+
+
 def _prepare(core: int) -> None:
-    """In the child, before it becomes the program: its core, and as many files as this machine allows."""
+    """In the child, before it becomes the program: its core, its end with ours, and as many files as this machine allows."""
     os.sched_setaffinity(0, {core})
+    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

@@ -27,7 +27,7 @@ from bench.peers.envoy import Envoy
 from bench.peers.fastmcp import Fastmcp
 from bench.peers.gatebook import Gatebook
 from bench.peers.nginx import Nginx, Upstream
-from bench.processes import cpu_s, free_port, rss_mib
+from bench.processes import cpu_s, free_port, rss_mib, stop_all
 from bench.tokens import Issuer
 
 LEAST_FREE_BYTES = 12 << 30
@@ -201,6 +201,7 @@ def stage(name: str, answers: Answers, *, tls: bool = False, keep: bool = False)
     finally:
         if made is not None:
             made.stop()
+        stop_all()
         if keep:
             for data in directory.glob("*/data"):
                 shutil.rmtree(data, ignore_errors=True)

@@ -11,6 +11,7 @@ import pytest
 
 from bench import bodies, places
 from bench.loading import Expected, Load, Wrong, run
+from bench.processes import LOAD_CORE, Child, Died
 from bench.stage import Stage, stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(120)]
@@ -61,6 +62,14 @@ def test_a_call_that_the_upstream_did_not_count_is_found(place: Stage):
     place.sent += 1
     with pytest.raises(Wrong, match="the upstream counted"):
         place.check_count()
+
+
+def test_a_server_whose_start_goes_wrong_is_not_left_behind(tmp_path: Path):
+    with stage("a-test", bodies.answers("clean", 1)):
+        stuck = Child("stuck", [sys.executable, "-c", "import time; time.sleep(600)"], tmp_path, LOAD_CORE)
+        with pytest.raises(Died):
+            stuck.until(lambda: False, within_s=0.1)
+    assert stuck.process.poll() is not None
 
 
 def test_calls_at_random_instants_come_at_the_rate_that_was_asked_for(place: Stage):
