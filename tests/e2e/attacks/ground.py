@@ -16,10 +16,11 @@ import msgspec
 from gatebook.adapters.log_files import LogFiles
 from gatebook.ledger import payload, reading
 from gatebook.ledger.entry import Entry
+from tests.e2e.attacks import table
 from tests.e2e.attacks.recording import RecordingServer, honest
 from tests.e2e.conformance.everything_server import everything_server
 from tests.e2e.gate import ISSUER_URL, Gate, free_port, running, token
-from tests.issuing import Issuer
+from tests.issuing import Issuer, private_key, public_jwk
 
 SECRET = "up+stream/secret=8c1f&41"
 JOBS_URL = "http://127.0.0.1/ci"
@@ -28,6 +29,7 @@ PATIENCE_S = 20
 CALL: dict[str, Any] = {
     "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "get_order", "arguments": {"id": "42"}},
 }  # fmt: skip
+TWIN_KEYS = [public_jwk(private_key("ES256", name), "twin") for name in ("twin one", "twin two")]
 JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 
 CONFIG = """profile = "dev"
@@ -56,6 +58,21 @@ name = "ci"
 url = "{jobs}"
 kind = "job"
 jwks_file = "jobs.json"
+[[issuer]]
+name = "rsa"
+url = "{people}-rsa"
+kind = "person"
+jwks_file = "rsa.json"
+[[issuer]]
+name = "twins"
+url = "{people}-twins"
+kind = "person"
+jwks_file = "twins.json"
+[[issuer]]
+name = "tenant"
+url = "{people}/tenant-1/v2.0"
+kind = "person"
+jwks_file = "jwks.json"
 [[server]]
 name = "payments"
 url = "{payments}"
@@ -90,6 +107,16 @@ class Received(msgspec.Struct, frozen=True):
         return str(self.error["data"]["reason"])
 
     @property
+    def in_words(self) -> str:
+        """The refusal as the table of attacks tells it: status, JSON-RPC code and reason of every error."""
+        if self.headers.get("content-type") != "application/json":
+            return f"HTTP {self.status}, and the connection is closed"
+        found = json.loads(self.body)
+        errors = [each["error"] for each in (found if isinstance(found, list) else [found])]
+        codes = sorted({f"{error['code']} `{error['data']['reason']}`" for error in errors})
+        return f"HTTP {self.status}, {', '.join(codes)}"
+
+    @property
     def whole(self) -> str:
         """Everything that the client can see."""
         return repr(self.headers) + self.body.decode("utf-8", "replace")
@@ -111,13 +138,27 @@ class Attempt(msgspec.Struct, frozen=True):
 class Ground:
     """A gate under attack. `address()` gives the next case its own place to come from."""
 
-    def __init__(self, gate: Gate, jobs: Issuer, payments: RecordingServer) -> None:
+    def __init__(self, gate: Gate, issuers: dict[str, Issuer], payments: RecordingServer) -> None:
         self.gate = gate
         self.people = gate.issuer
-        self.jobs = jobs
+        self.issuers = issuers
         self.payments = payments
         self.tokens: set[str] = set()
         self._addresses = (f"127.{a}.{b}.{c}" for a in range(1, 250) for b in range(250) for c in range(1, 250))
+
+    @property
+    def jobs(self) -> Issuer:
+        return self.issuers["jobs"]
+
+    @property
+    def rsa(self) -> Issuer:
+        """Signs with RS256; the others with ES256."""
+        return self.issuers["rsa"]
+
+    @property
+    def twins(self) -> Issuer:
+        """Its key set has one key, and two more that share a kid."""
+        return self.issuers["twins"]
 
     def address(self) -> str:
         return next(self._addresses)
@@ -201,6 +242,12 @@ class Ground:
                 raise AssertionError(f"not in the book: {[(entry.ev, entry.out.reason) for entry in entries]}")
             time.sleep(0.05)
 
+    def held(self, case: int, variant: str, attempt: Attempt) -> Entry:
+        """The one refusal of an attempt, which goes into the table of attacks."""
+        entry = self.refused(attempt.address)
+        table.saw(case, variant, attempt.answer.in_words, table.in_words(entry))
+        return entry
+
     def refused(self, address: str) -> Entry:
         """The one refusal of what came from `address`; nothing else came from there."""
         entries = self.entries(lambda entries: bool(entries), address)
@@ -240,7 +287,7 @@ class Ground:
     def sweep(self) -> list[str]:
         """Everything in the gate's files that must not be there: secret, card numbers, and any part of any token."""
         directory = self.gate.directory
-        given = {directory / "gatebook.toml", directory / "jwks.json", directory / "jobs.json"}
+        given = {directory / "gatebook.toml", *directory.glob("*.json")}
         files = [path for path in directory.rglob("*") if path.is_file() and path not in given]
         assert directory / "gate.log" in files and len(files) > 10
         forbidden = self._forbidden()
@@ -299,15 +346,21 @@ def answers(raw: bytes) -> list[Received]:
 def ground(directory: Path) -> Iterator[Ground]:
     """The gate runs; at the end it is stopped and its files are looked through."""
     port = free_port()
-    jobs = Issuer(JOBS_URL, name="ci", kind="job")
+    issuers = {
+        "jobs": Issuer(JOBS_URL, name="ci", kind="job"),
+        "rsa": Issuer(f"{ISSUER_URL}-rsa", name="rsa", algorithm="RS256"),
+        "twins": Issuer(f"{ISSUER_URL}-twins", name="twins"),
+    }
     (directory / "gate").mkdir()
-    (directory / "gate" / "jobs.json").write_text(json.dumps(jobs.jwks()))
+    for name, issuer in issuers.items():
+        keys = issuer.jwks()["keys"] + (TWIN_KEYS if name == "twins" else [])
+        (directory / "gate" / f"{name}.json").write_text(json.dumps({"keys": keys}))
     with RecordingServer() as payments, everything_server(directory / "everything.log") as everything:
         config = CONFIG.format(
             port=port, people=ISSUER_URL, jobs=JOBS_URL, payments=payments.url, everything=everything
         )
         with running(directory / "gate", config, port, env={"PAYMENTS_SECRET": SECRET}) as gate:
-            attacked = Ground(gate, jobs, payments)
+            attacked = Ground(gate, issuers, payments)
             yield attacked
             gate.stop()
         log = (gate.directory / "gate.log").read_text()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.attacks import table
 from tests.e2e.attacks.ground import CALL, PAN, SECRET, Attempt, Ground
 from tests.e2e.attacks.recording import Asked, reply, result, stream_head
 
@@ -57,12 +58,14 @@ def with_session(place: Ground, handle: str, bearer: str | None, method: str = "
     return place.attempt(lambda a: place.ask(bearer=bearer, headers=headers, address=a, method=method))
 
 
-@pytest.mark.parametrize("thief", THIEVES.values(), ids=THIEVES)
-def test_a_session_is_its_owners_alone(place: Ground, thief: dict[str, Any]) -> None:
-    handle, bearer = session_of(place, "alice"), place.token(**{"subject": "alice", **thief})
-    for made in [with_session(place, handle, bearer, method) for method in ("POST", "GET", "DELETE")]:
+@pytest.mark.parametrize("name", THIEVES)
+def test_a_session_is_its_owners_alone(place: Ground, name: str) -> None:
+    handle, bearer = session_of(place, "alice"), place.token(**{"subject": "alice", **THIEVES[name]})
+    for method, made in {
+        method: with_session(place, handle, bearer, method) for method in ("POST", "GET", "DELETE")
+    }.items():
         assert (made.arrived, made.answer.status, made.answer.error["code"]) == (b"", 404, -32001)
-        assert place.refused(made.address).out.reason == "session_unknown"
+        assert place.held(59, f"{method} by {name}", made).out.reason == "session_unknown"
 
 
 def test_a_session_of_one_server_opens_nothing_at_another(place: Ground) -> None:
@@ -73,20 +76,38 @@ def test_a_session_of_one_server_opens_nothing_at_another(place: Ground) -> None
         )
     )  # fmt: skip
     assert (attempt.answer.status, attempt.answer.reason) == (404, "session_unknown")
-    assert place.refused(attempt.address).res.server == "everything"
+    assert place.held(59, "at another server", attempt).res.server == "everything"
 
 
 def test_a_guessed_session_opens_nothing(place: Ground) -> None:
     guesses = [UPSTREAM_SESSION, "A" * 100, "A" * 8000, "=", "\xe9", "null", "0"]
-    for made in [with_session(place, handle, place.token()) for handle in guesses]:
+    guesses += [guesses[1][:-1], "../" + UPSTREAM_SESSION, session_of(place, "alice")[:-4] + "AAAA"]
+    for n, made in enumerate([with_session(place, handle, place.token()) for handle in guesses], 1):
         assert (made.arrived, made.answer.status, made.answer.reason) == (b"", 404, "session_unknown")
-        assert place.refused(made.address).out.reason == "session_unknown"
+        assert place.held(59, f"guess {n}", made).out.reason == "session_unknown"
+
+
+def test_a_session_that_was_ended_is_ended_for_its_owner_too(place: Ground) -> None:
+    """The server forgets it, and its answer goes on: the handle opens to the server's id and to nothing else."""
+    handle, token = session_of(place, "alice"), place.token("alice")
+    assert with_session(place, handle, token, "DELETE").answer.status < 300
+
+    def forgotten(asked: Asked) -> Any:
+        yield reply(b"", status=b"404 Not Found")
+
+    with place.playing(forgotten):
+        later = [with_session(place, handle, token) for _ in range(4)]
+    for made in later:
+        assert (made.answer.status, made.answer.body) == (404, b"")
+        [_, entry] = place.entries(lambda entries: len(entries) == 2, made.address)
+        assert not entry.out.ok
+        table.saw(59, "after it was ended", "HTTP 404, the server's own", table.in_words(entry))
 
 
 def test_a_session_is_no_credential(place: Ground) -> None:
     made = with_session(place, session_of(place, "alice"), None)
     assert (made.arrived, made.answer.status, made.answer.reason) == (b"", 401, "credential_missing")
-    assert place.refused(made.address).ev == "auth.failed"
+    assert place.held(59, "instead of a token", made).ev == "auth.failed"
 
 
 # 62, 63: what a caller says of itself, and what is its own
@@ -116,6 +137,13 @@ def test_nothing_a_caller_says_of_itself_reaches_the_server_or_the_identity(plac
     entries = place.entries(lambda entries: len(entries) == 2, attempt.address)
     assert {(entry.who.sub, entry.from_.ip) for entry in entries} == {("alice", attempt.address)}
     assert fields["gatebook-call-id"] == entries[0].call
+    for name in HOSTILE:
+        table.saw(
+            62,
+            name,
+            "HTTP 200; it reached neither the server nor the identity",
+            "`call.result` `completed` of the token's caller",
+        )
 
 
 @pytest.mark.parametrize("named", ["authorization", "Authorization, close", "host", "x-api-key", "gatebook-call-id"])
@@ -123,6 +151,8 @@ def test_connection_takes_nothing_of_ours_away(place: Ground, named: str) -> Non
     attempt = place.attempt(lambda a: place.ask(bearer=place.token(), headers={"Connection": named}, address=a))
     assert attempt.answer.status == 200
     assert f"Bearer {SECRET}".encode() in attempt.arrived
+    entries = place.entries(lambda entries: len(entries) == 2, attempt.address)
+    table.saw(62, f"Connection: {named}", "HTTP 200; the server got our credential", table.in_words(entries[-1]))
 
 
 @pytest.mark.parametrize("named", ["content-type", "mcp-protocol-version", "Accept, MCP-Protocol-Version"])
@@ -133,6 +163,7 @@ def test_connection_takes_nothing_away_that_the_server_must_see(place: Ground, n
     assert attempt.answer.reason == "bad_request"
     entries = place.entries(bool, attempt.address)
     assert entries[-1].out.reason == "bad_request" and not entries[-1].out.ok
+    table.saw(62, f"Connection: {named}", attempt.answer.in_words, table.in_words(entries[-1]))
 
 
 # 68: what one may see is not shown to another

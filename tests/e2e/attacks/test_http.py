@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from tests.e2e.attacks import table
 from tests.e2e.attacks.ground import CALL, Attempt, Ground, answers, until_closed
 
 pytestmark = pytest.mark.e2e
@@ -55,6 +56,13 @@ UNREADABLE: dict[str, tuple[bytes, int, str]] = {
     "chunk sizes by LF": (request(b"Transfer-Encoding: chunked", body=CHUNKED.replace(b"\r\n", b"\n") + b"\r\n\r\n"), 400, "bad_request"),
     "a chunk size that is none": (request(b"Transfer-Encoding: chunked", body=b"zz\r\n\r\n0\r\n\r\n"), 400, "bad_request"),
     "a chunk size of 20 digits": (request(b"Transfer-Encoding: chunked", body=b"f" * 20 + b"\r\nx\r\n0\r\n\r\n"), 400, "bad_request"),
+    "a chunked body that goes on behind its last chunk": (request(b"Transfer-Encoding: chunked", body=CHUNKED[:-2] + b"x\r\n" + SMUGGLED), 400, "bad_request"),
+    "a chunk size with a sign": (request(b"Transfer-Encoding: chunked", body=b"+" + CHUNKED), 400, "bad_request"),
+    "a chunk size in 0x": (request(b"Transfer-Encoding: chunked", body=b"0x" + CHUNKED), 400, "bad_request"),
+    "a chunk size with a space before it": (request(b"Transfer-Encoding: chunked", body=b" " + CHUNKED), 400, "bad_request"),
+    "a length with a tab before it, and another": (request(b"Content-Length:\t5", LENGTH), 400, "bad_request"),
+    "a length with a comma": (request(LENGTH + b","), 400, "bad_request"),
+    "two empty lines before the request": (b"\r\n\r\n" + request(LENGTH), 400, "bad_request"),
     "no Host": (request(LENGTH, host=None), 400, "bad_request"),
     "two Hosts": (request(b"Host: evil.example", LENGTH), 400, "bad_request"),
     "an absolute target": (request(LENGTH, line=b"POST http://HERE/payments/mcp HTTP/1.1"), 400, "bad_request"),
@@ -98,7 +106,7 @@ def test_a_request_that_is_none_is_answered_once_recorded_and_cut(
     assert attempt.arrived == b""
     assert [answer.status for answer in attempt.got] == [status]
     assert attempt.answer.headers["connection"] == "close"
-    entry = place.refused(attempt.address)
+    entry = place.held(64, name, attempt)
     assert (entry.ev, entry.out.reason, entry.res.method) == ("auth.failed", reason, "UNREADABLE")
 
 
@@ -144,9 +152,9 @@ def test_another_host_is_forbidden(place: Ground) -> None:
         asked = sent(place, request(LENGTH, b"Connection: close", host=b"Host: " + named))
         return place.attempt(lambda address: place.raw(asked, address))
 
-    for made in [attempt(host) for host in HOSTS]:
+    for host, made in {host: attempt(host) for host in HOSTS}.items():
         assert (made.arrived, made.answer.status, made.answer.reason) == (b"", 403, "host_forbidden")
-        assert place.refused(made.address).out.reason == "host_forbidden"
+        assert place.held(65, f"Host: {host.decode()}", made).out.reason == "host_forbidden"
 
 
 ORIGINS = [
@@ -170,10 +178,10 @@ def with_header(place: Ground, name: str, value: str) -> Attempt:
 
 
 def test_a_foreign_origin_is_forbidden_and_may_read_nothing(place: Ground) -> None:
-    for made in [with_header(place, "Origin", origin) for origin in ORIGINS]:
+    for origin, made in {origin: with_header(place, "Origin", origin) for origin in ORIGINS}.items():
         assert (made.arrived, made.answer.status, made.answer.reason) == (b"", 403, "origin_forbidden")
         assert "access-control-allow-origin" not in made.answer.headers
-        assert place.refused(made.address).out.reason == "origin_forbidden"
+        assert place.held(65, f"Origin: {origin or '(empty)'}", made).out.reason == "origin_forbidden"
 
 
 def test_another_media_type_is_not_read(place: Ground) -> None:
@@ -199,6 +207,8 @@ def test_a_request_within_a_body_is_never_a_request(place: Ground) -> None:
     attempt = place.attempt(lambda address: place.raw(raw, address))
     assert [answer.status for answer in attempt.got] == [200]
     assert attempt.arrived.count(b"\r\nhost:") + attempt.arrived.count(b"\r\nHost:") == 1
+    entries = place.entries(lambda entries: len(entries) == 2, attempt.address)
+    table.saw(64, "a request within a body", "HTTP 200: it is the body's", table.in_words(entries[-1]))
 
 
 def test_what_follows_a_body_needs_a_credential_of_its_own(place: Ground) -> None:
@@ -206,6 +216,14 @@ def test_what_follows_a_body_needs_a_credential_of_its_own(place: Ground) -> Non
     attempt = place.attempt(lambda address: place.raw(sent(place, request(LENGTH)) + smuggled + b"x", address))
     assert [answer.status for answer in attempt.got] == [200, 401, 400]
     assert attempt.arrived.count(b"POST /mcp") == 1
+    entries = place.entries(lambda entries: len(entries) == 4, attempt.address)
+    assert {entry.out.reason for entry in entries if entry.ev == "auth.failed"} == {"credential_missing", "bad_request"}
+    table.saw(
+        64,
+        "a second request behind a body, without a token",
+        "HTTP 401, 1401 `credential_missing`",
+        "`auth.failed` `credential_missing`",
+    )
 
 
 @pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"TLS/1.0"])
@@ -218,6 +236,8 @@ def test_an_upgrade_is_not_taken_up(place: Ground, protocol: bytes) -> None:
     attempt = place.attempt(lambda address: place.raw(sent(place, request(LENGTH, *fields)), address))
     assert [answer.status for answer in attempt.got] == [200]
     assert "upgrade" not in attempt.answer.headers and b"pgrade" not in attempt.arrived
+    entries = place.entries(lambda entries: len(entries) == 2, attempt.address)
+    table.saw(64, f"an upgrade to {protocol.decode()}", "HTTP 200: answered as HTTP/1.1", table.in_words(entries[-1]))
 
 
 # Those who take their time: header_s and body_s are one second here
@@ -234,9 +254,9 @@ def test_a_request_that_never_ends_is_cut_off_and_others_are_served(place: Groun
         connection.sendall(cut)
         place.served_meanwhile()
         [answer] = answers(until_closed(connection))
-    assert answer.status == 408
-    assert place.refused(address).out.reason == "bad_request"
-    assert len(place.payments.received) == before
+    attempt = Attempt(address, [answer], bytes(place.payments.received[before:]))
+    assert (attempt.arrived, answer.status) == (b"", 408)
+    assert place.held(64, f"slowloris: a {part} that never ends", attempt).out.reason == "bad_request"
 
 
 def test_many_who_say_nothing_keep_nobody_out(place: Ground) -> None:

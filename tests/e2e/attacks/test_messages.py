@@ -79,7 +79,7 @@ def test_a_body_that_can_be_read_in_two_ways_goes_nowhere(place: Ground, bodies:
     assert attempt.arrived == b""
     assert attempt.answer.status == 400
     assert attempt.answer.error["code"] in (-32700, -32600, -32602)
-    entry = place.refused(attempt.address)
+    entry = place.held(61, f"body: {name}", attempt)
     assert (entry.ev, entry.who.sub) == ("call.refused", "alice")
     assert entry.out.reason == attempt.answer.reason
     assert entry.pay == ()
@@ -107,7 +107,7 @@ METHODS = [
 ]
 URIS = ["customers://1", "orders://a/b", "orders://../customers", "orders://.", "orders://a/../b", "orders://%2e%2e", "orders://%2E",
         "orders://a%2fb", "orders://%41", "orders://a\\b", "orders://a%5cb", "orders://a%00", "orders://a\0", "orders://a%252e",
-        "orders://a%zz", "orders://a\n", "ORDERS://1", " orders://1", "orders://..;x", "orders:/1", "orders://..?x"]  # fmt: skip
+        "orders://a%zz", "orders://a/.. ", "orders://a ", "orders://a\n", "ORDERS://1", " orders://1", "orders://..;x", "orders:/1", "orders://..?x"]  # fmt: skip
 FORBIDDEN: dict[str, bytes] = {
     **{f"tool {name!r}": call(name) for name in NAMES},
     **{f"method {method!r}": RAW.replace(b"tools/call", method.encode()) for method in METHODS if method.strip() == method},
@@ -142,7 +142,7 @@ def test_what_only_looks_like_a_granted_object_is_denied(
     assert attempt.arrived == b""
     assert (attempt.answer.status, attempt.answer.error["code"]) in ((200, 1), (200, -32601))
     assert attempt.answer.reason in ("denied", "method_unknown")
-    entry = place.refused(attempt.address)
+    entry = place.held(61, name, attempt)
     assert entry.pol is not None and entry.pol.decision == "deny"
 
 
@@ -202,7 +202,7 @@ def test_a_batch_goes_through_whole_or_not_at_all(place: Ground, batches: dict[s
     assert {error["error"]["data"]["reason"] for error in errors} == {reason}
     if status == 200:
         assert [error["id"] for error in errors] == [1, 2]
-    assert place.refused(attempt.address).out.reason == reason
+    assert place.held(61, f"a batch: {name}", attempt).out.reason == reason
 
 
 def test_each_call_of_an_allowed_batch_has_its_own_intent(place: Ground) -> None:
@@ -268,7 +268,7 @@ def test_a_header_that_says_otherwise_than_the_body_refuses_both(
     attempt = mismatches[name]
     assert (attempt.arrived, attempt.answer.status) == (b"", 400)
     assert attempt.answer.error["code"] == -32020
-    assert place.refused(attempt.address).out.reason == "header_mismatch"
+    assert place.held(61, f"headers: {name}", attempt).out.reason == "header_mismatch"
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_a_mirrored_header_stands_once(place: Ground, name: str) -> None:
     attempt = place.attempt(lambda a: place.raw(place.post(body, *fields, bearer=place.token()), a))
     assert (attempt.arrived, attempt.answer.status) == (b"", 400)
     assert attempt.answer.error["code"] == -32020
-    assert place.refused(attempt.address).out.reason == "header_mismatch"
+    assert place.held(61, f"headers: {name} twice", attempt).out.reason == "header_mismatch"
 
 
 # Card numbers on their way in

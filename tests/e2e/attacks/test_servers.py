@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
+from tests.e2e.attacks import table
 from tests.e2e.attacks.ground import CALL, PAN, SECRET, Attempt, Ground
 from tests.e2e.attacks.recording import Asked, Script, reply, result, stream_head
 from tests.play.test_hostile_answers import BODIES
@@ -131,6 +132,10 @@ FAILURES: dict[str, Failure] = {
 }  # fmt: skip
 
 
+BREAKS = {"closes at once", "half a head", "half a body", "wants another credential"}
+"""After these a client that tries again would send our credential twice."""
+
+
 def failing(name: str) -> dict[str, Any]:
     return {**CALL, "params": {"name": "get_order", "arguments": {"case": name}}}
 
@@ -173,6 +178,9 @@ def test_a_server_that_fails_gets_its_caller_a_clear_error_and_is_recorded(
     results = [entry for entry in entries if entry.ev == "call.result"]
     assert [(entry.out.ok, entry.out.reason) for entry in results] == [(False, failure.reason)]
     assert results[0].call == entries[0].call == error["error"]["data"]["call"]
+    if name.startswith("redirects") or name in BREAKS:
+        refusal = f"HTTP {attempt.answer.status}, {error['error']['code']} `{failure.reason}`; asked once"
+        table.saw(63, f"a server that {name}", refusal, table.in_words(results[0]))
 
 
 def test_nothing_is_ever_sent_twice_and_no_redirect_is_followed(place: Ground, failures: dict[str, Attempt]) -> None:
@@ -212,17 +220,33 @@ ECHO_PLACES: dict[str, Callable[[str], Script]] = {
 }  # fmt: skip
 
 
+COUNTED = {"a result", "an object key", "an error", "an error's data", "a notification", "a server's request"}
+"""Places that are part of a message: it goes on without the credential. What stands elsewhere is dropped or withheld whole."""
+
+
 @pytest.mark.parametrize("where", ECHO_PLACES)
 def test_an_echoed_credential_never_comes_back(place: Ground, where: str) -> None:
     bearer = place.token()
+    made: dict[str, Attempt] = {}
     for how, text in ECHOES.items():
         with place.playing(ECHO_PLACES[where](text)):
-            answer = place.ask(bearer=bearer)
+            made[how] = place.attempt(lambda address: place.ask(bearer=bearer, address=address))
+        answer = made[how].answer
         assert answer.status in (200, 400, 500), how
         seen = answer.whole.replace("\\/", "/").replace('\\"', '"')
         for form in (SECRET, *ECHOES.values()):
             assert form not in seen, how
         assert base64.b64encode(RAW)[:20].decode() not in seen, how
+    for attempt in made.values():
+        entries = place.entries(lambda entries: any(entry.ev == "call.result" for entry in entries), attempt.address)
+        entries = place.entries(
+            lambda entries: where not in COUNTED or any(entry.dlp for entry in entries), attempt.address
+        )
+        assert {key for entry in entries for key in entry.dlp} == ({"secret:redacted"} if where in COUNTED else set())
+        [result_] = [entry for entry in entries if entry.ev == "call.result"]
+        fate = "redacted" if where in COUNTED else "dropped" if result_.out.ok else "withheld with all that it stood in"
+        counted = ", counted as `secret:redacted`" if where in COUNTED else ""
+        table.saw(67, f"in {where}", f"HTTP {attempt.answer.status}; {fate}", table.in_words(result_) + counted)
 
 
 # Card numbers in every place of an answer
