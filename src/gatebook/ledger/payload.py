@@ -30,7 +30,7 @@ _MLKEM_SEED_BYTES = 64
 _MLKEM_PUBLIC_BYTES = 1184
 _WRAP = b"gatebook data key 1"
 _SEAL = b"gatebook payload 1"
-_SESSIONS_KEPT = 4096
+_SESSIONS_KEPT = 1024
 """Names written out for so many sessions are remembered: they go into every payload's frame and associated data."""
 _PLACE = struct.Struct("<16sQIII")
 _NONCE = struct.Struct(">QI")
@@ -165,10 +165,14 @@ def numbers_in(stored: bytes, at: int, by: bytes) -> tuple[bytes, int, int, int,
 
 
 def _aad(place: Place) -> bytes:
-    return b"%b\0%d\0%d" % (_bound(_SEAL, place.session, place.writer, place.epoch), place.sequence, place.part)
+    return b"%b\0%d\0%d" % (_sealed_for(place.session, place.writer, place.epoch), place.sequence, place.part)
 
 
 @functools.lru_cache(maxsize=_SESSIONS_KEPT)
+def _sealed_for(session: str, writer: str, epoch: str) -> bytes:
+    return _bound(_SEAL, session, writer, epoch)
+
+
 def _bound(label: bytes, *names: str) -> bytes:
     return b"\0".join((label, *(name.encode() for name in names)))
 
