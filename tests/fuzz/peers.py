@@ -126,21 +126,22 @@ class Contender:
         self._directory = directory / name
         self._seen = directory / f"{name}.seen"
         self._seen.touch()
-        server = free_port()
-        self._server = Child("server", [sys.executable, "-m", "tests.fuzz.server", str(server), self._seen], directory, LOAD_CORE, env={"PYTHONPATH": str(ROOT)})  # fmt: skip
-        self._server.until(lambda: listens(server))
-        self.relay = Relay(server)
         issuer = Issuer()
-        site = Site(
-            directory=self._directory,
-            port=free_port(),
-            upstreams=(self.relay.port,),
-            issuer=issuer,
-            tools=("get_order",),
-        )
-        self._site = site
-        self._peer = STARTS[name](site)
-        self.where = Where(f"127.0.0.1:{site.port}", "/mcp/mcp", issuer.tokens(site.audience("mcp"), ["everybody"])[0])
+        server = free_port()
+        self.relay = Relay(server)
+        self._site = Site(
+            directory=self._directory, port=free_port(), upstreams=(self.relay.port,), issuer=issuer, tools=("get_order",)
+        )  # fmt: skip
+        [token] = issuer.tokens(self._site.audience("mcp"), ["everybody"])
+        self.where = Where(f"127.0.0.1:{self._site.port}", "/mcp/mcp", token)
+        command = [sys.executable, "-m", "tests.fuzz.server", str(server), str(self._seen)]
+        self._server = Child("server", command, directory, LOAD_CORE, env={"PYTHONPATH": str(ROOT)})
+        try:
+            self._server.until(lambda: listens(server))
+            self._peer = STARTS[name](self._site)
+        except BaseException:
+            self._server.stop()
+            raise
 
     def sent(self, case: Case) -> Became:
         """One request, and what came of it. A contender that died is started again for the next."""
