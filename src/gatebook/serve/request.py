@@ -18,6 +18,9 @@ TARGET_BYTES = 8 << 10
 HEADER_FIELDS = 128
 _PIECE_BYTES = 16 << 10
 _KEPT_BYTES = 4 << 10
+HEADS_KEPT = 2048
+_NEVER_AGAIN = frozenset({b"traceparent", b"last-event-id"})
+"""Another value with each request: such heads would only push out the others."""
 _END = b"\r\n\r\n"
 
 # One space, origin form (or "*"), no fragment, visible ASCII: two parsers cannot split this line differently. Absolute form and
@@ -74,7 +77,7 @@ class Heads:
     One for all connections of a worker. Who is given the same head gets the same objects. LIMIT: up to `capacity` heads stay in
     memory, with the tokens in them, until others take their place."""
 
-    def __init__(self, capacity: int = 4096) -> None:
+    def __init__(self, capacity: int = HEADS_KEPT) -> None:
         self._checked = Bounded[bytes, Head](capacity)
 
     def known(self, raw: bytes) -> Head | None:
@@ -82,8 +85,8 @@ class Heads:
         return self._checked.get(raw)
 
     def keep(self, raw: bytes, head: Head) -> None:
-        """`head` is what a reader made of `raw` and of nothing else. Large ones are not kept."""
-        if len(raw) <= _KEPT_BYTES:
+        """`head` is what a reader made of `raw` and of nothing else. Large ones are not kept, nor those that will not come again."""
+        if len(raw) <= _KEPT_BYTES and not any(name in _NEVER_AGAIN for name, _ in head.headers):
             self._checked.keep(raw, head)
 
 

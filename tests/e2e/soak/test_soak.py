@@ -26,7 +26,7 @@ FIFTHS = 5
 MOST_GROWTH = 1.05
 WORKERS = 2
 WARMING = 10_000
-"""Each with a head of its own, as many as the whole soak sends in its first fifth: what is kept of heads (4,096 in each worker) is full then."""
+"""Each with a head of its own, as many as the whole soak sends in its first fifth: what is kept of heads (2,048 in each worker) is full then."""
 SETTLED_S = 30.0
 NOTHING_LEFT = ("connections", "exchanges", "streams", "buffered_bytes", "callers")
 LET_GO = ("sockets", "files")

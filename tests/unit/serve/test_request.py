@@ -293,3 +293,13 @@ def test_so_many_heads_are_remembered_and_no_more() -> None:
         reader.feed(raw)
         reader.advance()
     assert [heads.known(raw) is not None for raw in raws] == [False, True, True]
+
+
+def test_a_head_that_will_not_come_again_takes_nobodys_place() -> None:
+    heads = Heads(capacity=1)
+    kept, traced = post(b"Content-Length: 0"), post(b"Traceparent: 00-a-b-01", b"Content-Length: 0")
+    for raw in (kept, traced):
+        reader = RequestReader(LIMITS, heads)
+        reader.feed(raw)
+        assert reader.advance() is not None
+    assert heads.known(kept) is not None and heads.known(traced) is None
