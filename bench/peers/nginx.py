@@ -20,7 +20,6 @@ _FRAME = """daemon off;
 worker_processes {workers};
 error_log {directory}/error.log error;
 pid {directory}/nginx.pid;
-worker_rlimit_nofile 65536;
 events {{ worker_connections 16384; }}
 http {{
     access_log off;
@@ -87,7 +86,7 @@ def proxy_config(site: Site) -> str:
             f"    upstream {name} {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 1000000000; }}\n"
         )
         verify = (
-            f"proxy_ssl_trusted_certificate {site.tls.ca}; proxy_ssl_verify on; proxy_ssl_name 127.0.0.1;"
+            f"proxy_ssl_trusted_certificate {site.tls.ca}; proxy_ssl_verify on; proxy_ssl_name localhost; proxy_ssl_protocols TLSv1.3;"
             if site.tls
             else ""
         )
@@ -111,7 +110,7 @@ class Upstream:
         self._count = directory / "count.log"
         self.config = directory / "upstream.conf"
         self.config.write_text(upstream_config(directory, self.port, answers, tls))
-        self._child = Child("upstream", [places.nginx(), "-p", directory, "-c", self.config], directory, LOAD_CORE)
+        self._child = Child("upstream", _command(directory, self.config), directory, LOAD_CORE)
         self._child.until(lambda: listens(self.port))
 
     def counted(self, expected: int, within_s: float = 3.0) -> int:
@@ -135,9 +134,7 @@ class Nginx:
         site.directory.mkdir(parents=True)
         self.config = site.directory / "nginx.conf"
         self.config.write_text(proxy_config(site))
-        self._child = Child(
-            "nginx", [places.nginx(), "-p", site.directory, "-c", self.config], site.directory, GATE_CORE
-        )
+        self._child = Child("nginx", _command(site.directory, self.config), site.directory, GATE_CORE)
         self._child.until(lambda: listens(site.port))
 
     def pids(self) -> tuple[int, ...]:
@@ -148,6 +145,10 @@ class Nginx:
 
     def stop(self) -> None:
         self._child.stop()
+
+
+def _command(directory: Path, config: Path) -> list[str | Path]:
+    return [places.nginx(), "-e", directory / "error.log", "-p", directory, "-c", config]
 
 
 def _pieces(body: bytes) -> Iterator[str]:
