@@ -273,3 +273,41 @@ def test_a_full_disk_refuses_calls_and_mends_itself(tmp_path: Path, monkeypatch:
     asyncio.run(write())
     seal_once(place)
     assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+def test_a_segment_that_could_not_be_made_leaves_no_gap_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = a_place(tmp_path / "data", segment_bytes=96 << 10)
+    left = 2
+
+    class FewDescriptors:
+        """The first spare segments meet a process that may open no more files."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(os, name)
+
+        def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
+            nonlocal left
+            if str(path).endswith("000002.new") and left:
+                left -= 1
+                raise OSError(errno.EMFILE, "too many open files")
+            return os.open(path, flags, mode)
+
+    async def write() -> None:
+        monkeypatch.setattr(chain, "os", FewDescriptors())
+        ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+        large = (Payload(part="request", body=b"x" * 9_000),)
+        written = 0
+        while written < 20:
+            try:
+                await ledger.record(a_draft(written, payloads=large))
+                written += 1
+            except LedgerUnavailable:
+                await asyncio.sleep(0.05)  # until the next attempt to make one
+        await ledger.close()
+
+    asyncio.run(write())
+    assert left == 0
+    seal_once(place)
+    report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey)
+    assert (report.problems, report.pending) == ([], 0)
+    assert sum(each.entry.ev == "call.intent" for each in reading.entries(LogFiles(place.log))) == 20

@@ -2,9 +2,10 @@
 
 import contextlib
 import json
+import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,6 +18,9 @@ class Upstream:
 
     def __init__(self) -> None:
         self.url = ""
+        self.port = 0
+        self.stop: Callable[[], None] = lambda: None
+        """Nobody listens any more, and every connection ends."""
         self.executed: Counter[str] = Counter()
         self.held: set[str] = set()
         self.streams = 0
@@ -123,16 +127,34 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 512
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._taken: list[socket.socket] = []
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self._taken.append(connection)
+        return connection, address
+
+    def break_off(self) -> None:
+        self.shutdown()
+        self.server_close()
+        for connection in self._taken:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A gate that is killed breaks its connections; that is the test."""
 
 
 @contextlib.contextmanager
-def counting_server() -> Iterator[Upstream]:
-    """The server runs while the context is open."""
-    upstream = Upstream()
+def counting_server(port: int = 0, upstream: Upstream | None = None) -> Iterator[Upstream]:
+    """The server runs while the context is open, or until it is stopped; then it may be started again on its `port`, and goes on counting."""
+    upstream = upstream or Upstream()
     handler = type("Handler", (_Handler,), {"upstream": upstream})
-    with _Server(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", port), handler) as server:
+        upstream.port = server.server_port
+        upstream.stop = server.break_off
         upstream.url = f"http://127.0.0.1:{server.server_port}/mcp"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

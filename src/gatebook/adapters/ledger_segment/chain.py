@@ -72,8 +72,8 @@ class SegmentChain:
         self._dirty: list[int] = []
         self._stopped = False
         make_folder(directory)
-        self._mark = self._open_mark()
         try:
+            self._mark = self._open_mark()
             self._current = self._make()
         except OSError:
             self._mark_path.unlink(missing_ok=True)
@@ -199,8 +199,7 @@ class SegmentChain:
 
     def _make(self) -> _Segment:
         """A segment of zeros with its header, locked and durable before it has its name."""
-        self._last += 1
-        number = self._last
+        number = self._last + 1
         path = self._directory / segment_name(self._writer, self._epoch, number)
         new = path.with_suffix(".new")
         descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -224,8 +223,8 @@ class SegmentChain:
         except OSError:
             os.close(descriptor)
             new.unlink(missing_ok=True)
-            self._last -= 1
             raise
+        self._last = number  # only now: a number left out would be a segment that the sealer waits for, for ever
         return _Segment(number, path, descriptor)
 
     @property
