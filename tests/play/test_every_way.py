@@ -133,7 +133,7 @@ async def test_the_matrix_has_every_port_in_it() -> None:
     cells = crossed.total() * len(FAULTS)
     print(f"{len(WAYS)} exchanges, {crossed.total()} crossings, {len(FAULTS)} faults: {cells} cells")
     print(", ".join(f"{name} {count}" for name, count in sorted(crossed.items())))
-    assert cells >= 2_500
+    assert cells >= 2_000
 
 
 # The judge itself: a gate that does the wrong thing is found out
