@@ -62,6 +62,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     mean_us: float
     worst_us: float
     behind_us: float
+    unsent: int
+    """Calls that were due and not sent in the measured time, because every connection was still waiting."""
     cpu_s: float
     wrong: int
     first_wrong: str | None = None

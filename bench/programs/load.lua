@@ -247,7 +247,7 @@ return function(config)
   local wait = ffi.new("gb_time")
   local rate = config.rate
   local idle, idle_count, waiting, waiting_first, waiting_last = {}, 0, {}, 1, 0
-  local next_due = begin
+  local next_due, unsent = begin, 0
   if rate then
     math.randomseed(config.seed)
     for slot = 1, connections do idle[slot] = slot end
@@ -274,6 +274,10 @@ return function(config)
         waiting[waiting_first] = nil
         waiting_first = waiting_first + 1
         outstanding = outstanding + 1
+      end
+      if at >= ends and waiting_first <= waiting_last then -- what was due and could not be sent is not sent any more
+        unsent = waiting_last - waiting_first + 1
+        waiting_first = waiting_last + 1
       end
       sending = next_due < ends or waiting_first <= waiting_last
     end
@@ -328,7 +332,7 @@ return function(config)
     return worst_us
   end
   return {
-    began = begin, lasted = last - begin, sent = sent, answers = answers, counted = counted, wrong = wrong, first_wrong = first_wrong,
+    unsent = unsent, began = begin, lasted = last - begin, sent = sent, answers = answers, counted = counted, wrong = wrong, first_wrong = first_wrong,
     seconds = math.min(ends, last) - opens, p50_us = quantile(0.5), p99_us = quantile(0.99), p999_us = quantile(0.999),
     mean_us = counted > 0 and total_us / counted or 0, worst_us = worst_us, behind_us = due_max_behind * 1e6,
     body_bytes = answers > 0 and counted_bytes / answers or 0, tls = description,
