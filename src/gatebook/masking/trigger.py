@@ -23,6 +23,7 @@ from gatebook.masking.secrets import Secrets
 from gatebook.masking.words import (
     CARD_NAMES,
     CVV_PHRASES,
+    ID_CHARS,
     MESSAGE_NAMES,
     PAN_PHRASES,
     PIN_BLOCK_PHRASES,
@@ -145,11 +146,14 @@ def hits(
     budget.spend(len(positions))
     if len(seen) == 1 and not around.card and not around.strict:
         return Hits(named=False, positions=positions) if positions else NOTHING
-    named = _OF_SAD in seen or _OF_HIDING in seen
+    spans: list[tuple[int, int]] = []
+    if _OF_SAD in seen or _OF_HIDING in seen:
+        spans = [hit.span() for hit in budget.counted(_SAD_WORDS.finditer(text), 1)]
+        spans = [span for span in spans if not _in_an_id(text, span)]
+    named = bool(spans)
     among_cards = named or around.card or around.strict or _OF_CARDS in seen
     if named:
         # Both ends: a phrase can begin in one leaf and swallow the label in the next.
-        spans = [hit.span() for hit in budget.counted(_SAD_WORDS.finditer(text), 1)]
         positions += [place for start, end in spans for place in (start + 1, end - 2)]
     if _OF_TRACKS in seen:
         positions += _tracks(text, budget)
@@ -171,6 +175,18 @@ def hits(
     return Hits(named, positions) if named or positions else NOTHING
 
 
+def _in_an_id(text: bytes, span: tuple[int, int]) -> bool:
+    """Whether "data element 52" stands in hexadecimal digits that go on behind it, as in `"de52bd13-…"`: one id in some ten thousand
+    begins so, and each would have every name of its document judged."""
+    start, end = span
+    element = _ELEMENT_OF_AN_ID.match(text, start, end + ID_CHARS)
+    if element is None:
+        return False
+    before = text[max(0, element.start(1) - 1) : element.start(1)]
+    return not before.isalnum() and before != b"\\"
+
+
+_ELEMENT_OF_AN_ID = re.compile(rb"[^0-9A-Za-z\\]?(de(?:35|45|52)[a-f][0-9a-f]{3,}+)(?![0-9A-Za-z])")
 _MOST_JOINED, _JOINED_MEMORY = 16, 16 << 20
 _joined: "weakref.WeakSet[Secrets]" = weakref.WeakSet()
 """Secrets that are looked for in one pass with everything else. Not many, because each such automaton takes a megabyte."""

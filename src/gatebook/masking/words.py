@@ -98,6 +98,9 @@ _ABOUT = frozenset(
 _PLACES = frozenset("gpio board port led address postal postcode zip city street state country map location".split())
 _TOKENS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\dA-Za-z_]+|[0-9]+")
 _LONGEST_KEY = 64
+ID_CHARS = 128
+_IDS = re.compile(r"(?<![0-9A-Za-z\\])de(?:35|45|52)[a-f][0-9a-f]{3,}+(?![0-9A-Za-z])")
+"""Hexadecimal ids that begin like the name of a data element of ISO 8583 and are none."""
 
 
 def tokens(key: bytes) -> list[str]:
@@ -108,6 +111,8 @@ def tokens(key: bytes) -> list[str]:
     if not text.isascii():
         text = text.lower()
         return re.findall(r"[^\W\d_]+|[0-9]+", text)
+    if "de" in text:
+        text = _IDS.sub(" ", text)
     return [word.lower() for word in _TOKENS.findall(text)]
 
 
