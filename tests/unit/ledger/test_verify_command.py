@@ -58,6 +58,7 @@ def test_a_broken_log_exits_one_and_names_the_place(place: Place, tmp_path: Path
 CLEARED = b"\x1b[2J\x1b[HINTACT\x1b[8m"
 
 
+@pytest.mark.slow  # it waits twice for a log that may be settling
 @pytest.mark.parametrize("name", [CLEARED, b"a\nINTACT", b"\xff\xfe"])
 def test_a_files_name_cannot_write_the_verdict(place: Place, tmp_path: Path, name: bytes) -> None:
     shutil.copytree(place.directory, tmp_path / "data")
