@@ -61,6 +61,27 @@ def test_a_body_larger_than_what_is_taken_at_once_is_sealed_whole_after_its_writ
     assert calls == ["call-00000001", "call-00000002"]
 
 
+def test_no_segment_goes_while_what_was_taken_from_it_is_not_signed(tmp_path: Path) -> None:
+    """A sealer that is killed just then has nothing but the segment."""
+    place = a_place(tmp_path / "data", segment_bytes=64 << 10)
+
+    async def write() -> None:
+        ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+        body = os.urandom(8 << 10)
+        for number in range(12):
+            await ledger.record_intent(a_draft(number, payloads=(Payload(part="request", body=body),)))
+        written = sorted((place.directory / "segments").glob("*.seg"))
+        sealing = sealing_of(place)
+        assert sealing.take(look_for_ended=False) >= 12
+        sealing.tidy()
+        assert all(segment.exists() for segment in written)
+        assert sealing.seal(StillClock().now().unix_us)
+        assert not written[0].exists()
+        await ledger.close()
+
+    asyncio.run(write())
+
+
 def begun(place: Place, writer: str) -> None:
     """A new epoch of `writer`, whose making of more segments is over."""
     SegmentHand(place.deployment, writer, StillClock()).close()

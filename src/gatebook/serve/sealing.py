@@ -283,7 +283,11 @@ class Sealing:
             self._log.remove(self._to_thin.popleft()[1])
 
     def tidy(self) -> None:
-        """Segments whose entries are all signed are gone, and so are ended epochs once their recovery is signed too."""
+        """Segments whose entries are all signed are gone, and so are ended epochs once their recovery is signed too.
+
+        Nothing goes while something is taken that is not signed: its segment is the only place that has it."""
+        if self.size != self.signed:
+            return
         for tail in self._tails.look():
             if tail not in self._over:
                 tail.remove_taken(tail.position)

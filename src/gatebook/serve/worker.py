@@ -119,8 +119,6 @@ class Worker:
         periodic = asyncio.create_task(self._every_period())
         gc.collect()
         gc.freeze()
-        # A call makes hundreds of objects and no cycle: looking for one after every 700 would cost each call some µs.
-        gc.set_threshold(20_000, 20, 20)
         while not isinstance(message := await self._channel.receive(), Drain | None):
             await self._obey(message)
         await self._drain(ORPHANED_S if message is None else message.within_s)

@@ -35,8 +35,8 @@ class Callers:
         self.answered: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.abandoned = 0
-        self.traced = 2
-        """Every how many-th call has a trace id of its own."""
+        self.singular = 2
+        """Every how many-th call has a head of its own."""
         self._number = 0
 
     async def call(
@@ -127,9 +127,9 @@ class Callers:
                 fields = f"mcp-method: tools/call\r\nmcp-name: {tool}\r\n"
             message["params"] = params
         body = json.dumps(message).encode()
-        if number % self.traced == 0:
-            # Traced clients: no two of their heads are alike, so whatever the gate remembers of heads is full after the first fifth.
-            fields += f"traceparent: 00-{number:032x}-{number:016x}-01\r\n"
+        if number % self.singular == 0:
+            # No two of these heads are alike, so whatever the gate remembers of heads is full after the first fifth.
+            fields += f"x-request-id: {number}\r\n"
         version = MODERN if modern else "2025-11-25"
         fields += (
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\nmcp-protocol-version: {version}\r\n"

@@ -27,6 +27,8 @@ MOST_GROWTH = 1.05
 WORKERS = 2
 WARMING = 10_000
 """Each with a head of its own, as many as the whole soak sends in its first fifth: what is kept of heads (2,048 in each worker) is full then."""
+EARLY = 300
+"""Sessions that warm: ciphers are kept ready for 256."""
 SETTLED_S = 30.0
 NOTHING_LEFT = ("connections", "exchanges", "streams", "buffered_bytes", "callers")
 LET_GO = ("sockets", "files")
@@ -72,11 +74,13 @@ async def soak(
     quiet = held(gate)
     async with server:
         # Before anything counts: every thread is started, and of a small soak every bounded memory is full.
-        early = [Session(gate.token("soaked", subject="early", sid="early"))]
+        early = [
+            Session(gate.token("soaked", subject="early", sid=f"early-{n}")) for n in range(EARLY if warming else 1)
+        ]
         await callers.call([], early, 300, tool="large")
-        callers.traced = 1
+        callers.singular = 1
         await callers.call(early, [], warming)
-        callers.traced = 2
+        callers.singular = 2
         await callers.abandon(early, 20)
         callers.answered.clear()
         callers.abandoned = 0
