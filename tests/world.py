@@ -24,6 +24,7 @@ from gatebook.model.deployment import (
     SecretReference,
     Server,
     Snapshot,
+    Trust,
 )
 from gatebook.model.errors import LedgerUnavailable, Reason, UpstreamError
 from gatebook.model.http import Answer, Arrival, EventStream, Headers, UpstreamRequest
@@ -73,10 +74,14 @@ def deployment(**changes: object) -> Deployment:
 
 
 class KnownTokens:
-    """Stands where the verifier stands: the token is the person's name; who is `refused` is nobody."""
+    """Stands where the verifier stands: the token is the person's name; who is `refused` is nobody. In `sids`: people who came through the
+    desk, with the grant behind them."""
 
     def __init__(self) -> None:
         self.refused = {"nobody"}
+        self.sids: dict[str, str] = {}
+        self.proofs: dict[str, tuple[str, int | None]] = {}
+        """`mfa` and `auth_time` of people's tokens."""
 
     def judge(self, token: str, server: Server, now_s: float) -> Judged:
         return Judged(principal=self._principal(token, now_s), good_until=now_s + 300)
@@ -92,9 +97,10 @@ class KnownTokens:
             agent="test-client",
             login="sid:1",
             groups=frozenset({"support"} if token != "stranger" else ()),
-            claims={},
-            evidence=Evidence(amr=("pwd", "otp")),
+            claims={"mfa": self.proofs[token][0]} if token in self.proofs else {},
+            evidence=Evidence(amr=("pwd", "otp"), auth_time=self.proofs.get(token, ("", None))[1]),
             expires_at=now_s + 300,
+            sid=self.sids.get(token),
         )
 
 
@@ -241,6 +247,7 @@ class Play:
         self.upstreams = ScriptedUpstreams(self.journal)
         self.gone = Gone()
         self.closed: Reason | None = None
+        self.trust: Trust | None = Trust(number=1)
         self.bugs: list[BaseException | None] = []
         self.tokens = KnownTokens()
         self.clock = FixedClock()
@@ -254,6 +261,7 @@ class Play:
             handles=SessionHandles(b"k" * 32),
             fingerprint=FingerprintKey(b"f" * 32, "kid"),
             standing=lambda: self.standing,
+            trust=lambda: self.trust,
             keys_wanted=lambda issuer: None,
             closed=lambda: self.closed,
             random=lambda n: b"\x07" * n,

@@ -18,11 +18,13 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from gatebook.model.counting import Report
 from gatebook.model.deployment import Deployment, Issuer, KeySet
 from gatebook.model.errors import GatebookError
 from gatebook.ports import Clock
 from gatebook.serve import control
 from gatebook.serve.diagnostics import say_bug
+from gatebook.serve.dropping import OWN_USER, hide
 
 SMALL_SEGMENT_BYTES = 256 << 10
 
@@ -62,32 +64,125 @@ def gate(start: bytes, control_fd: int) -> None:
 
 
 def desk(_start: bytes, control_fd: int) -> None:
-    """The desk: configuration and key sets."""
+    """The desk: configuration, key sets, and the authorization server."""
+    from gatebook.adapters.assertions_saml import SamlAssertions
+    from gatebook.adapters.clock_system import SystemClock
+    from gatebook.adapters.desk_store.opening import store_of
+    from gatebook.adapters.documents_https import HttpsDocuments
+    from gatebook.adapters.entropy_system import SystemEntropy
     from gatebook.adapters.keys_file import KeyFiles
     from gatebook.adapters.keys_oidc import KeyKeeper, KeySource, OidcKeys
+    from gatebook.adapters.keys_registered import RegisteredKeys
+    from gatebook.adapters.ledger_segment import SegmentLedger
+    from gatebook.adapters.log_files import LogFiles
+    from gatebook.adapters.providers_oidc import OidcProviders
+    from gatebook.adapters.secrets import FileOrEnvironment
+    from gatebook.adapters.sessions_shared import SharedSessions
+    from gatebook.federation.workloads import REGISTERED, job_issuers
     from gatebook.serve.desk import Desk, Publish
-
-    def keeper(deployment: Deployment, publish: Publish, known: dict[str, KeySet]) -> KeyKeeper:
-        def source(issuer: Issuer) -> KeySource:
-            return OidcKeys(deployment.profile) if issuer.jwks_file is None else KeyFiles()
-
-        return KeyKeeper(deployment.issuers, source, publish, now_s=time.time, known=known)
+    from gatebook.serve.desk_http.authority import Authority, AuthorityPorts, ProviderKeys
 
     async def run() -> None:
-        await Desk(await control.room_end(control_fd), keeper).run()
+        clock, provider_keys = SystemClock(), ProviderKeys()
+
+        def keeper(deployment: Deployment, publish: Publish, known: dict[str, KeySet]) -> KeyKeeper:
+            """One keeper for issuers and for the providers where people log in; the gate hears of its own issuers alone."""
+
+            def source(issuer: Issuer) -> KeySource:
+                if issuer.name.startswith(REGISTERED):
+                    return RegisteredKeys(KeyFiles())
+                return OidcKeys(deployment.profile) if issuer.jwks_file is None else KeyFiles()
+
+            providers = tuple(
+                Issuer(name=idp.name, url=idp.url, kind="person", algorithms=idp.algorithms, ca_file=idp.ca_file)
+                for idp in (deployment.idps if deployment.desk is not None else ())
+                if idp.saml is None
+            ) + job_issuers(deployment)
+            names = {idp.name for idp in providers}
+            last: list[dict[str, KeySet]] = []
+
+            def share(key_sets: dict[str, KeySet]) -> None:
+                provider_keys.publish({name: found for name, found in key_sets.items() if name in names})
+                gates = {name: found for name, found in key_sets.items() if name not in names}
+                if last != [gates]:
+                    last[:] = [gates]
+                    publish(gates)
+
+            made = KeyKeeper((*deployment.issuers, *providers), source, share, now_s=time.time, known=known)
+            provider_keys.ask_again = made.unknown_kid
+            return made
+
+        def providers_of(deployment: Deployment) -> OidcProviders:
+            return OidcProviders(deployment.profile, provider_keys.of, provider_keys.key_unknown)
+
+        ledgers: list[SegmentLedger] = []
+
+        def open_ports(deployment: Deployment) -> AuthorityPorts:
+            entropy, credentials = SystemEntropy(), FileOrEnvironment()
+            store = store_of(deployment, credentials)
+            ledgers[:] = [
+                SegmentLedger.open(
+                    deployment.data_dir, "desk", deployment, clock, segment_bytes=SMALL_SEGMENT_BYTES, sessions=False
+                )
+            ]
+            return AuthorityPorts(
+                store=store,
+                ledger=ledgers[0],
+                documents=HttpsDocuments(),
+                credentials=credentials,
+                calls=SharedSessions(Path(deployment.data_dir) / "run" / "sessions.map", deployment.limits),
+                key_sets=provider_keys,
+                clock=clock,
+                random=entropy,
+                files=LogFiles,
+            )
+
+        channel = await control.room_end(control_fd)
+        await Desk(
+            channel,
+            keeper,
+            lambda publish: Authority(open_ports, providers_of, publish, SamlAssertions),
+            lambda: ledgers[0].entries if ledgers else None,
+        ).run()
+
+    _run(run())
+
+
+def runner(start: bytes, control_fd: int) -> None:
+    """The runner: servers that are commands."""
+    from gatebook.adapters.secrets import FileOrEnvironment
+    from gatebook.serve.runner.finding_host import find_host
+    from gatebook.serve.runner.runner import Runner
+
+    async def run() -> None:
+        told = msgspec.json.decode(start, type=control.Run)
+        channel = await control.room_end(control_fd)
+        with _telling(control_fd):
+            await Runner(told, channel, FileOrEnvironment(), find_host).run()
 
     _run(run())
 
 
 def sealer(start: bytes, control_fd: int) -> None:
     """The sealer: it stops on SIGTERM, or when the supervisor is gone."""
+    from gatebook.serve.premises import wait_for_last_run
+
     deployment = msgspec.json.decode(start, type=Deployment)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=_stop_when_alone, args=(control_fd, stop), daemon=True).start()
     _collect_seldom()
     with _telling(control_fd):
-        seal(deployment, stop, sealed=lambda: control.tell(control_fd, control.Ready()))
+        wait_for_last_run(Path(deployment.data_dir), stop)
+        metered = deployment.metrics is not None
+        seal(
+            deployment,
+            stop,
+            sealed=lambda: control.tell(control_fd, control.ready()),
+            report=lambda report: (
+                control.tell_if_heard(control_fd, control.Counted(report=report)) if metered else None
+            ),
+        )
 
 
 def seal(
@@ -96,25 +191,49 @@ def seal(
     clock: Clock | None = None,
     *,
     sealed: Callable[[], None] = lambda: None,
+    report: Callable[[Report], None] = lambda _: None,
 ) -> None:
     """Seal this deployment's log until `stop` is set; see `serve.sealer.run`."""
     from gatebook.adapters.clock_system import SystemClock
     from gatebook.adapters.ledger_segment import SegmentHand
     from gatebook.adapters.log_files import LogFiles
     from gatebook.adapters.segment_tails import SegmentTails
+    from gatebook.adapters.watermark_file import WatermarkFile
     from gatebook.serve.sealer import SealerPorts, run
 
     data_dir = Path(deployment.data_dir)
     clock = clock or SystemClock()
+    shared = deployment.users is not None
     ports = SealerPorts(
-        log=LogFiles(data_dir / "log"),
-        payloads=LogFiles(data_dir / "payloads"),
+        log=LogFiles(data_dir / "log", shared=shared, public=("checkpoint",)),
+        payloads=LogFiles(data_dir / "payloads", shared=shared),
         state=LogFiles(data_dir / "sealer"),
         tails=SegmentTails(data_dir / "segments"),
         open_hand=lambda: SegmentHand(deployment, "sealer", clock),
         clock=clock,
+        watermark=WatermarkFile(Path(deployment.watermark)) if deployment.watermark else None,
+        report=report,
     )
     run(deployment, stop, ports, sealed=sealed)
+
+
+def meter(start: bytes, control_fd: int) -> None:
+    """The meter: numbers for Prometheus, spans for OpenTelemetry."""
+    from gatebook.adapters.secrets import FileOrEnvironment
+    from gatebook.serve.metering.meter import Meter
+
+    async def run() -> None:
+        with _telling(control_fd):
+            told = msgspec.json.decode(start, type=control.MeterStart)
+            credentials = FileOrEnvironment()
+            spans = None
+            if told.traces is not None:
+                from gatebook.serve.metering.exporting import Exporter
+
+                spans = Exporter(told.traces, credentials)
+            await Meter(told, await control.room_end(control_fd), credentials, spans).run()
+
+    _run(run())
 
 
 def _collect_seldom() -> None:
@@ -128,14 +247,16 @@ def _telling(control_fd: int) -> Iterator[None]:
     """What goes wrong for a reason is told to the supervisor in words; what should not exist is left to end the room as a bug."""
     try:
         yield
-    except GatebookError as failure:
+    except (GatebookError, OSError) as failure:  # OSError: a disk that is full or broken is no bug
         control.tell(control_fd, control.Failed(why=str(failure)))
         sys.exit(1)
 
 
 def _stop_when_alone(control_fd: int, stop: threading.Event) -> None:
-    while os.read(control_fd, 4096):
-        pass
+    # A supervisor that is killed before it read our Ready resets the talk instead of ending it: as alone as after an end, and not to be missed.
+    with contextlib.suppress(ConnectionError):
+        while os.read(control_fd, 4096):
+            pass
     stop.set()
 
 
@@ -145,7 +266,10 @@ def serve(config: Path, say_banner: Callable[[Deployment, tuple[str, ...]], None
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     from gatebook.adapters.clock_system import SystemClock
     from gatebook.adapters.ledger_segment import SegmentLedger
+    from gatebook.serve.handover import handed
     from gatebook.serve.supervisor import Supervisor
+
+    left = handed()
 
     async def run() -> None:
         clock = SystemClock()
@@ -160,7 +284,7 @@ def serve(config: Path, say_banner: Callable[[Deployment, tuple[str, ...]], None
                 sessions=False,
             )
 
-        await Supervisor(config, clock, open_ledger, say_banner).run()
+        await Supervisor(config, clock, open_ledger, say_banner, left=left).run()
 
     _run(run())
 
@@ -171,11 +295,19 @@ def _run(main: Coroutine[None, None, None]) -> None:
         runner.run(main)
 
 
-ROOMS: dict[str, Callable[[bytes, int], None]] = {"gate": gate, "desk": desk, "sealer": sealer}
+ROOMS: dict[str, Callable[[bytes, int], None]] = {
+    "gate": gate,
+    "desk": desk,
+    "runner": runner,
+    "sealer": sealer,
+    "meter": meter,
+}
 
 if __name__ == "__main__":
     name, descriptor = sys.argv[1], int(sys.argv[2])
     os.set_inheritable(descriptor, False)
+    if OWN_USER in sys.argv[3:]:
+        hide()
     # The supervisor asks what we hold; whoever signals the whole group (`systemctl kill`) must not end a room by that.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:

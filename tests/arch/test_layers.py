@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src" / "gatebook"
 
-PURE_PACKAGES = ("model", "wire", "identity", "policy", "approval", "masking", "ledger")
+PURE_PACKAGES = ("model", "wire", "identity", "federation", "policy", "approval", "masking", "ledger")
 
 # What `.importlinter` cannot name: submodules of the standard library whose siblings are pure (urllib.parse, http).
 IMPURE_MODULES = frozenset(
@@ -24,7 +24,18 @@ IMPURE_METHODS = frozenset({"now", "utcnow", "today"})
 # Never in a process that faces the network.
 CONTROL_PLANE = (
     *("sqlalchemy", "alembic", "typer", "rich", "httpx2", "obstore", "jinja2", "pydantic"),
-    *("mcp", "starlette", "uvicorn", "gatebook.config", "gatebook.cli", "gatebook.demo"),
+    *(
+        "authlib",
+        "mako",
+        "h11",
+        "lxml",
+        "xmlsec",
+        "onelogin",
+        "gatebook.serve.desk_http",
+        "gatebook.adapters.desk_store",
+    ),
+    *("prometheus_client", "opentelemetry", "google.protobuf"),
+    *("mcp", "starlette", "uvicorn", "gatebook.config", "gatebook.reading", "gatebook.cli", "gatebook.demo"),
 )
 
 
@@ -94,13 +105,23 @@ def test_only_the_ledgers_adapters_make_a_receipt() -> None:
 
 
 def test_a_worker_loads_nothing_of_the_control_plane() -> None:
+    assert loaded_by("gate", CONTROL_PLANE) == []
+
+
+def test_the_runner_loads_nothing_of_the_control_plane_but_its_http_server() -> None:
+    """It stands nearest to strangers' programs, and should be back at once when it was killed: reading configurations costs a second."""
+    assert loaded_by("runner", tuple(name for name in CONTROL_PLANE if name not in ("starlette", "uvicorn"))) == []
+
+
+def loaded_by(kind: str, forbidden: tuple[str, ...]) -> list[str]:
+    """What of `forbidden` is loaded in a room of this kind."""
     wiring = ast.parse((SRC / "wiring.py").read_text(encoding="utf-8"))
-    [room] = [node for node in wiring.body if isinstance(node, ast.FunctionDef) and node.name == "gate"]
+    [room] = [node for node in wiring.body if isinstance(node, ast.FunctionDef) and node.name == kind]
     modules = {node.module for node in ast.walk(room) if isinstance(node, ast.ImportFrom) and node.module}
     program = (
-        f"import sys, gatebook.wiring, {', '.join(sorted(modules | {'gatebook.serve.worker'}))};"
-        f"print(*[name for name in {CONTROL_PLANE!r} if name in sys.modules])"
+        f"import sys, gatebook.wiring, {', '.join(sorted(modules))};"
+        f"print(*[name for name in {forbidden!r} if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == []
+    return result.stdout.split()

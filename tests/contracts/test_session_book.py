@@ -37,6 +37,16 @@ def test_an_idle_login_gets_another_session(book: SharedSessions) -> None:
     assert book.touch(KEY, START_US + IDLE_US) != session
 
 
+def test_a_session_that_another_worker_opened_anew_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
+    here, there = (SharedSessions(tmp_path / "sessions.map", Limits()) for _ in range(2))
+    first = [here.touch(KEY, START_US + step) for step in range(3)]
+    second = there.touch(KEY, START_US + 2 * IDLE_US)
+    assert len({*first, second}) == 2
+    assert here.touch(KEY, START_US + 2 * IDLE_US + 1) == second
+    here.close()
+    there.close()
+
+
 def test_no_session_lasts_longer_than_allowed(book: SharedSessions) -> None:
     session, now = book.touch(KEY, START_US), START_US
     while now < START_US + ABSOLUTE_US - IDLE_US:

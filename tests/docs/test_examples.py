@@ -151,4 +151,6 @@ def test_init_as_the_guide_says_writes_what_the_guide_says(tmp_path: Path) -> No
     written = {
         str(file.relative_to(tmp_path / "gatebook")) for file in (tmp_path / "gatebook").rglob("*") if file.is_file()
     }
-    assert written == {"gatebook.toml", "payloads.key", "data/keys/log.skey", "data/log.vkey", "data/payloads.pub"}
+    assert written == {
+        "gatebook.toml", "payloads.key", "data/keys/log.skey", "data/log.vkey", "data/payloads.pub", "data/keys/desk-signing.jwk",
+    }  # fmt: skip

@@ -60,10 +60,19 @@ def misunderstood(line: str) -> str | None:
     commands = known_commands()
     if words and words[0] in ("--help", "--version", "-h"):
         return None
+    if " ".join(words[:2]) in commands:
+        words = [" ".join(words[:2]), *words[2:]]
+    elif len(words) == 1 and any(name.startswith(f"{words[0]} ") for name in commands):
+        return None  # the bare name of a group speaks of it
     if not words or words[0] not in commands:
         return f"no command {words[0] if words else ''!r}"
     command = commands[words[0]]
-    options = {name: option for option in command.params if option.param_type_name == "option" for name in option.opts}
+    options = {
+        name: option
+        for option in command.params
+        if option.param_type_name == "option"
+        for name in (*option.opts, *option.secondary_opts)
+    }
     required = {option.opts[0] for option in options.values() if option.required}
     places = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
     given: set[str] = set()
@@ -75,6 +84,8 @@ def misunderstood(line: str) -> str | None:
             return None
         if not word.startswith("-"):
             arguments += 1
+            if not command.context_settings.get("allow_interspersed_args", True):
+                break  # what comes now belongs to another program
         elif name not in options:
             return f"gatebook {words[0]} has no {name}"
         else:
@@ -103,6 +114,8 @@ def test_every_command_line_is_understood(command: Found) -> None:
         "gatebook why --json",
         "gatebook verify DIR",
         "gatebook check nothing",
+        "gatebook server nosuch",
+        "gatebook server add --nosuch x",
     ],
 )
 def test_a_command_line_that_is_not_understood_is_seen(wrong: str) -> None:

@@ -17,6 +17,7 @@ from gatebook.ledger import entry
 from gatebook.ledger.entry import Entry
 from gatebook.model.errors import Reason
 from gatebook.model.record import Event, Who
+from gatebook.serve.metering import catalogue as metrics_page
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"
@@ -34,6 +35,12 @@ def test_the_page_of_reasons_is_current() -> None:
 def test_the_page_of_commands_is_current() -> None:
     assert (REFERENCE / "commands.md").read_text(encoding="utf-8") == commands_page.reference(), (
         "run: python -m gatebook.cli.reference > docs/reference/commands.md"
+    )
+
+
+def test_the_page_of_metrics_is_current() -> None:
+    assert (REFERENCE / "metrics.md").read_text(encoding="utf-8") == metrics_page.reference(), (
+        "run: python -m gatebook.serve.metering.catalogue > docs/reference/metrics.md"
     )
 
 

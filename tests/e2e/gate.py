@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,11 +21,24 @@ START_S = 40
 ISSUER_URL = "http://127.0.0.1/idp"
 
 
+def _ports() -> Iterator[int]:
+    """Each only once, and below those that the system gives to whoever connects: one of those may be taken between the question and its use, or be
+    the answer twice. Several test processes begin apart."""
+    begin = random.SystemRandom().randrange(10_000, 32_000)
+    yield from range(begin, 32_000)
+    yield from range(10_000, begin)
+
+
+_UNASKED = _ports()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 at which nobody listens, another each time."""
+    for port in _UNASKED:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("this run has used up all its ports")
 
 
 def token(
@@ -95,14 +109,14 @@ class Gate:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
-    def command(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    def command(self, *arguments: str, check: bool = True, timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
         """`gatebook ARGUMENTS` as a user types it, in the gate's directory."""
         done = subprocess.run(
             [sys.executable, "-m", "gatebook", *arguments],
             cwd=self.directory,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=timeout_s,
         )
         if check and done.returncode != 0:
             raise AssertionError(f"gatebook {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}")

@@ -13,6 +13,7 @@ from typing import Any, Self
 import pytest
 import uvloop
 
+from gatebook.gate.leaving import Gone
 from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason
 from gatebook.model.http import Answer, Arrival, Reply
@@ -135,7 +136,7 @@ class Served:
 
     def __init__(
         self,
-        answer: Callable[[Arrival, asyncio.Event], Awaitable[Answer]] | None = None,
+        answer: Callable[[Arrival, Gone], Awaitable[Answer]] | None = None,
         limits: Limits | None = None,
         *,
         trusted_proxies: tuple[str, ...] = (),
@@ -195,11 +196,11 @@ class Served:
         self.protocols.append(protocol)
         return protocol
 
-    async def _answered(self, arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def _answered(self, arrival: Arrival, gone: Gone) -> Answer:
         self.arrivals.append(arrival)
         return await self.answer(arrival, gone)
 
-    async def _echo(self, arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def _echo(self, arrival: Arrival, gone: Gone) -> Answer:
         return Reply(status=200, headers=((b"content-type", b"text/plain"),), body=arrival.body or arrival.target)
 
     async def _note(self, client_ip: str, reason: Reason) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gatebook.gate.leaving import Gone
 from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason
 from gatebook.model.http import Answer, Arrival, EventStream, Reply
@@ -134,7 +135,7 @@ async def test_an_idle_connection_is_closed_without_a_word() -> None:
 
 @on_both_loops
 async def test_a_long_answer_is_not_idleness() -> None:
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         await asyncio.sleep(0.5)
         return Reply(status=200, body=b"late")
 
@@ -157,7 +158,7 @@ async def test_a_stream_waits_for_a_slow_reader_and_memory_stays_bounded() -> No
             given += 1
             yield b"x" * 100_000
 
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         return EventStream(status=200, headers=(), events=events())
 
     async with Served(answer) as served:
@@ -183,7 +184,7 @@ async def test_a_reader_that_takes_nothing_is_closed_and_its_stream_with_it() ->
         finally:
             closed.set()
 
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         return EventStream(status=200, headers=(), events=events())
 
     async with Served(answer, Limits(stream_idle_s=0.3)) as served:
@@ -195,7 +196,7 @@ async def test_a_reader_that_takes_nothing_is_closed_and_its_stream_with_it() ->
 
 @on_both_loops
 async def test_a_reply_that_nobody_takes_counts_as_buffered_and_is_given_up() -> None:
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         return Reply(status=200, body=b"x" * (16 << 20))
 
     async with Served(answer, Limits(stream_idle_s=0.3)) as served:
@@ -209,7 +210,7 @@ async def test_a_reply_that_nobody_takes_counts_as_buffered_and_is_given_up() ->
 async def test_replies_that_nobody_takes_do_not_refuse_service_to_others() -> None:
     """The oldest go: one caller with a few connections could else keep the bound of all connections reached for as long as he likes."""
 
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         return Reply(status=200, body=b"x" * (16 << 20 if arrival.target == b"/large" else 1))
 
     async with Served(answer, Limits(buffered_bytes=40 << 20)) as served:
@@ -236,7 +237,7 @@ async def test_replies_that_nobody_takes_do_not_refuse_service_to_others() -> No
 
 @on_both_loops
 async def test_a_client_that_pipelines_and_never_reads_is_not_answered_for_ever() -> None:
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         return Reply(status=200, body=b"x" * 100_000)
 
     async with Served(answer) as served:
@@ -249,7 +250,7 @@ async def test_a_client_that_pipelines_and_never_reads_is_not_answered_for_ever(
 async def test_what_a_client_sends_ahead_is_bounded() -> None:
     release = asyncio.Event()
 
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         await release.wait()
         return Reply(status=200)
 
@@ -267,7 +268,7 @@ async def test_what_a_client_sends_ahead_is_bounded() -> None:
 async def test_over_the_bound_of_all_connections_new_requests_get_503() -> None:
     release = asyncio.Event()
 
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         await release.wait()
         return Reply(status=200)
 
@@ -309,7 +310,7 @@ async def test_connections_beyond_the_limit_are_closed_at_once_and_counted() -> 
 async def test_a_hang_up_is_told_to_the_answer_and_cancels_nothing() -> None:
     story: list[str] = []
 
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         await gone.wait()
         story.append("gone")
         await asyncio.sleep(0.05)
@@ -328,7 +329,7 @@ async def test_a_hang_up_is_told_to_the_answer_and_cancels_nothing() -> None:
 
 @on_both_loops
 async def test_a_client_that_ends_its_side_counts_as_gone() -> None:
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         await gone.wait()
         return Reply(status=200)
 
@@ -342,7 +343,7 @@ async def test_a_client_that_ends_its_side_counts_as_gone() -> None:
 
 @on_both_loops
 async def test_requests_behind_a_hang_up_are_never_begun() -> None:
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         await gone.wait()
         return Reply(status=200)
 
@@ -367,7 +368,7 @@ async def test_a_hang_up_closes_a_stream_that_waits_for_its_next_event() -> None
             await asyncio.sleep(0)
             story.append("closed and recorded")
 
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         return EventStream(status=200, headers=(), events=events())
 
     async with Served(answer) as served:
@@ -409,7 +410,7 @@ class Feed:
 async def test_closing_a_stream_may_take_its_time_after_a_hang_up() -> None:
     feed = Feed()
 
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         return EventStream(status=200, headers=(), events=feed)
 
     async with Served(answer) as served:
@@ -425,7 +426,7 @@ async def test_closing_a_stream_may_take_its_time_after_a_hang_up() -> None:
 async def test_a_stream_whose_client_left_before_it_began_is_closed_unread() -> None:
     feed = Feed()
 
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         await gone.wait()
         return EventStream(status=200, headers=(), events=feed)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gatebook.gate.leaving import Gone
 from gatebook.model.deployment import Deployment, Limits
 from gatebook.model.errors import ConfigurationError, Reason
 from gatebook.model.http import Answer, Arrival, EventStream, Reply
@@ -65,7 +66,7 @@ async def test_a_reader_over_tls_that_takes_nothing_is_waited_for_and_then_close
             given += 1
             yield b"x" * 100_000
 
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         return EventStream(status=200, headers=(), events=events())
 
     authority = Authority(tmp_path)
@@ -132,7 +133,7 @@ async def test_a_certificate_that_does_not_fit_its_key_changes_nothing(tmp_path:
 
 @on_both_loops
 async def test_a_worker_listens_on_tcp_and_unix_and_drains_both(tmp_path: Path) -> None:
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         return Reply(status=200, body=arrival.client_ip.encode())
 
     async def unreadable(client_ip: str, reason: Reason) -> None:

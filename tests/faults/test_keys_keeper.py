@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from gatebook.adapters.keys_file import KeyFiles
-from gatebook.adapters.keys_oidc import RENEW_S, KeyKeeper, KeySource, OidcKeys
+from gatebook.adapters.keys_oidc import RENEW_S, KeyKeeper, OidcKeys
 from gatebook.identity.errors import KeySetRefused
 from gatebook.identity.keysets import MAX_STALE_S, MIN_INTERVAL_S, TTL_S, acceptable_key_set
 from gatebook.model import deployment
@@ -20,7 +19,7 @@ from tests import issuing
 from tests.faults.key_server import hang, key_server, response
 from tests.issuing import NOW_S, Issuer
 
-SOON_S = 3.0
+PATIENCE_S = 60.0
 """Real seconds that a test waits at most for what must happen; nothing waits for as long when it works."""
 
 
@@ -62,7 +61,7 @@ class World:
         self._happened.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(SOON_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 self._happened.clear()
                 await self._happened.wait()
@@ -228,15 +227,29 @@ async def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     world, files = World(), KeyFiles()
     published: list[dict[str, KeySet]] = []
     keeper = KeyKeeper((issuer.model,), lambda _: files, published.append, now_s=lambda: world.now_s, poll_s=0.005)
-    async with running(keeper), asyncio.timeout(SOON_S):
+    async with running(keeper), asyncio.timeout(PATIENCE_S):
         await keeper.answered()
         await world.settle()
         issuer.rotate()
         file.write_text(json.dumps(issuer.jwks()))
-        world.now_s += MIN_INTERVAL_S
+        # The clock stands still: who changes a file does not wait until others could have asked too often.
         while len(published) < 2:
             await asyncio.sleep(0.005)
     assert "corp-1" in published[-1]["corp"].jwks
+
+
+class OverTheNetwork:
+    """The source that ships, with a deadline that a test sets anew while it runs: only an answer that never comes may meet a short one,
+    however busy the machine is."""
+
+    def __init__(self) -> None:
+        self.total_s = PATIENCE_S
+
+    async def fetch(self, issuer: deployment.Issuer) -> bytes:
+        return await OidcKeys("dev", total_s=self.total_s).fetch(issuer)
+
+    def mark(self, issuer: deployment.Issuer) -> object:
+        return None
 
 
 async def test_over_the_network_good_keys_are_kept_through_every_kind_of_outage() -> None:
@@ -244,24 +257,32 @@ async def test_over_the_network_good_keys_are_kept_through_every_kind_of_outage(
         server.publish(Issuer().jwks())
         world = World()
         published: list[dict[str, KeySet]] = []
-        source: KeySource = OidcKeys("dev", total_s=0.2)
+        source = OverTheNetwork()
         keeper = KeyKeeper(
             (server.issuer(),), lambda _: source, published.append, now_s=lambda: world.now_s, poll_s=0.005
         )
-        outages: list[Any] = [
-            response(b"", "500 Oops"),
-            response(b'{"keys":[]}'),
-            response(b"", "302 Found", "Location: /x"),
-            hang,
-        ]
-        async with running(keeper), asyncio.timeout(10):
+        outages: dict[str, Any] = {
+            "answered 500": response(b"", "500 Oops"),
+            "holds no usable signature key": response(b'{"keys":[]}'),
+            "answered 302": response(b"", "302 Found", "Location: /x"),
+        }
+        async with asyncio.timeout(PATIENCE_S), running(keeper):
             await keeper.answered()
-            for outage in outages:
+            for problem, outage in outages.items():
                 server.answers["/jwks"] = outage
                 asked = len(server.asked)
                 world.now_s += TTL_S
-                while len(server.asked) < asked + 2 or not keeper.problems():
+                while len(server.asked) < asked + 2 or problem not in keeper.problems().get("corp", ""):
                     await asyncio.sleep(0.005)
-            started = time.monotonic()
-        assert time.monotonic() - started < 2
+            server.answers["/jwks"] = hang
+            source.total_s = 0.2
+            world.now_s += TTL_S
+            while "no complete answer within 0.2 s" not in keeper.problems()["corp"]:
+                await asyncio.sleep(0.005)
+            # While it hangs and has time to, the desk can stop: the timeout around all this is shorter than that time.
+            source.total_s = 10 * PATIENCE_S
+            asked = len(server.asked)
+            world.now_s += TTL_S
+            while len(server.asked) < asked + 2:
+                await asyncio.sleep(0.005)
         assert [sets.keys() for sets in published] == [{"corp"}]

@@ -211,7 +211,7 @@ def test_a_ledger_that_does_not_sync_is_found(directory: Path, monkeypatch: pyte
 def test_a_sealer_that_does_not_sync_names_is_found(
     directory: Path, monkeypatch: pytest.MonkeyPatch, forgotten: str
 ) -> None:
-    monkeypatch.setattr(log_files, forgotten, lambda path: path.mkdir(exist_ok=True))
+    monkeypatch.setattr(log_files, forgotten, lambda path, *_: path.mkdir(exist_ok=True))
     with pytest.raises(AssertionError, match="seed 0, round"):
         lose_power(directory, 200, seed=0)
 

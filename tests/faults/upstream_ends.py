@@ -174,7 +174,7 @@ class Sending:
         first_byte_s: float = 20,
         idle_s: float = 20,
     ) -> HttpResponse:
-        request = UpstreamRequest(method=method, headers=headers, body=body)
+        request = UpstreamRequest(method=method, ours=headers, body=body)
         return await self.upstreams.send(RECEIPT, server, request, first_byte_s=first_byte_s, idle_s=idle_s)
 
     async def ask(

@@ -7,7 +7,15 @@ import sys
 
 import atheris  # requirements/fuzz.txt; nothing else needs it
 
-_INSTRUMENTED = ["gatebook.wire", "gatebook.masking", "gatebook.identity", "gatebook.policy", "gatebook.serve.request"]
+_INSTRUMENTED = [
+    "gatebook.wire",
+    "gatebook.masking",
+    "gatebook.identity",
+    "gatebook.policy",
+    "gatebook.serve.request",
+    "gatebook.serve.desk_http.asked",
+    "gatebook.federation",
+]
 
 if __name__ == "__main__":
     with atheris.instrument_imports(include=_INSTRUMENTED):

@@ -3,16 +3,21 @@
 import json
 from pathlib import Path
 
+from gatebook.federation.saml.names import SAML, SAMLP, SUCCESS
 from tests import issuing
+from tests.ci_issuers import github_claims
+from tests.fuzz import seeds_desk
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 
 DICTIONARY: list[bytes] = [
+    *seeds_desk.WORDS,
     *(json.dumps(word).encode() for word in (
         "jsonrpc", "2.0", "id", "method", "params", "result", "error", "code", "message", "_meta", "name", "arguments", "uri", "ref",
         "tools/call", "initialize", "isError", "resultType", "io.modelcontextprotocol/protocolVersion", "2026-07-28", "Method", "ID",
         "alg", "ES256", "none", "kid", "corp-0", "typ", "at+jwt", "crit", "jwk", "aud", "iss", "sub", "exp", "iat", "nbf", "groups",
         "scope", "amr", "act", "cnf", "keys", "kty", "EC", "RSA", "OKP", "crv", "P-256", "x", "y", "n", "e", "use", "sig", "d",
+        "repository_id", "1001", "repository_owner_id", "17", "ref", "refs/heads/main", "ref_protected", "true", "event_name", "push", "jti", "actor_id", "run_id",
         "cvv", "card", "pan", "pin", "track2", "name", "value", "columns", "rows", "data", "blob", "mimeType",
     )),
     b"\\u0000", b"\\ud800", b"\\udc00", b"\\u006d", b"\\\"", b"\\\\", b"1e400", b"-0", b"1E5", b"1.5", b"true", b"null", b"NaN", b"[[", b"]]",
@@ -33,6 +38,23 @@ CALL = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_ord
 RESULT = b'{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"fine"}],"isError":false}}'
 _MODERN = CALL.replace(b'"name"', b'"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"},"name"')
 _MIRRORS = b"mcp-protocol-version: 2026-07-28\nmcp-method: tools/call\nmcp-name: get_order\n\n"
+_SIGNED = (
+    '<ds:Signature xmlns:ds="http://www.w3.org/2000/09/xmldsig#"><ds:SignedInfo>'
+    '<ds:CanonicalizationMethod Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"/>'
+    '<ds:SignatureMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"/><ds:Reference URI="#{id}"><ds:Transforms>'
+    '<ds:Transform Algorithm="http://www.w3.org/2000/09/xmldsig#enveloped-signature"/>'
+    '<ds:Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"/></ds:Transforms>'
+    '<ds:DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"/><ds:DigestValue>AAAA</ds:DigestValue></ds:Reference>'
+    "</ds:SignedInfo><ds:SignatureValue>AAAA</ds:SignatureValue></ds:Signature>"
+)
+_SAML = [
+    (
+        f'<samlp:Response xmlns:samlp="{SAMLP}" xmlns:saml="{SAML}" ID="_r" Version="2.0">{_SIGNED.format(id="_r") if whole else ""}'
+        f'<samlp:Status><samlp:StatusCode Value="{SUCCESS}"/></samlp:Status><saml:Assertion ID="_a"><saml:Issuer>i</saml:Issuer>'
+        f"{_SIGNED.format(id='_a') if part else ''}<saml:Subject><saml:NameID>a&amp;b&#x20;c</saml:NameID></saml:Subject></saml:Assertion></samlp:Response>"
+    ).encode()
+    for whole, part in ((True, False), (False, True), (True, True), (False, False))
+]
 _HEAD = b"POST /payments/mcp HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -49,6 +71,22 @@ def _masking_vectors() -> list[bytes]:
 def seeds(target: str) -> list[bytes]:
     """Examples for one target; fuzzing has to begin somewhere near."""
     issuer = issuing.Issuer()
+    now = issuing.NOW_S
+    job = {
+        **github_claims(),
+        "iss": "https://ci.example",
+        "aud": "https://login.example",
+        "jti": "1",
+        "iat": now,
+        "nbf": now,
+        "exp": now + 300,
+    }
+    assertion = {name: job[name] for name in ("iss", "aud", "jti", "iat", "exp")} | {
+        "sub": job["iss"],
+        "run_id": "cron-1",
+    }
+    if target in seeds_desk.SEEDS:
+        return seeds_desk.SEEDS[target]
     header, claims = json.dumps(issuer.header()), json.dumps(issuer.claims(groups=["a"], scope="x y", amr=["mfa"]))
     return {
         "client_message": [CALL, b"[" + CALL + b"]", *_client_vectors()],
@@ -67,5 +105,8 @@ def seeds(target: str) -> list[bytes]:
             b"\x40\x80\xc0\0" + _HEAD + b"Content-Length: 5\r\n\r\nhello" + _HEAD + b"\r\n",
             b"\xff\0\0\0" + _HEAD + b"Transfer-Encoding: chunked\r\n\r\n5;x\r\nhello\r\n0\r\nT: 1\r\n\r\n" + _HEAD + b"\r\n",
         ],
+        "saml_response": [*_SAML, *(each.replace(b"<saml:Assertion", b"<!-- --><saml:Assertion") for each in _SAML), b'<?xml version="1.0" encoding="UTF-8"?>' + _SAML[0]],
+        "job_token": [json.dumps(job | changed).encode() for changed in ({}, {"ref_protected": True}, {"actor": "x[bot]"}, {"aud": ["https://login.example"]})],
+        "job_assertion": [json.dumps(assertion | changed).encode() for changed in ({}, {"aud": ["https://login.example/oauth/token"]}, {"exp": now + 3600})],
         "stretched": [bytes([door]) + b"\x02".join(parts) for door in range(8) for parts in ((b"[", b"4111 ", b"]"), (b'{"a":', b"[", b""), (b"a: ", b"b, ", b"\n"))],
     }[target]  # fmt: skip

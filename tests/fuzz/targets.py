@@ -5,6 +5,7 @@ Each lets the documented refusals of its reader pass and nothing else. Where som
 reading: another parser, another way of cutting, or what was planted.
 """
 
+import base64
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -12,10 +13,15 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
 
 import h11
 from cryptography.hazmat.primitives.asymmetric import ec
+from lxml import etree
 
+from gatebook.federation.errors import Cause, LoginRefused
+from gatebook.federation.saml import gate
+from gatebook.federation.saml import names as names_of_saml
 from gatebook.identity.bearer import MAX_TOKEN_BYTES, read_bearer
 from gatebook.identity.errors import KeySetRefused, TokenRefused
 from gatebook.identity.keysets import acceptable_key_set
@@ -30,6 +36,16 @@ from gatebook.wire import headers as wire_headers
 from gatebook.wire import jsonrpc, mirrored, strict_json
 from gatebook.wire.sse import Event, EventSplitter, around_data, rewrite
 from tests import issuing
+from tests.fuzz.desk import (
+    client_document,
+    client_registration,
+    parameters,
+    person_claims,
+    provider_metadata,
+    redirect_uris,
+    refresh_token,
+)
+from tests.fuzz.jobs import job_assertion, job_token
 
 Target = Callable[[bytes], None]
 
@@ -191,7 +207,7 @@ def mirrored_headers(data: bytes) -> None:
     with suppress(Malformed):
         message = jsonrpc.parse_client(body)
         if not isinstance(message, jsonrpc.Batch):
-            mirrored.check_mirrored(found, message)
+            mirrored.check_mirrored(mirrored.stated(found), message)
             methods = [value.decode("latin-1") for name, value in found if name == b"mcp-method"]
             assert isinstance(message, jsonrpc.Request | jsonrpc.Notification)
             assert methods in ([message.method], []) and (methods or isinstance(message, jsonrpc.Notification))
@@ -502,6 +518,29 @@ def _h11_requests(sent: bytes, most: int) -> Iterator[tuple[bytes, bytes, bytes]
             connection.start_next_cycle()
 
 
+# --- SAML --------------------------------------------------------------------------------------------------------
+
+
+def saml_response(data: bytes) -> None:
+    """What the gate before the verifier lets through is one document to another parser too, with one assertion, and nothing but elements and text."""
+    try:
+        admitted = gate.admit(base64.b64encode(data).decode("ascii"))
+    except LoginRefused as refused:
+        assert refused.cause in _SAML_REFUSALS
+        return
+    assert admitted.xml == data
+    ours, theirs = list(etree.fromstring(data).iter()), list(ElementTree.fromstring(data).iter())
+    assert [(each.tag, dict(each.attrib), each.text, each.tail) for each in ours] == [
+        (each.tag, each.attrib, each.text, each.tail) for each in theirs
+    ]
+    assert sum(each.tag in (names_of_saml.ASSERTION, names_of_saml.ENCRYPTED_ASSERTION) for each in theirs) == 1
+    assert any(each.tag == names_of_saml.SIGNATURE for each in theirs) or admitted.encrypted
+
+
+_SAML_REFUSALS = {
+    Cause.SAML_MALFORMED, Cause.SAML_WRAPPED, Cause.SAML_ALGORITHM, Cause.SAML_SIGNATURE, Cause.PROVIDER_REFUSED,
+}  # fmt: skip
+
 # --- time --------------------------------------------------------------------------------------------------------
 
 _STRETCHED_BYTES = 32 << 10
@@ -555,6 +594,7 @@ TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         client_message, server_message, event_stream, headers, mirrored_headers, names, token_text, signed_token, key_set,
-        masked_document, masked_text, planted, http_requests, stretched,
+        masked_document, masked_text, planted, http_requests, saml_response, stretched, job_token, job_assertion,
+        client_document, client_registration, redirect_uris, parameters, refresh_token, person_claims, provider_metadata,
     )
 }  # fmt: skip

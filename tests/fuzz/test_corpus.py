@@ -3,11 +3,14 @@
 import json
 import sys
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
+from gatebook.federation import redirects
 from gatebook.masking import mask
 from gatebook.masking.networks import luhn_valid
+from gatebook.serve.desk_http import asked
 from gatebook.wire import sse, strict_json
 from tests.fuzz import corpus, targets
 from tests.fuzz.targets import TARGETS
@@ -84,3 +87,18 @@ def test_an_event_stream_that_depends_on_its_pieces_is_seen(monkeypatch: pytest.
     monkeypatch.setattr(sse.EventSplitter, "feed", forgetful)
     with pytest.raises(AssertionError):
         targets.event_stream(b"\xff\0\0\0data: a\n\n")
+
+
+def test_a_redirect_that_is_compared_by_its_beginning_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(registered: tuple[str, ...], wanted: str) -> str | None:
+        return next((uri for uri in registered if wanted.startswith(uri)), None)
+
+    monkeypatch.setattr(redirects, "matches", careless)
+    with pytest.raises(AssertionError):
+        targets.redirect_uris(b"\nhttps://app.example/cb@evil.example/")
+
+
+def test_a_reader_that_takes_the_last_of_two_parameters_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asked, "_once", lambda raw: dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True)))
+    with pytest.raises(AssertionError):
+        targets.parameters(b"a=1&a=2")

@@ -40,7 +40,7 @@ def test_no_byte_of_a_kept_element_is_changed(texts: list[str], seen: set[str], 
     head, tail = f'{{"jsonrpc":"2.0","id":1,"result":{{{scope}"tools":[', '],"nextCursor" : "\\u0061"}}'
     body = (head + " ,\n".join(texts) + tail).encode()
     kept = [text for text in texts if json.loads(text)["name"] in seen]
-    changed, dropped = filtered_list(body, "tools", seen.__contains__, "name", private)
+    changed, dropped = filtered_list(body, "tools", lambda name, _element: name in seen, "name", private)
     assert dropped == len(texts) - len(kept)
     assert json.loads(changed)["result"]["tools"] == [json.loads(text) for text in kept]
     assert json.loads(changed)["result"].get("cacheScope") == ("private" if private or scope else None)
@@ -56,7 +56,7 @@ def test_no_byte_of_a_kept_element_is_changed(texts: list[str], seen: set[str], 
 def test_a_list_from_arbitrary_bytes_is_a_list_or_malformed(noise: bytes, inside: bool) -> None:
     body = b'{"jsonrpc":"2.0","id":1,"result":{"tools":[%b]}}' % noise if inside else noise
     with contextlib.suppress(Malformed):
-        filtered_list(body, "tools", lambda _: False, "name", True)
+        filtered_list(body, "tools", lambda _name, _element: False, "name", True)
 
 
 @given(st.text(max_size=20), st.integers(-(2**31), 2**31), st.dictionaries(st.text(max_size=5), st.text(max_size=5)))

@@ -203,6 +203,29 @@ def test_what_is_written_the_shortest_way_needs_no_second_parser_to_be_read_alik
         assert decode(body) == json.loads(body, object_pairs_hook=lambda pairs: _once(pairs)) == value
 
 
+@given(value=st.dictionaries(TEXT, VALUES, max_size=4), indent=st.sampled_from([None, 0, 2, "\t", " \r"]))
+def test_white_space_between_the_tokens_changes_nothing(value: dict[str, Any], indent: int | str | None) -> None:
+    body = json.dumps(value, indent=indent, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    with contextlib.suppress(Malformed):
+        assert decode(body) == json.loads(body, object_pairs_hook=lambda pairs: _once(pairs)) == value
+
+
+@given(
+    keys=st.lists(st.sampled_from(["a", "b", "\\u0061"]), min_size=1, max_size=4),
+    space=st.text(" \t\r\n", max_size=2),
+)
+def test_a_key_that_stands_twice_is_found_whatever_space_is_around_it(keys: list[str], space: str) -> None:
+    members = f"{space},{space}".join(f'"{key}"{space}:{space}{n}' for n, key in enumerate(keys))
+    body = f"{space}{{{space}{members}{space}}}{space}".encode()
+    twice = len({json.loads(f'"{key}"') for key in keys}) < len(keys)
+    try:
+        decode(body)
+    except Malformed:
+        assert twice
+    else:
+        assert not twice
+
+
 @given(keys=st.lists(st.sampled_from(["a", "b", "\\u0061"]), min_size=1, max_size=4))
 def test_a_key_that_stands_twice_is_found_however_short_the_message_is_written(keys: list[str]) -> None:
     body = ("{" + ",".join(f'"{key}":{n}' for n, key in enumerate(keys)) + "}").encode()

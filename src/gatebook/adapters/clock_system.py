@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import threading
-import time
+from time import monotonic, time_ns
 
 import msgspec
 
@@ -48,15 +48,15 @@ class SystemClock:
 
     def __init__(self) -> None:
         self._observed = observe()
-        self._observed_at = time.monotonic()
+        self._observed_at = monotonic()
         self._stop = threading.Event()
         threading.Thread(target=self._refresh, name="clock", daemon=True).start()
 
     def now(self) -> Instant:
         observed = self._observed
-        fresh = time.monotonic() - self._observed_at <= STALE_S
+        fresh = monotonic() - self._observed_at <= STALE_S
         return Instant(
-            unix_us=time.time_ns() // 1000,
+            unix_us=time_ns() // 1000,
             source=observed.source,
             offset_us=observed.offset_us,
             synchronised=observed.synchronised and fresh,
@@ -69,7 +69,7 @@ class SystemClock:
     def _refresh(self) -> None:
         while not self._stop.wait(REFRESH_S):
             self._observed = observe()
-            self._observed_at = time.monotonic()
+            self._observed_at = monotonic()
 
 
 def observe() -> Synchronisation:

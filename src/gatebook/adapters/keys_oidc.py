@@ -5,12 +5,11 @@ and not the answer's, there is no redirect, no proxy out of the environment, no 
 """
 
 import asyncio
-import ipaddress
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -18,6 +17,7 @@ from gatebook.identity.errors import KeySetRefused
 from gatebook.identity.keysets import (
     MAX_BYTES,
     MAX_STALE_S,
+    Changed,
     Failed,
     Fetched,
     KeySetState,
@@ -30,6 +30,7 @@ from gatebook.identity.keysets import (
     remembered,
 )
 from gatebook.identity.strict import parse_object
+from gatebook.identity.urls import demand_safe_url, origin_of
 from gatebook.model.deployment import Issuer, KeySet, Profile
 
 TOTAL_S = 10.0
@@ -107,7 +108,7 @@ async def _get(client: httpx2.AsyncClient, url: str, max_bytes: int) -> bytes:
 
 def _discovery_url(issuer_url: str, profile: Profile) -> str:
     """OIDC Discovery 1.0 §4: a terminating slash is removed before the well-known path is appended."""
-    parts = _demand_safe_url(issuer_url, profile)
+    parts = demand_safe_url(issuer_url, profile)
     if parts.query:
         raise KeySetRefused(f"{issuer_url}: an issuer has no query")
     return issuer_url.rstrip("/") + "/.well-known/openid-configuration"
@@ -125,40 +126,12 @@ def _jwks_url(discovery: bytes, issuer: Issuer, profile: Profile) -> str:
     url = document.get("jwks_uri")
     if not isinstance(url, str):
         raise KeySetRefused(f"{issuer.url}: the discovery document names no jwks_uri")
-    origin = _origin(_demand_safe_url(url, profile))
-    if origin not in (_origin(urlsplit(issuer.url)), _KEY_HOSTS_ELSEWHERE.get(issuer.url)):
+    origin = origin_of(demand_safe_url(url, profile))
+    if origin not in (origin_of(urlsplit(issuer.url)), _KEY_HOSTS_ELSEWHERE.get(issuer.url)):
         raise KeySetRefused(
             f"{issuer.url}: the discovery document points to another host ({url[:200]!r}); use jwks_file"
         )
     return url
-
-
-def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
-    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _demand_safe_url(url: str, profile: Profile) -> SplitResult:
-    """The parts of an absolute URL that every parser takes apart alike, and that may be asked in this profile."""
-    if not url.isascii() or not url.isprintable() or any(sign in url for sign in ' \\#"<>^`{|}'):
-        raise KeySetRefused(f"{url[:200]!r}: not a plain URL")
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise KeySetRefused(f"{url[:200]!r}: not a URL") from error
-    if not host or "@" in parts.netloc:
-        raise KeySetRefused(f"{url[:200]!r}: without a host, or with a user in it")
-    if parts.scheme != "https" and not (parts.scheme == "http" and profile == "dev" and _is_loopback(host)):
-        raise KeySetRefused(f"{url[:200]!r}: only https (http to a loopback address in the dev profile)")
-    return parts
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
 
 
 class KeyKeeper:
@@ -224,6 +197,10 @@ class KeyKeeper:
         """Issuer name → why its last fetch brought nothing, for those where it did not. For the operator."""
         return {name: state.problem for name, state in self._states.items() if state.problem is not None}
 
+    def fetched_at(self) -> dict[str, float | None]:
+        """Issuer name → when its set was last fetched, in seconds since the epoch; None: never."""
+        return {name: state.fetched_at for name, state in self._states.items()}
+
     async def _fetch(self, name: str) -> None:
         try:
             raw = await self._sources[name].fetch(self._issuers[name])
@@ -238,7 +215,7 @@ class KeyKeeper:
         self._note_answered(name)
         self._wake.set()
 
-    def _advance(self, name: str, event: Started | Wanted | Failed | Fetched) -> None:
+    def _advance(self, name: str, event: Changed | Started | Wanted | Failed | Fetched) -> None:
         self._states[name] = advance(self._states[name], self._now_s(), event)
 
     def _note_answered(self, name: str | None) -> None:
@@ -250,7 +227,7 @@ class KeyKeeper:
         for name, source in self._sources.items():
             mark = source.mark(self._issuers[name])
             if name in self._marks and self._marks[name] != mark:
-                self._advance(name, Wanted())
+                self._advance(name, Changed())
             self._marks[name] = mark
 
     def _publish_what_changed(self) -> None:

@@ -17,10 +17,14 @@ _SYNCS = 8
 
 
 class LogFiles:
-    """ledger.files.Files over a directory, and the sealer's ways to write into it. Locks nothing: one sealer per deployment writes."""
+    """ledger.files.Files over a directory, and the sealer's ways to write into it. Locks nothing: one sealer per deployment writes.
 
-    def __init__(self, root: Path) -> None:
+    `shared`: what is written can be read by the group of the folder it is in, and what `public` names by everybody who gets there."""
+
+    def __init__(self, root: Path, *, shared: bool = False, public: tuple[str, ...] = ()) -> None:
         self.root = root
+        self._file_mode, self._folder_mode = (0o640, 0o750) if shared else (0o600, 0o700)
+        self._public = {root / name for name in public} if shared else set()
         self._known: set[Path] = set()
         self._threads: concurrent.futures.Executor | None = None
 
@@ -126,6 +130,8 @@ class LogFiles:
                 temporary = path.with_name(f"{path.name}.tmp")
                 descriptors.append(self._opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
                 temporaries.append(temporary)
+                if path in self._public:
+                    os.fchmod(descriptors[-1], 0o644)
                 _put(descriptors[-1], 0, content)
             self._sync_all(descriptors)
             yield temporaries
@@ -135,7 +141,7 @@ class LogFiles:
                 temporary.unlink(missing_ok=True)
 
     def _opened(self, path: Path, flags: int) -> int:
-        return os.open(path, flags, 0o600)
+        return os.open(path, flags, self._file_mode)
 
     def _link(self, path: Path, temporary: Path, content: bytes) -> None:
         try:
@@ -184,7 +190,7 @@ class LogFiles:
             return
         if folder != self.root:
             self._folder(folder.parent)
-        make_folder(folder)
+        make_folder(folder, self._folder_mode)
         sync_folder(folder)
         self._known.add(folder)
 

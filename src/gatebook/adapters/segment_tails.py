@@ -183,7 +183,10 @@ class Tail:
 
     def _header(self, number: int) -> SegmentHeader:
         with self._path(number).open("rb") as file:
-            header = decode_header(file.read(HEADER_BYTES))
+            try:
+                header = decode_header(file.read(HEADER_BYTES))
+            except SegmentError as failure:
+                raise SegmentError(f"{self._path(number)}: {failure}") from failure
         if (header.writer, header.epoch, header.number) != (self.writer, self.epoch, number):
             raise SegmentError(f"{self._path(number)} is another segment under this name")
         return header
@@ -201,13 +204,16 @@ class Tail:
 
 
 class SegmentTails:
-    """All writers of a deployment, found by their segments' names."""
+    """All writers of a deployment, found by their segments' names: in `directory`, and in a folder in it for each room that has a user of its own.
+
+    In such a folder only its own room may write: a segment there in another's name is refused, or one room could write as the other."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._folders = [directory]
         self._tails: dict[tuple[str, str], Tail] = {}
         self._sorted: list[Tail] = []
-        self._listed_at: int | None = None
+        self._listed_at: tuple[int, ...] | None = None
 
     def look(self) -> list[Tail]:
         """Every epoch that has segments, oldest epoch first. Raises SegmentError, OSError: a segment that cannot be read is never passed over."""
@@ -215,29 +221,42 @@ class SegmentTails:
         if changed is not None and changed == self._listed_at:
             return self._sorted
         now = time.time_ns()
+        self._folders = [self._directory, *_folders(self._directory)]
+        changed = self._changed()
+        for folder in self._folders:
+            self._find(folder)
+        self._sorted = sorted(self._tails.values(), key=lambda tail: (tail.epoch, tail.writer))
+        # A name made within the clock tick of the change before would leave no trace: a directory is trusted once it has been still.
+        self._listed_at = changed if changed is not None and 0 < now - max(changed) > _SETTLED_NS else None
+        return self._sorted
+
+    def _find(self, folder: Path) -> None:
+        """The tails of one folder that are not known yet."""
         oldest: dict[tuple[str, str], int] = {}
-        for writer, epoch, number in _listed(self._directory):
+        for writer, epoch, number in _listed(folder):
+            if folder != self._directory and writer.partition("-")[0] != folder.name:
+                raise SegmentError(f"{folder / segment_name(writer, epoch, number)} is in another writer's name")
             oldest[writer, epoch] = min(number, oldest.get((writer, epoch), number))
         for key, number in oldest.items():
             if key not in self._tails:
-                self._tails[key] = Tail(self._directory, *key, number)
-        self._sorted = sorted(self._tails.values(), key=lambda tail: (tail.epoch, tail.writer))
-        # A name made within the clock tick of the change before would leave no trace: a directory is trusted once it has been still.
-        self._listed_at = changed if changed is not None and 0 < now - changed > _SETTLED_NS else None
-        return self._sorted
+                self._tails[key] = Tail(folder, *key, number)
 
-    def _changed(self) -> int | None:
-        """When a name was last made or removed in the directory; None where there is none."""
+    def _changed(self) -> tuple[int, ...] | None:
+        """When a name was last made or removed in each directory; None where there is none."""
         try:
-            return os.stat(self._directory).st_mtime_ns  # noqa: PTH116 - each poll
+            return tuple(os.stat(folder).st_mtime_ns for folder in self._folders)  # noqa: PTH116 - each poll
         except FileNotFoundError:
             return None
 
     def remove_orphans(self, own: str) -> None:
         """Files of epochs that died before their first segment had its name are gone: nothing can be in them. Those of a writer that is just
         starting are younger than a minute, and are left alone; `own` is the caller's writer, which starts nothing meanwhile."""
-        living = {(writer, epoch) for writer, epoch, _ in _listed(self._directory)}
-        for path in [*self._directory.glob("*.new"), *self._directory.glob("*.mark")]:
+        for folder in (self._directory, *_folders(self._directory)):
+            self._remove_orphans_in(folder, own)
+
+    def _remove_orphans_in(self, folder: Path, own: str) -> None:
+        living = {(writer, epoch) for writer, epoch, _ in _listed(folder)}
+        for path in [*folder.glob("*.new"), *folder.glob("*.mark")]:
             match = _ORPHAN.fullmatch(path.name)
             if match is None or (match["writer"], match["epoch"]) in living:
                 continue
@@ -249,6 +268,12 @@ class SegmentTails:
         """That epoch was removed from the disk."""
         del self._tails[writer, epoch]
         self._listed_at = None
+
+
+def _folders(directory: Path) -> list[Path]:
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+        return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+    return []
 
 
 def _listed(directory: Path) -> list[tuple[str, str, int]]:

@@ -10,9 +10,12 @@ import mmap
 import os
 import secrets
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+
+import msgspec
 
 from gatebook.model.deployment import Deployment, Limits
 
@@ -21,6 +24,17 @@ SLOTS = 1 << 16
 _PROBES = 32
 _SLOT = struct.Struct("=16s16sQIxxxxQ")
 _SUMMED = 40
+_SOUND_BYTES = 44
+_REMEMBERED = 4096
+
+
+class _Remembered(msgspec.Struct, frozen=True, gc=False):
+    """A slot that was sound: where it begins, its bytes up to and with the checksum, and what they say."""
+
+    start: int
+    sound: bytes
+    opened_us: int
+    session: str
 
 
 class SharedSessions:
@@ -39,6 +53,7 @@ class SharedSessions:
         os.posix_fallocate(self._descriptor, 0, slots * SLOT_BYTES)
         self._map = mmap.mmap(self._descriptor, slots * SLOT_BYTES)
         self._words = memoryview(self._map).cast("Q")
+        self._remembered: dict[bytes, _Remembered] = {}
 
     @classmethod
     def open(cls, deployment: Deployment) -> "SharedSessions":
@@ -46,16 +61,44 @@ class SharedSessions:
         return cls(Path(deployment.data_dir) / "sessions.map", deployment.limits)
 
     def touch(self, key: bytes, now_us: int) -> str:
+        known = self._remembered.get(key)
+        # The same bytes are as sound as they were: a slot is never written twice with the same session.
+        if known is not None and self._map[known.start : known.start + _SOUND_BYTES] == known.sound:
+            seen = known.start // 8 + 6
+            if self._live(known.opened_us, self._words[seen], now_us):
+                self._words[seen] = now_us
+                return known.session
+        return self._found(key, now_us)
+
+    def _found(self, key: bytes, now_us: int) -> str:
         for place in self._places(key):
             found, session, opened_us, seen_us, sound = self._slot(place)
             if found == key and sound:
                 if not self._live(opened_us, seen_us, now_us):
                     break
                 self._seen(place, now_us)
+                self._remember(place, key, session.hex(), opened_us)
                 return session.hex()
             if not sound:
                 break
         return self._open(key, now_us)
+
+    def _remember(self, place: int, key: bytes, session: str, opened_us: int) -> None:
+        if len(self._remembered) >= _REMEMBERED:
+            # The one remembered first: to read a slot anew costs a microsecond.
+            del self._remembered[next(iter(self._remembered))]
+        slot = _SLOT.pack(key, bytes.fromhex(session), opened_us, 0, 0)[:_SUMMED]
+        self._remembered[key] = _Remembered(
+            place * SLOT_BYTES, slot + zlib.crc32(slot).to_bytes(4, sys.byteorder), opened_us, session
+        )
+
+    def last_seen_us(self, key: bytes) -> int | None:
+        """When `key` was last touched, by any worker, also if its session is closed since; None where the map does not know it (any more)."""
+        for place in self._places(key):
+            found, _, _, seen_us, sound = self._slot(place)
+            if found == key and sound:
+                return seen_us
+        return None
 
     def close(self) -> None:
         """Idempotent."""

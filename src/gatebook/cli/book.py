@@ -2,7 +2,6 @@
 
 import os
 import pwd
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -12,18 +11,15 @@ import typer
 from gatebook.adapters.clock_system import SystemClock
 from gatebook.adapters.ledger_segment import SegmentHand
 from gatebook.adapters.log_files import LogFiles
-from gatebook.cli.playback import Located, Opener
 from gatebook.config import examine
 from gatebook.ledger import payload, reading
-from gatebook.ledger.checkpoint import Checkpoint
-from gatebook.ledger.entry import decode
-from gatebook.ledger.files import Files
-from gatebook.ledger.merkle import leaf_hash
 from gatebook.ledger.note import NoteError
 from gatebook.masking import mask_text
 from gatebook.model.deployment import Deployment
 from gatebook.model.errors import LedgerUnavailable
 from gatebook.model.record import Draft, Origin, Resource, Who
+from gatebook.reading import book as reading_book
+from gatebook.reading.playback import Opener
 
 WRITER: Final = "cli"
 
@@ -62,35 +58,11 @@ def words(error: Exception) -> str:
     return str(error)
 
 
-class Book(msgspec.Struct, frozen=True, kw_only=True):
-    """A deployment's book. `log`: the sealed log; `head`: the checkpoint that it published, as claimed."""
+class Book(reading_book.Book, frozen=True, kw_only=True):
+    """A deployment's book, in its data directory."""
 
     deployment: Deployment
     directory: Path
-    log: Files
-    payloads: Files
-    head: Checkpoint
-
-    def forwards(self, *, containing: str = "") -> Iterator[Located]:
-        """Entries in the log's order, only those whose bytes hold `containing` (plain ASCII; it narrows, the caller decides).
-
-        Raises ValueError, OSError on a damaged log. LIMIT: a walk over the whole log."""
-        needle = containing.encode()
-        for index, leaf in reading.leaves(self.log, 0, self.head.size):
-            if needle in leaf:
-                yield Located(entry=decode(leaf), index=index, leaf=leaf_hash(leaf).hex())
-
-    def backwards(self) -> Iterator[Located]:
-        """The same, the newest first."""
-        for index, leaf in reading.leaves_backwards(self.log, self.head.size):
-            yield Located(entry=decode(leaf), index=index, leaf=leaf_hash(leaf).hex())
-
-    def about(self, *, call: str | None = None, session: str | None = None) -> list[Located]:
-        """The entries of one call or one session, in the log's order."""
-        return [
-            Located(entry=found.entry, index=found.index, leaf=leaf_hash(found.leaf).hex())
-            for found in reading.find(self.log, call=call, session=session)
-        ]
 
 
 def open_book(config: Path, data_dir: Path | None) -> Book:

@@ -11,9 +11,15 @@ from rich.text import Text
 
 from gatebook.adapters.clock_system import SystemClock
 from gatebook.adapters.secrets import FileOrEnvironment
+from gatebook.cli.database import database_fault
 from gatebook.cli.visible import visible
 from gatebook.config import Problem, examine
 from gatebook.config.check import Probe, problems
+from gatebook.model.deployment import Deployment
+from gatebook.model.users import Users
+from gatebook.serve.needs import unreached_by_rooms
+from gatebook.serve.reaching import may_change_users
+from gatebook.serve.runner.examining import command_problems
 
 _COLOURS = {"error": "red", "warning": "yellow"}
 
@@ -25,16 +31,29 @@ def check(
 ) -> None:
     """Tell every problem of configuration, keys, clock, disk, certificate, secrets and servers at once. Changes nothing.
 
-    Run it as the deployment's own user: it looks with that user's rights.
+    Run it as the deployment's own user: it looks with that user's rights. As root where `[users]` gives each room its own: then it asks as
+    each of them.
 
     Exit codes: 0 no error (there may be warnings), 1 at least one error."""
-    found = problems(examine(config), Probe(clock=SystemClock(), credentials=FileOrEnvironment(), offline=offline))
+    probe = Probe(
+        clock=SystemClock(),
+        credentials=FileOrEnvironment(),
+        offline=offline,
+        database=database_fault,
+        rooms=_unreached if may_change_users() else None,
+        commands=lambda deployment: command_problems(deployment, config.absolute()),
+    )
+    found = problems(examine(config), probe)
     if as_json:
         typer.echo(json.dumps([msgspec.to_builtins(problem) for problem in found], indent=2, ensure_ascii=True))
     else:
         _print(found)
     if any(problem.severity == "error" for problem in found):
         raise typer.Exit(1)
+
+
+def _unreached(deployment: Deployment, users: Users, config: Path) -> list[str]:
+    return [str(each) for each in unreached_by_rooms(deployment, users, config)]
 
 
 def _print(found: list[Problem]) -> None:

@@ -1,105 +1,44 @@
-"""The walk behind a recorded decision, in words: the rule as the configuration of that time had it, and what else could have permitted it."""
+"""`gatebook grants`: who let which client act for them, where."""
 
-import re
-from collections.abc import Iterator
-from pathlib import Path
+import datetime
 
 import msgspec
+from rich.table import Table
+from rich.text import Text
 
-from gatebook.config import examine_bytes
-from gatebook.ledger.entry import Entry
-from gatebook.ledger.files import Files
-from gatebook.model.decision import Asking
-from gatebook.model.deployment import Deployment, Match
-from gatebook.model.errors import Reason
-from gatebook.policy.decide import Grant
-from gatebook.policy.methods import KINDS
-
-_RULE = re.compile(r"role:(?P<role>.+)/allow\[(?P<index>\d+)\]")
+from gatebook.cli import book, printing
+from gatebook.cli.person.api import DESK, the_api
+from gatebook.cli.person.errors import PersonError, told
+from gatebook.cli.visible import visible
+from gatebook.federation.desk_api import GrantShown
 
 
-_MEANS = {
-    str(Reason.CARD_NUMBER_IN_ARGUMENTS): "the arguments held cardholder data, and no rule of this tool lets that pass",
-    str(Reason.MASK_IN_ARGUMENTS): "the arguments held a mask of ours, which would overwrite good data",
-}
+def grants(desk: str | None = DESK, as_json: bool = book.AS_JSON) -> None:
+    """List the grants in force at the desk: person, client, server, since when, until when. For admins (`[[desk_role]]`); the reading is an entry.
 
-
-class Ruling(msgspec.Struct, frozen=True):
-    """`words`: one sentence a line."""
-
-    words: tuple[str, ...]
-
-
-def ruling(entry: Entry, log: Files) -> Ruling:
-    """What the kept configuration says about the decision in `entry`.
-
-    LIMIT: entries hold no groups, so it cannot be told again which roles the caller held; the rule in the entry is what was decided then.
+    Exit codes: 0 listed, 1 not. --json: one grant per line.
     """
-    if entry.pol is None:
-        return Ruling(())
     try:
-        raw = log.read(f"configs/{entry.pol.config}.toml")
-    except OSError:
-        return Ruling((f"configuration {entry.pol.config[:16]}… is not kept beside the log",))
-    deployment = examine_bytes(raw, Path("gatebook.toml")).deployment
-    if deployment is None:
-        return Ruling(("the kept configuration cannot be read by this version",))
-    return Ruling(tuple(_words(entry, entry.pol.rule, deployment)))
-
-
-def _words(entry: Entry, rule: str, deployment: Deployment) -> Iterator[str]:
-    match = _RULE.fullmatch(rule)
-    if match is not None:
-        yield from _permitting(match["role"], int(match["index"]), deployment)
+        found = the_api(desk).grants()
+    except PersonError as error:
+        printing.give_up(told(error), 1)
+    if as_json:
+        printing.print_json_lines(msgspec.to_builtins(each) for each in found)
         return
-    if entry.out.reason != Reason.DENIED:
-        yield f"not for lack of a role: {_MEANS.get(entry.out.reason, 'the message itself was refused')}"
-        return
-    able = [grant.rule for grant in _covering(entry, deployment)]
-    if not able:
-        yield "no role permits this to anybody; what no role allows is denied"
-    else:
-        yield f"the caller held no role that permits it; these would: {', '.join(able)}"
+    console = printing.console()
+    console.print(_table(found) if found else "No grant is in force.")
 
 
-def _permitting(name: str, index: int, deployment: Deployment) -> Iterator[str]:
-    for role in deployment.roles:
-        if role.name == name and index < len(role.allow):
-            allow = role.allow[index]
-            granted = [
-                f"{kind} {', '.join(patterns)}"
-                for kind, patterns in (
-                    ("tools", allow.tools),
-                    ("resources", allow.resources),
-                    ("prompts", allow.prompts),
-                    ("methods", allow.methods),
-                )
-                if patterns
-            ]
-            yield f"role {name} allows on {allow.server}: {'; '.join(granted) or 'the connection itself'}"
-            yield f"it is held by: {' or '.join(_who_holds(role.match))}"
+def _table(found: tuple[GrantShown, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style=printing.DIM)
+    for name in ("sid", "person", "client", "server", "since", "until"):
+        table.add_column(name, overflow="fold")
+    for each in found:
+        person = f"{each.subject} at {each.idp}" + (f" ({each.label})" if each.label else "")
+        cells = (each.sid, person, each.client_name, each.server, _when(each.created_at), _when(each.expires_at))
+        table.add_row(*(Text(visible(cell)) for cell in cells))
+    return table
 
 
-def _who_holds(matches: tuple[Match, ...]) -> Iterator[str]:
-    for match in matches:
-        conditions = [f"issuer {match.issuer}"]
-        conditions += [f"group {match.group}"] if match.group is not None else []
-        conditions += [f"subject {match.subject}"] if match.subject is not None else []
-        conditions += [f"{name} = {value}" for name, value in sorted(match.claims.items())]
-        yield ", ".join(conditions)
-
-
-def _covering(entry: Entry, deployment: Deployment) -> Iterator[Grant]:
-    if entry.res.server is None or entry.res.method is None:
-        return
-    kinds = KINDS.get(entry.res.method, frozenset({"method"}))
-    for role in deployment.roles:
-        for index, allow in enumerate(role.allow):
-            grant = Grant(role.name, index, allow)
-            if allow.server == entry.res.server and any(
-                grant.covers(
-                    Asking(server=allow.server, method=entry.res.method, target_kind=kind, name=entry.res.name)
-                )
-                for kind in kinds
-            ):
-                yield grant
+def _when(at_s: float) -> str:
+    return datetime.datetime.fromtimestamp(at_s, datetime.UTC).strftime("%m-%d %H:%M")

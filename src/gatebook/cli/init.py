@@ -11,9 +11,18 @@ from pydantic_core import PydanticCustomError
 
 from gatebook.cli.visible import visible
 from gatebook.config import values
-from gatebook.config.resolve import DEV_DATA_DIR, DEV_ORIGIN, LOG_KEY, LOG_VKEY, PAYLOAD_PRIVATE_KEY, PAYLOAD_PUBLIC_KEY
+from gatebook.config.resolve import (
+    DESK_KEY,
+    DEV_DATA_DIR,
+    DEV_ORIGIN,
+    LOG_KEY,
+    LOG_VKEY,
+    PAYLOAD_PRIVATE_KEY,
+    PAYLOAD_PUBLIC_KEY,
+)
 from gatebook.config.template import template
 from gatebook.durable import make_folder, sync_folder
+from gatebook.federation import minting
 from gatebook.ledger import note, payload
 
 
@@ -25,6 +34,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     verifier_file: str
     payload_public_key: str
     payload_private_key: str
+    desk_signing_key: str
     verifier_key: str
 
 
@@ -37,15 +47,22 @@ def init(
     public_url: str | None = typer.Option(
         None, help="Scheme, host and port as clients see them, as in https://mcp.example.com. Required in pci."
     ),
+    data_dir: Path | None = typer.Option(
+        None,
+        help="Where records, log and recordings will lie, instead of `data` in the directory: on a disk of their own.",
+    ),
+    users: bool = typer.Option(
+        False, "--users", help="Give each room the user that the file of `gatebook units` makes."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print paths and the verifier key as JSON."),
 ) -> None:
-    """Write a commented gatebook.toml, a fresh log key and a fresh payload key pair. Overwrites nothing.
+    """Write a commented gatebook.toml, a fresh log key, a fresh payload key pair and a key for the desk's tokens. Overwrites nothing.
 
     Prints the log's verifier key: keep it where whoever can reach this machine cannot change it.
 
     Exit codes: 0 written, 1 nothing written, and why."""
     _refuse_what_could_not_load(profile, origin, public_url)
-    made = _write(directory.absolute(), profile, origin, public_url)
+    made = _write(directory.absolute(), data_dir, template(profile, public_url, origin, data_dir, users=users), origin)
     if as_json:
         typer.echo(json.dumps(msgspec.to_builtins(made), indent=2))
     else:
@@ -67,8 +84,8 @@ def _refuse_what_could_not_load(profile: str, origin: str | None, public_url: st
         _refuse("--public-url is not https; the pci profile serves https only")
 
 
-def _write(directory: Path, profile: Literal["pci", "dev"], origin: str | None, public_url: str | None) -> Made:
-    data_dir = directory / DEV_DATA_DIR
+def _write(directory: Path, elsewhere: Path | None, text: str, origin: str | None) -> Made:
+    data_dir = directory / DEV_DATA_DIR if elsewhere is None else elsewhere.absolute()
     config, private = directory / "gatebook.toml", directory / PAYLOAD_PRIVATE_KEY
     signer, verifier = note.generate_key(origin or DEV_ORIGIN)
     payload_private, payload_public = payload.generate_key_pair()
@@ -77,7 +94,8 @@ def _write(directory: Path, profile: Literal["pci", "dev"], origin: str | None, 
         data_dir / LOG_VKEY: (0o644, verifier.encode() + b"\n"),
         data_dir / PAYLOAD_PUBLIC_KEY: (0o644, payload_public),
         private: (0o600, payload_private),
-        config: (0o644, template(profile, public_url, origin).encode()),
+        data_dir / DESK_KEY: (0o600, minting.new_key()),
+        config: (0o644, text.encode()),
     }
     if there := [path for path in files if os.path.lexists(path)]:
         _refuse("nothing is overwritten, and these are there already: " + ", ".join(str(path) for path in there))
@@ -98,6 +116,7 @@ def _write(directory: Path, profile: Literal["pci", "dev"], origin: str | None, 
         verifier_file=str(data_dir / LOG_VKEY),
         payload_public_key=str(data_dir / PAYLOAD_PUBLIC_KEY),
         payload_private_key=str(private),
+        desk_signing_key=str(data_dir / DESK_KEY),
         verifier_key=verifier,
     )
 
@@ -117,6 +136,9 @@ def _say(made: Made, profile: str) -> None:
     typer.echo(f"{made.payload_public_key}: what recordings are encrypted to")
     typer.echo(
         f"{made.payload_private_key}: OPENS EVERY RECORDING. It belongs elsewhere: move it to where recordings are read, now"
+    )
+    typer.echo(
+        f"{made.desk_signing_key}: signs access tokens where [desk] is configured; whoever has it can be anybody"
     )
     if profile == "dev":
         typer.echo("DEV PROFILE: http and loopback issuers are accepted. Not for cardholder data.")

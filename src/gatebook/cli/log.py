@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from gatebook.cli import book, printing
-from gatebook.cli.playback import Located
-from gatebook.cli.selection import Selection, instant
+from gatebook.cli.person.api import DESK, api_wanted
+from gatebook.cli.person.errors import PersonError, told
 from gatebook.cli.visible import visible
+from gatebook.reading.playback import Located
+from gatebook.reading.selection import Selection, instant
 
 
 def log(
@@ -29,6 +31,7 @@ def log(
     failed: bool = typer.Option(False, "--failed", help="Only what was refused or failed."),
     limit: int = typer.Option(50, min=1, help="At most this many, the newest."),
     as_json: bool = book.AS_JSON,
+    desk: str | None = DESK,
     config: Path = book.CONFIG,
     data_dir: Path | None = book.DATA_DIR,
 ) -> None:
@@ -45,6 +48,13 @@ def log(
         }.items()
         if value is not None
     }  # fmt: skip
+    try:
+        api = api_wanted(desk, config, data_dir)
+        if api is not None:
+            answered = api.log(asked, limit)
+            printing.run_reader(lambda: _show(list(answered.entries), answered.more, as_json))
+    except PersonError as error:
+        printing.give_up(told(error), printing.CANNOT_READ)
     now = datetime.datetime.now(datetime.UTC)
     try:
         selection = Selection(
@@ -60,23 +70,11 @@ def log(
             failed=failed,
         )
         opened = book.open_book(config, data_dir)
-        found, more = _newest(opened, selection, limit)
-        book.record_reading(opened, book.log_read("log", len(found), asked))
+        found = opened.newest(selection, limit)
+        book.record_reading(opened, book.log_read("log", len(found.entries), asked))
     except book.UNREADABLE as error:
         printing.give_up(book.words(error), printing.CANNOT_READ)
-    printing.run_reader(lambda: _show(found, more, as_json))
-
-
-def _newest(opened: book.Book, selection: Selection, limit: int) -> tuple[list[Located], bool]:
-    """The newest entries wanted, in the log's order, and whether there are older ones."""
-    found: list[Located] = []
-    for each in opened.backwards():
-        if not selection.wants(each.entry):
-            continue
-        if len(found) == limit:
-            return found[::-1], True
-        found.append(each)
-    return found[::-1], False
+    printing.run_reader(lambda: _show(list(found.entries), found.more, as_json))
 
 
 def _show(found: list[Located], more: bool, as_json: bool) -> int:

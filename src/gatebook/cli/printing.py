@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from gatebook.cli.playback import Located
 from gatebook.cli.visible import visible
 from gatebook.model.record import Who
+from gatebook.reading.playback import Located
 
 CANNOT_READ = 2
 NOT_FOUND = 1
@@ -23,6 +23,11 @@ DIM, BOLD, GOOD, BAD, WARN = "dim", "bold", "green", "bold red", "yellow"
 def console() -> Console:
     """Standard output: 80 columns where it is no terminal, no colours then."""
     return Console(highlight=False, markup=False, emoji=False)
+
+
+def errors() -> Console:
+    """Standard error."""
+    return Console(stderr=True, highlight=False, markup=False)
 
 
 def give_up(words: str, status: int) -> NoReturn:

@@ -14,7 +14,8 @@ _INTRODUCTION = """# Commands
 <!-- Made from src/gatebook/cli/; a test holds it current. -->
 
 Every command has `--help`. Run them as the user that the deployment runs as, but for `verify`, which needs only files that it may read, and
-`init`. Commands that read the log write that reading into it, durably, before they show anything; `verify` does not.
+`init`. Commands that read the log write that reading into it, durably, before they show anything; `verify` does not. With `--desk`, and where it
+says so, they ask a desk as the person who is logged in there ([how](../howto/command-line.md)): then any user may run them, on any machine.
 """
 _KINDS: dict[Any, str] = {str: "TEXT", int: "NUMBER", Path: "PATH"}
 
@@ -30,8 +31,12 @@ def reference() -> str:
 
 
 def commands() -> dict[str, Any]:
-    """Name → command as typer makes it, in the order of the help."""
-    return dict(_group().commands)
+    """Name → command as typer makes it, in the order of the help; those of a group by both names, `server add`."""
+    found: dict[str, Any] = {}
+    for name, command in _group().commands.items():
+        inner = getattr(command, "commands", None)
+        found |= {name: command} if inner is None else {f"{name} {each}": one for each, one in inner.items()}
+    return found
 
 
 def _group() -> Any:

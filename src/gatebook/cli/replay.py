@@ -12,9 +12,11 @@ from rich.text import Text
 
 from gatebook.cli import book, printing, replay_page
 from gatebook.cli.checking import checked
-from gatebook.cli.playback import Body, Playback, Step, play
+from gatebook.cli.person.api import DESK, Api, api_wanted
+from gatebook.cli.person.errors import PersonError, told
 from gatebook.cli.replay_page import Verification
 from gatebook.cli.visible import visible
+from gatebook.reading.playback import Body, Playback, Step, play
 
 _TONES = {
     "passed": printing.GOOD,
@@ -40,6 +42,7 @@ def replay(
         help="For --html: the log's verifier key, or a file that holds it. Default: log.vkey in the data directory.",
     ),
     as_json: bool = book.AS_JSON,
+    desk: str | None = DESK,
     config: Path = book.CONFIG,
     data_dir: Path | None = book.DATA_DIR,
 ) -> None:
@@ -48,23 +51,24 @@ def replay(
     The reading itself is recorded before anything is shown. Exit codes: 0 replayed, 1 no such session (or several begin so), 2 the log
     cannot be read or the reading not recorded. --json: one document.
     """
+    to = "page" if html else "json" if as_json else "terminal"
     try:
-        opened = book.open_book(config, data_dir)
-        name = _only(opened, session)
-        opener, locked = book.recordings(opened, payload_key)
-        playback = play(name, opened.about(session=name), opener) if name is not None else None
-        steps = len(playback.steps) if playback else 0
-        asked = {"to": "page" if html else "json" if as_json else "terminal"}
-        book.record_reading(opened, book.recording_read(name or session, steps, asked))
+        api = api_wanted(desk, config, data_dir)
+        if api is not None and html is not None:
+            printing.give_up(
+                "a page is made on the host, where the log's files are: it is verified as it is written", 2
+            )
+        found = _from_files(session, to, payload_key, config, data_dir) if api is None else _from_desk(api, session, to)
+    except PersonError as error:
+        printing.give_up(told(error), printing.CANNOT_READ)
     except book.UNREADABLE as error:
         printing.give_up(book.words(error), printing.CANNOT_READ)
-    if playback is None:
+    if found is None:
         printing.give_up(
             f"no single session in the log has an id that begins with {visible(session)}", printing.NOT_FOUND
         )
-    if locked is not None:
-        playback = msgspec.structs.replace(playback, gaps=(locked, *playback.gaps))
-    if html is not None:
+    opened, playback = found
+    if html is not None and opened is not None:
         _write_page(html, playback, checked(opened, key))
     elif as_json:
         printing.print_json_lines([_as_json(playback)])
@@ -72,13 +76,25 @@ def replay(
         printing.run_reader(lambda: _show(playback, every))
 
 
-def _only(opened: book.Book, beginning: str) -> str | None:
-    names = {
-        each.entry.sess
-        for each in opened.forwards(containing=beginning)
-        if (each.entry.sess or "").startswith(beginning)
-    } - {None}
-    return names.pop() if len(names) == 1 else None
+def _from_files(
+    session: str, to: str, payload_key: Path | None, config: Path, data_dir: Path | None
+) -> tuple[book.Book | None, Playback] | None:
+    opened = book.open_book(config, data_dir)
+    name = opened.session_named(session)
+    opener, locked = book.recordings(opened, payload_key)
+    playback = play(name, opened.about(session=name), opener) if name is not None else None
+    steps = len(playback.steps) if playback else 0
+    book.record_reading(opened, book.recording_read(name or session, steps, {"to": to}))
+    return None if playback is None else (opened, _saying(locked, playback))
+
+
+def _from_desk(api: Api, session: str, to: str) -> tuple[book.Book | None, Playback] | None:
+    replayed = api.recording(session, to)
+    return None if replayed is None else (None, _saying(replayed.locked, replayed.playback))
+
+
+def _saying(locked: str | None, playback: Playback) -> Playback:
+    return playback if locked is None else msgspec.structs.replace(playback, gaps=(locked, *playback.gaps))
 
 
 def _write_page(path: Path, playback: Playback, verification: Verification) -> None:

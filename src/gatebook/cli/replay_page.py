@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 
 from gatebook.cli.markup import Html, element, joined, raw
-from gatebook.cli.playback import Body, Playback, Step
 from gatebook.cli.printing import spoken_finding
 from gatebook.masking.pans import looks_like_our_number
+from gatebook.reading.playback import Body, Playback, Step
 
 MAX_OPEN_STEPS = 12
 """Refusals, failures and findings stand open. Where a session has none of them, and not more steps than this, all do."""

@@ -1,11 +1,14 @@
 """`gatebook serve`."""
 
+import os
 from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from gatebook import wiring
+from gatebook.config.rolled_back import rolled_back
 from gatebook.model.deployment import Deployment
 from gatebook.model.errors import ConfigurationError
 
@@ -39,7 +42,22 @@ def _say_banner(deployment: Deployment, made: tuple[str, ...]) -> None:
     )
     for server in deployment.servers:
         _console.print(f"  {server.name}: {server.resource}")
+    if deployment.desk is not None:
+        _console.print(f"People log in at {deployment.desk.public_url} on {', '.join(deployment.desk.listen)}.")
+        for idp in deployment.idps:
+            path = f"oidc/{idp.name}/callback" if idp.saml is None else f"saml/{idp.name}/metadata"
+            _console.print(f"  {idp.name}: register {deployment.desk.public_url}/login/{path} there")
     _console.print(
         f"The book is {deployment.data_dir}/log, origin {deployment.origin}. UNANCHORED: nobody else holds a checkpoint of it yet."
     )
-    _console.print("All rooms run under one user: a flaw in one can reach the others' files (docs/threat-model.md).")
+    # A supervisor that is no root may not read what the rooms' users have.
+    for problem in rolled_back(deployment, None) if deployment.users is None or os.geteuid() == 0 else ():
+        _console.print(Text(problem.what, style="bold yellow"))
+    _console.print(_users_in_words(deployment))
+
+
+def _users_in_words(deployment: Deployment) -> str:
+    if (users := deployment.users) is None:
+        return "All rooms run under one user: a flaw in one can reach the others' files (docs/threat-model.md)."
+    rooms = ", ".join(f"{room} is {account.name}" for room, account in users.rooms().items())
+    return f"Each room has a user of its own: {rooms}."

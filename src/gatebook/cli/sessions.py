@@ -9,38 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from gatebook.cli import book, printing
+from gatebook.cli.person.api import DESK, api_wanted
+from gatebook.cli.person.errors import PersonError, told
 from gatebook.cli.visible import visible
-from gatebook.ledger.entry import Entry
-from gatebook.model.record import Who
+from gatebook.reading.sessions import Line, last_seen
 
 SHORT = 12
 """Digits of a session's id in the table: enough for `replay`, which takes any beginning that only one session has."""
 
 
-class Line(msgspec.Struct):
-    """One session, counted from its entries."""
-
-    session: str
-    who: Who
-    server: str | None
-    began: str
-    last: str
-    closed: bool = False
-    calls: int = 0
-    refused: int = 0
-    findings: int = 0
-
-    def take(self, entry: Entry) -> None:
-        self.last = max(self.last, entry.t)
-        self.calls += entry.ev == "call.intent"
-        self.refused += entry.ev == "call.refused"
-        self.findings += sum(entry.dlp.values())
-        self.closed = entry.ev == "session.close"  # a later entry goes on with it
-
-
 def sessions(
     limit: int = typer.Option(50, min=1, help="At most this many, those last seen."),
     as_json: bool = book.AS_JSON,
+    desk: str | None = DESK,
     config: Path = book.CONFIG,
     data_dir: Path | None = book.DATA_DIR,
 ) -> None:
@@ -50,26 +31,19 @@ def sessions(
     --json: one session per line.
     """
     try:
+        api = api_wanted(desk, config, data_dir)
+        if api is not None:
+            answered = api.sessions(limit)
+            printing.run_reader(lambda: _show(answered, as_json))
+    except PersonError as error:
+        printing.give_up(told(error), printing.CANNOT_READ)
+    try:
         opened = book.open_book(config, data_dir)
-        found = sorted(collect(opened), key=lambda line: line.last)[-limit:]
+        found = last_seen(opened, limit)
         book.record_reading(opened, book.log_read("sessions", len(found), {}))
     except book.UNREADABLE as error:
         printing.give_up(book.words(error), printing.CANNOT_READ)
     printing.run_reader(lambda: _show(found, as_json))
-
-
-def collect(opened: book.Book) -> list[Line]:
-    """Every session in the log, in the order of their first entries."""
-    lines: dict[str, Line] = {}
-    for located in opened.forwards(containing='"sess":'):
-        entry = located.entry
-        if entry.sess is None:
-            continue
-        line = lines.get(entry.sess)
-        if line is None:
-            line = lines[entry.sess] = Line(entry.sess, entry.who, entry.res.server, entry.t, entry.t)
-        line.take(entry)
-    return list(lines.values())
 
 
 def _show(found: list[Line], as_json: bool) -> int:

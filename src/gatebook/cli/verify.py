@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from gatebook.adapters.log_files import LogFiles
+from gatebook.cli import textfile
 from gatebook.cli.visible import visible
 from gatebook.ledger.note import NoteError
 from gatebook.ledger.payload import PayloadError, load_private_key
@@ -37,6 +38,12 @@ def verify(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(
+            "--metrics", metavar="FILE", help="Write the verdict there too, for the textfile collector of Prometheus."
+        ),
+    ] = None,
 ) -> None:
     """Verify a log: exit 0 it is intact, 1 it is broken, 2 it cannot be judged.
 
@@ -49,13 +56,15 @@ def verify(
         report = judge(
             LogFiles(log),
             LogFiles(payloads) if payloads.is_dir() or log != directory else None,
-            _verifier_key(key),
+            verifier_key(key),
             old_checkpoint=checkpoint.read_bytes() if checkpoint is not None else None,
             payload_key=load_private_key(payload_key.read_text()) if payload_key is not None else None,
             settle=lambda: time.sleep(_SETTLE_S),
         )
     except (CannotJudge, NoteError, PayloadError, OSError, UnicodeDecodeError) as error:
+        _keep_numbers(metrics, intact=False, entries=0)
         _give_up(str(error), as_json)
+    _keep_numbers(metrics, intact=report.intact, entries=report.size)
     if as_json:
         # ASCII, and no name of a file breaks it: whoever wrote into the log chose those.
         typer.echo(json.dumps({"verdict": "intact" if report.intact else "broken", **msgspec.to_builtins(report)}))
@@ -64,7 +73,16 @@ def verify(
     raise typer.Exit(INTACT if report.intact else BROKEN)
 
 
-def _verifier_key(key: str) -> str:
+def _keep_numbers(path: Path | None, *, intact: bool, entries: int) -> None:
+    if path is None:
+        return
+    try:
+        textfile.write(path, intact=intact, entries=entries, now_s=int(time.time()))
+    except OSError as failure:  # the verdict stands, and is said, also where nobody can be told in numbers
+        typer.echo(visible(f"{path} could not be written: {failure.strerror}"), err=True)
+
+
+def verifier_key(key: str) -> str:
     """The key itself, or the one line in the file of that name."""
     path = Path(key)
     if len(key) < 4096 and path.is_file():
@@ -84,6 +102,10 @@ def _say(report: Report, with_old: bool) -> None:
         typer.echo(f"{report.pending} pieces are not signed yet: a sealer is at work, or ended before it signed them")
     if report.development:
         typer.echo("note: this log holds entries of the dev profile")
+    if report.follows:
+        typer.echo(
+            visible(f"note: begun by a restore, after the log {report.follows}: verify that one too, by its own key")
+        )
     if not report.intact:
         typer.echo(f"BROKEN: {len(report.problems)} problems")
         return

@@ -1,4 +1,4 @@
-"""`gatebook why`: everything about one call, for the operator."""
+"""`gatebook why`: everything about one call, or one refused login, for the operator."""
 
 from pathlib import Path
 from typing import Any
@@ -9,30 +9,19 @@ from rich.console import Console
 from rich.text import Text
 
 from gatebook.cli import book, printing
-from gatebook.cli.grants import Ruling, ruling
-from gatebook.cli.playback import Located
+from gatebook.cli.person.api import DESK, api_wanted
+from gatebook.cli.person.errors import PersonError, told
 from gatebook.cli.visible import visible
-from gatebook.ledger.entry import Entry, instant_us
-
-_DECISIVE = ("call.refused", "call.intent", "stream.open")
-
-
-class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """A call told by its entries. `decided`: the entry that says what was judged; `result`: how it ended, None where nothing says so."""
-
-    call: str
-    decided: Entry
-    result: Entry | None
-    took_ms: float | None
-    ruling: Ruling
-    entries: tuple[Located, ...]
+from gatebook.ledger.entry import Entry
+from gatebook.reading.account import Account, account_of
 
 
 def why(
     call: str = typer.Argument(
-        help="The call's id, as the caller was told it and every entry names it; or its beginning."
+        help="The call's id, as the caller was told it (or a page, at a login) and every entry names it; or its beginning."
     ),
     as_json: bool = book.AS_JSON,
+    desk: str | None = DESK,
     config: Path = book.CONFIG,
     data_dir: Path | None = book.DATA_DIR,
 ) -> None:
@@ -42,9 +31,10 @@ def why(
     read or the reading not recorded.
     """
     try:
-        opened = book.open_book(config, data_dir)
-        account = _account(opened, call)
-        book.record_reading(opened, book.log_read("why", len(account.entries) if account else 0, {"call": call}))
+        api = api_wanted(desk, config, data_dir)
+        account = _from_files(call, config, data_dir) if api is None else api.call(call)
+    except PersonError as error:
+        printing.give_up(told(error), printing.CANNOT_READ)
     except book.UNREADABLE as error:
         printing.give_up(book.words(error), printing.CANNOT_READ)
     if account is None:
@@ -52,21 +42,11 @@ def why(
     printing.run_reader(lambda: _show(account, as_json))
 
 
-def _account(opened: book.Book, call: str) -> Account | None:
-    located = [each for each in opened.forwards(containing=call) if (each.entry.call or "").startswith(call)]
-    calls = {each.entry.call for each in located}
-    if len(calls) != 1:
-        return None
-    decided = next((each.entry for each in located if each.entry.ev in _DECISIVE), located[0].entry)
-    result = next((each.entry for each in located if each.entry.ev == "call.result"), None)
-    return Account(
-        call=str(calls.pop()),
-        decided=decided,
-        result=result,
-        took_ms=(instant_us(result.t) - instant_us(decided.t)) / 1000 if result is not None else None,
-        ruling=ruling(decided, opened.log),
-        entries=tuple(located),
-    )
+def _from_files(call: str, config: Path, data_dir: Path | None) -> Account | None:
+    opened = book.open_book(config, data_dir)
+    account = account_of(opened, call)
+    book.record_reading(opened, book.log_read("why", len(account.entries) if account else 0, {"call": call}))
+    return account
 
 
 def _show(account: Account, as_json: bool) -> int:
@@ -136,10 +116,18 @@ def _findings(account: Account) -> list[str]:
 def _outcome(account: Account) -> list[str]:
     if account.decided.ev == "call.refused":
         return [f"refused: {account.decided.out.reason}; nothing was sent to the server"]
+    if account.decided.ev == "login.refused":
+        return [f"refused: {account.decided.out.reason}; nothing was issued", *_facts(account.decided)]
     if account.result is None:
         return ["no outcome is in the log: whether the server acted is unknown"]
-    facts = [f"{name} {value}" for name, value in sorted(account.result.x.items())]
-    return [f"{account.result.out.reason}, {account.took_ms:.1f} ms after the intent was durable", *facts]
+    return [
+        f"{account.result.out.reason}, {account.took_ms:.1f} ms after the intent was durable",
+        *_facts(account.result),
+    ]
+
+
+def _facts(entry: Entry) -> list[str]:
+    return [f"{name} {value}" for name, value in sorted(entry.x.items())]
 
 
 def _places(account: Account) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import pwd
 import ssl
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,34 +16,44 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from gatebook import formats
 from gatebook.config.load import Examined
 from gatebook.config.names import certificate_covers, certificates
 from gatebook.config.problem import Problem, error, warning
 from gatebook.config.reach import reach
 from gatebook.config.resolve import LOG_VKEY, PAYLOAD_PRIVATE_KEY
+from gatebook.config.rolled_back import rolled_back
+from gatebook.config.saml import saml_files_problems
+from gatebook.federation.minting import Minter
+from gatebook.federation.registered_keys import key_set_of
 from gatebook.identity.errors import KeySetRefused
 from gatebook.identity.keysets import MAX_BYTES, acceptable_key_set
 from gatebook.ledger.note import NoteError, Signer, load_signer
 from gatebook.ledger.payload import PayloadError, load_public_key
-from gatebook.model.deployment import Deployment, Issuer, Server
-from gatebook.model.errors import UpstreamError
+from gatebook.model.deployment import Deployment, Desk, IdentityProvider, Issuer, Server
+from gatebook.model.errors import ConfigurationError, UpstreamError
+from gatebook.model.users import Users
+from gatebook.model.workload import Workload
 from gatebook.ports import Clock, Credentials
 
-FREE_BYTES_WANTED: Final = 5 << 30
-FREE_BYTES_NEEDED: Final = 256 << 20
 CERTIFICATE_DAYS_WANTED: Final = 14
 CONNECT_S: Final = 5.0
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """What `problems` needs of the world. `reach(url, ca_file, client_certificate, client_key, timeout_s)` connects, sends nothing, and says
-    what went wrong (None: nothing). `offline`: connect nowhere. `user_id`: whose rights are looked at."""
+    what went wrong (None: nothing); `database` does so with the desk's. `commands`: what is wrong with servers that are commands. `offline`:
+    connect nowhere. `user_id`: whose rights are looked at."""
 
     clock: Clock
     credentials: Credentials
     offline: bool = False
     reach: Callable[[str, str | None, str | None, str | None, float], str | None] = reach
+    database: Callable[[Desk, Credentials], str | None] = lambda _desk, _credentials: None
+    commands: Callable[[Deployment], Iterable[Problem]] = lambda _deployment: ()
     user_id: int = msgspec.field(default_factory=os.geteuid)
+    rooms: Callable[[Deployment, Users, Path], list[str]] | None = None
+    """What rooms with users of their own cannot reach, in words; None where nobody may ask (we are not root)."""
 
 
 def problems(examined: Examined, probe: Probe) -> list[Problem]:
@@ -53,7 +63,28 @@ def problems(examined: Examined, probe: Probe) -> list[Problem]:
     found = [*examined.problems, *_clock(examined.deployment, probe)]
     if examined.deployment is None:
         return found
-    for part in (_user, _disk, _log_key, _payload_key, _certificate, _key_files, _secrets, _reachable, _anchor):
+    if examined.deployment.users is not None:
+        found.extend(_rooms(examined, examined.deployment.users, probe))
+    for part in (
+        _user,
+        _disk,
+        _formats,
+        _log_key,
+        _payload_key,
+        _desk_key,
+        _certificate,
+        _key_files,
+        saml_files_problems,
+        _secrets,
+        _commands,
+        _reachable,
+        _desk_database,
+        _one_user,
+        rolled_back,
+        _anchor,
+    ):
+        if part in _OF_OTHERS and examined.deployment.users is not None and probe.user_id != 0:
+            continue  # what we may not read is for the rooms, which were asked
         found.extend(part(examined.deployment, probe))
     return found
 
@@ -74,7 +105,19 @@ def _clock(deployment: Deployment | None, probe: Probe) -> Iterator[Problem]:
         )
 
 
+def _rooms(examined: Examined, users: Users, probe: Probe) -> Iterator[Problem]:
+    """What each room's user cannot reach. Only root can ask as another user."""
+    if probe.rooms is None or examined.deployment is None:
+        yield warning("users", "nobody asked what the rooms' users can reach: that takes root", "run this as root")
+        return
+    for words in probe.rooms(examined.deployment, users, Path(examined.path)):
+        where, _, what = words.partition(": ")
+        yield error(where, *what.rsplit("; ", 1))
+
+
 def _user(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
+    if deployment.users is not None:
+        return  # what root sees here says nothing of the rooms; they are asked themselves
     try:
         owner = Path(deployment.data_dir).stat().st_uid
     except OSError:
@@ -101,20 +144,39 @@ def _disk(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
     elif not data_dir.is_dir():
         yield error("data_dir", f"{data_dir} is no directory", "name a directory")
         return
-    elif data_dir.stat().st_mode & 0o077:
-        yield _grave(deployment, "data_dir", f"{data_dir} is open to other users", f"chmod 0700 {data_dir}")
+    elif data_dir.stat().st_mode & (0o077 if deployment.users is None else 0o066):
+        yield _grave(
+            deployment,
+            "data_dir",
+            f"{data_dir} is open to other users",
+            f"chmod {'0700' if deployment.users is None else '0711'} {data_dir}",
+        )
     if not os.access(standing, os.W_OK | os.X_OK):
         yield error("data_dir", f"{standing} cannot be written by this user", "give it to this deployment's user")
     space = os.statvfs(standing)
     free = space.f_bavail * space.f_frsize
-    if free < FREE_BYTES_NEEDED:
-        yield error(
-            "data_dir",
-            f"only {free >> 20} MiB are free; calls are refused when it is full",
-            "free space, or use another disk",
+    needed, wanted = deployment.disk.refuse_free_bytes, deployment.disk.warn_free_bytes
+    if free < needed:
+        what = (
+            f"only {free >> 20} MiB are free: below disk.refuse_free_bytes ({needed >> 20} MiB) no new call is taken on"
         )
-    elif free < FREE_BYTES_WANTED:
-        yield warning("data_dir", f"only {free >> 20} MiB are free", "free space: at least 5 GiB")
+        yield error("data_dir", what, "free space, or use another disk")
+    elif free < wanted:
+        yield warning(
+            "data_dir",
+            f"only {free >> 20} MiB are free",
+            f"free space: at least {wanted >> 20} MiB (disk.warn_free_bytes)",
+        )
+
+
+def _formats(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
+    try:
+        newer = formats.newer(Path(deployment.data_dir))
+    except ConfigurationError as unreadable:
+        newer = unreadable.problems
+    for problem in newer:
+        what, _, mend = problem.rpartition(": ")
+        yield error("data_dir", what, mend)
 
 
 def _log_key(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
@@ -189,6 +251,25 @@ def _payload_key(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
         )
 
 
+def _desk_key(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
+    if deployment.desk is None:
+        return
+    path = Path(deployment.desk.signing_key)
+    yield from _private(deployment, "desk.signing_key", path)
+    if not path.exists():
+        if deployment.profile == "dev":
+            mend = "`gatebook serve` makes one in dev; `gatebook init` makes one anywhere"
+            yield warning("desk.signing_key", f"{path} is not there", mend)
+        return
+    try:
+        Minter.of(path.read_bytes())
+    except (OSError, ValueError) as failure:
+        why = _why(failure) if isinstance(failure, OSError) else str(failure)
+        yield error(
+            "desk.signing_key", f"{path}: {why}", "restore it from its backup, or make one with `gatebook init`"
+        )
+
+
 def _private_payload_keys(deployment: Deployment) -> list[Path]:
     """Where a private payload key lies that belongs elsewhere: beside the public one, or in any place where our own commands put it."""
     public, data_dir = Path(deployment.payload_public_key), Path(deployment.data_dir)
@@ -210,33 +291,54 @@ def _private(deployment: Deployment, where: str, path: Path) -> Iterator[Problem
 
 
 def _certificate(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
-    if deployment.tls_certificate is None or deployment.tls_key is None:
+    """The gate's, the desk's, and that of the metrics."""
+    own = (deployment.tls_certificate, deployment.tls_key)
+    yield from _certificate_of(
+        deployment, "tls", *own, deployment.public_url, "the gate reads the new one by itself", probe
+    )
+    if (desk := deployment.desk) is not None:
+        own = (desk.tls_certificate, desk.tls_key)
+        yield from _certificate_of(
+            deployment, "desk.tls", *own, desk.public_url, "the desk reads it at a restart", probe
+        )
+    if (metrics := deployment.metrics) is not None:
+        own = (metrics.tls_certificate, metrics.tls_key)
+        yield from _certificate_of(deployment, "metrics.tls", *own, "", "it is read at a restart", probe)
+
+
+def _certificate_of(
+    deployment: Deployment,
+    table: str,
+    certificate: str | None,
+    key: str | None,
+    public_url: str,
+    when: str,
+    probe: Probe,
+) -> Iterator[Problem]:
+    if certificate is None or key is None or not (Path(certificate).is_file() and Path(key).is_file()):
         return
-    if not (Path(deployment.tls_certificate).is_file() and Path(deployment.tls_key).is_file()):
-        return
-    yield from _private(deployment, "tls.key", Path(deployment.tls_key))
+    yield from _private(deployment, f"{table}.key", Path(key))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         # The password function keeps OpenSSL from asking the terminal.
-        context.load_cert_chain(deployment.tls_certificate, deployment.tls_key, password=lambda: b"")
-        leaf = certificates(Path(deployment.tls_certificate).read_bytes())[0]
+        context.load_cert_chain(certificate, key, password=lambda: b"")
+        leaf = certificates(Path(certificate).read_bytes())[0]
     except (ssl.SSLError, OSError, ValueError, IndexError) as failure:
         what = f"certificate and key cannot be used together: {_why(failure)}"
-        yield error("tls", what, "give a PEM certificate (leaf first) and its own PEM key, without a password")
+        yield error(table, what, "give a PEM certificate (leaf first) and its own PEM key, without a password")
         return
+    where = f"{table}.certificate"
     now = datetime.fromtimestamp(probe.clock.now().unix_s, UTC)
     days = (leaf.not_valid_after_utc - now).days
     if leaf.not_valid_before_utc > now:
-        yield error(
-            "tls.certificate", f"is valid only from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC", "use one valid now"
-        )
+        yield error(where, f"is valid only from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC", "use one valid now")
     if days < 0:
-        yield error("tls.certificate", f"expired on {leaf.not_valid_after_utc:%Y-%m-%d}", "renew it")
+        yield error(where, f"expired on {leaf.not_valid_after_utc:%Y-%m-%d}", "renew it")
     elif days < CERTIFICATE_DAYS_WANTED:
-        yield warning("tls.certificate", f"expires in {days} days", "renew it; the gate reads the new one by itself")
-    host = urlsplit(deployment.public_url).hostname
+        yield warning(where, f"expires in {days} days", f"renew it; {when}")
+    host = urlsplit(public_url).hostname
     if host and not certificate_covers(leaf, host):
-        yield error("tls.certificate", f"does not name {host}, the host of public_url", "get one with that name")
+        yield error(where, f"does not name {host}, the host of public_url", "get one with that name")
 
 
 def _key_files(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
@@ -244,12 +346,22 @@ def _key_files(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
         if issuer.jwks_file is not None and (why := _key_file_fault(Path(issuer.jwks_file))):
             mend = 'write the issuer\'s public keys as {"keys": [ … ]}'
             yield error(f"issuer {issuer.name}: jwks_file", f"{issuer.jwks_file} {why}", mend)
+    for workload in deployment.workloads:
+        if workload.jwks_file is not None and (why := _key_file_fault(Path(workload.jwks_file))):
+            mend = 'write the issuer\'s public keys as {"keys": [ … ]}'
+            yield error(f"workload {workload.name}: jwks_file", f"{workload.jwks_file} {why}", mend)
+    for job in deployment.jobs:
+        if why := _key_file_fault(Path(job.public_key), job.name):
+            mend = "write the job's public key as PEM, as `openssl pkey -pubout` does, or as a JWK Set"
+            yield error(f"job {job.name}: public_key", f"{job.public_key} {why}", mend)
 
 
-def _key_file_fault(path: Path) -> str | None:
+def _key_file_fault(path: Path, job: str | None = None) -> str | None:
+    """`job`: whose own key it is, which may be PEM."""
     try:
         with path.open("rb") as file:
-            acceptable_key_set(file.read(MAX_BYTES + 1))
+            raw = file.read(MAX_BYTES + 1)
+        acceptable_key_set(raw if job is None else key_set_of(raw, job))
     except FileNotFoundError:
         return None  # said already, with the configuration's own problems
     except OSError as failure:
@@ -260,16 +372,38 @@ def _key_file_fault(path: Path) -> str | None:
 
 
 def _secrets(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
-    for server in deployment.servers:
-        if server.credential is None:
+    in_headers = [
+        (f"server {server.name}: credential.secret", server.credential.secret)
+        for server in deployment.servers
+        if server.credential is not None
+    ]
+    in_headers += [
+        (f"idp {idp.name}: client_secret", idp.client_secret)
+        for idp in deployment.idps
+        if idp.client_secret is not None
+    ]
+    elsewhere = [
+        (f"server {server.name}: run.{table}.{variable}", reference)
+        for server in deployment.servers
+        if server.command is not None
+        for table in ("secrets", "secret_files")
+        for variable, reference in getattr(server.command, table).items()
+    ]
+    if deployment.desk is not None and deployment.desk.database_password is not None:
+        elsewhere.append(("desk.database_password", deployment.desk.database_password))
+    if deployment.metrics is not None and deployment.metrics.token is not None:
+        in_headers.append(("metrics.token", deployment.metrics.token))
+    for where, reference in (*in_headers, *elsewhere):
+        if reference.scheme == "credential" and "CREDENTIALS_DIRECTORY" not in os.environ:
+            what = f"credential {reference.locator} was not looked at: only the service manager has it"
+            yield warning(where, what, f"see that the unit has LoadCredential={reference.locator}:PATH")
             continue
-        where, reference = f"server {server.name}: credential.secret", server.credential.secret
         try:
             value = probe.credentials.resolve(reference).reveal()
         except UpstreamError as failure:
             yield error(where, failure.words, "put the secret there, readable by this deployment's user")
             continue
-        if any(octet < 0x20 or octet > 0x7E for octet in value):
+        if (where, reference) in in_headers and any(octet < 0x20 or octet > 0x7E for octet in value):
             yield error(
                 where, "the secret holds characters that no header can carry", "store it as one line of printable ASCII"
             )
@@ -279,6 +413,10 @@ def _secrets(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
             )
 
 
+def _commands(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
+    yield from probe.commands(deployment)
+
+
 def _reachable(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
     """Servers and issuers that cannot be connected to, or whose certificate is not trusted.
 
@@ -286,8 +424,10 @@ def _reachable(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
     if probe.offline:
         yield warning("network", "no server and no issuer was tried (--offline)", "run `gatebook check` without it")
         return
-    targets: list[Server | Issuer] = [
-        *deployment.servers,
+    targets: list[Server | Issuer | IdentityProvider | Workload] = [
+        *(server for server in deployment.servers if server.command is None),
+        *(idp for idp in deployment.idps if idp.saml is None),
+        *(workload for workload in deployment.workloads if workload.jwks_file is None),
         *(issuer for issuer in deployment.issuers if issuer.jwks_file is None),
     ]
     if not targets:
@@ -296,7 +436,7 @@ def _reachable(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
         answers = list(pool.map(lambda target: _try(target, probe), targets))
     for target, why in zip(targets, answers, strict=True):
         if why is not None:
-            kind = "server" if isinstance(target, Server) else "issuer"
+            kind = {Server: "server", Issuer: "issuer", IdentityProvider: "idp", Workload: "workload"}[type(target)]
             yield error(
                 f"{kind} {target.name}: url",
                 why,
@@ -304,10 +444,25 @@ def _reachable(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
             )
 
 
-def _try(target: Server | Issuer, probe: Probe) -> str | None:
+def _try(target: Server | Issuer | IdentityProvider | Workload, probe: Probe) -> str | None:
     if isinstance(target, Server):
         return probe.reach(target.url, target.ca_file, target.client_certificate, target.client_key, CONNECT_S)
     return probe.reach(target.url, target.ca_file, None, None, CONNECT_S)
+
+
+def _desk_database(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
+    """The desk's own PostgreSQL: whether it can be reached, and holds tables that this release can use."""
+    if deployment.desk is None or deployment.desk.database is None or probe.offline:
+        return
+    if (why := probe.database(deployment.desk, probe.credentials)) is not None:
+        mend = "see that it runs, and that this user owns the database (CREATE DATABASE … OWNER …)"
+        yield error("desk.database", why, mend)
+
+
+def _one_user(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
+    if deployment.users is None:
+        what = "all rooms run under one user, so that a flaw in one reaches the others' files, the log key too"
+        yield warning("users", what, "give each a user of its own (docs/howto/install.md)")
 
 
 def _anchor(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
@@ -322,3 +477,7 @@ def _why(failure: Exception) -> str:
     if isinstance(failure, OSError):
         return failure.strerror or type(failure).__name__
     return "it is not what it should be"
+
+
+_OF_OTHERS: Final = frozenset({_log_key, _desk_key, _certificate, _secrets, rolled_back})
+"""What reads keys and secrets: with users of their own, only root can do that for all rooms."""

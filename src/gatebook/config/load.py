@@ -6,9 +6,11 @@ from pathlib import Path
 
 import msgspec
 
+from gatebook.config import pins
 from gatebook.config.problem import Problem, error
 from gatebook.config.reading import MAX_BYTES, Read, read
 from gatebook.config.resolve import resolve
+from gatebook.config.saml import saml_files
 from gatebook.config.schema import File
 from gatebook.model.deployment import Deployment
 from gatebook.model.errors import ConfigurationError
@@ -70,6 +72,8 @@ def examine_bytes(raw: bytes, path: Path) -> Examined:
         deployment, found = resolve(text, text.file, path.parent)
         problems += found
         problems += _missing_files(deployment)
+        deployment = pins.with_pins(deployment)
+        problems += pins.problems(deployment)
         problems += _missing_keys(deployment, text, text.file)
     return Examined(
         path=str(path), deployment=deployment, raw=raw, sha256=hashlib.sha256(raw).hexdigest(), problems=tuple(problems)
@@ -107,6 +111,8 @@ def _missing_keys(deployment: Deployment, text: Read, file: File) -> Iterator[Pr
         ("log", "key", file.log.key, deployment.log_key),
         ("payloads", "public_key", file.payloads.public_key, deployment.payload_public_key),
     ]
+    if file.desk is not None and deployment.desk is not None:
+        keys.append(("desk", "signing_key", file.desk.signing_key, deployment.desk.signing_key))
     for table, key, given, path in keys:
         place_known = table not in text.faulty and (given is not None or file.data_dir is not None)
         if place_known and not Path(path).is_file():
@@ -119,7 +125,22 @@ def named_files(deployment: Deployment) -> Iterator[tuple[str, str]]:
         ("tls.certificate", deployment.tls_certificate),
         ("tls.key", deployment.tls_key),
     ]
+    if deployment.desk is not None:
+        named += [
+            ("desk.tls.certificate", deployment.desk.tls_certificate),
+            ("desk.tls.key", deployment.desk.tls_key),
+        ]
+    named += [(f"idp {idp.name}: ca_file", idp.ca_file) for idp in deployment.idps]
+    named += [each for idp in deployment.idps for each in saml_files(idp)]
+    for workload in deployment.workloads:
+        named += [
+            (f"workload {workload.name}: jwks_file", workload.jwks_file),
+            (f"workload {workload.name}: ca_file", workload.ca_file),
+        ]
+    named += [(f"job {job.name}: public_key", job.public_key) for job in deployment.jobs]
     for issuer in deployment.issuers:
+        if issuer.kind == "desk":
+            continue  # its key file is made from the signing key at each start
         named += [
             (f"issuer {issuer.name}: jwks_file", issuer.jwks_file),
             (f"issuer {issuer.name}: ca_file", issuer.ca_file),
@@ -129,5 +150,6 @@ def named_files(deployment: Deployment) -> Iterator[tuple[str, str]]:
             (f"server {server.name}: ca_file", server.ca_file),
             (f"server {server.name}: client_certificate", server.client_certificate),
             (f"server {server.name}: client_key", server.client_key),
+            (f"server {server.name}: pins", server.pins_file),
         ]
     yield from ((where, path) for where, path in named if path is not None)

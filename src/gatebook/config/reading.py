@@ -18,13 +18,13 @@ from gatebook.config.places import KeyPath
 from gatebook.config.problem import Problem, error
 
 MAX_BYTES = 1 << 20
-_SECTIONS = ("issuer", "server", "role")
+_SECTIONS = ("issuer", "server", "role", "idp", "client", "workload", "job", "desk_role")
 
 
 class Read(msgspec.Struct, frozen=True, kw_only=True):
     """A file read. `file` is the part without faults; None where nothing can be made of it.
 
-    `numbers`: for each of issuer, server, role the places in the text of the tables that are in `file`, in order. `names`: the names of all
+    `numbers`: for each repeated section (issuer, server, …) the places in the text of the tables that are in `file`, in order. `names`: the names of all
     tables of a kind, faulty ones too, so that a reference to a faulty table is no second problem. `faulty`: top-level keys left out."""
 
     file: schema.File | None

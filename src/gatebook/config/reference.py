@@ -59,6 +59,8 @@ def _type_words(annotation: Any) -> str:
         return ""
     if origin is Literal:
         return " or ".join(f'`"{word}"`' for word in arguments)
+    if origin is list and get_origin(arguments[0]) is dict:
+        return "list of tables of strings"
     if origin is list:
         return "tables" if _is_table(arguments[0]) else f"list of {_type_words(arguments[0])}s"
     if origin is dict:

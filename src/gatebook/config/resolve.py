@@ -6,19 +6,28 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from gatebook.config import schema, values
+from gatebook.config import commands, database, desk_roles, jobs, lifecycle, metrics, schema, users, values
 from gatebook.config.problem import Problem, error, warning
 from gatebook.config.reading import Read
+from gatebook.config.saml import kind_problems, saml_side
+from gatebook.config.secret_references import secret_reference
+from gatebook.federation.presets import PRESETS
 from gatebook.model.deployment import (
+    DESK_ISSUER,
     Allow,
+    Client,
     Credential,
     Deployment,
+    Desk,
+    Disk,
+    Evidences,
+    IdentityProvider,
     Issuer,
     Limits,
     Match,
     Role,
-    SecretReference,
     Server,
+    SharedMarks,
     ToolRule,
 )
 
@@ -26,6 +35,9 @@ LOG_KEY = "keys/log.skey"
 """Under `data_dir`, where `log.key` is not given."""
 LOG_VKEY = "log.vkey"
 """Under `data_dir`: the log's public key, for whoever verifies."""
+DESK_KEY = "keys/desk-signing.jwk"
+DESK_PUBLIC_KEYS = "desk.jwks"
+"""Under `data_dir`: what the gate verifies the desk's tokens with."""
 PAYLOAD_PUBLIC_KEY = "payloads.pub"
 PAYLOAD_PRIVATE_KEY = "payloads.key"
 """What our commands call the private half; it belongs on another machine, and `check` looks for it."""
@@ -43,8 +55,26 @@ def resolve(read: Read, file: schema.File, directory: Path) -> tuple[Deployment,
 
     Always gives a Deployment, so that what can be looked at is looked at; it may be used only if no problem is an error."""
     found: list[Problem] = []
-    for part in (_profile, _listening, _names, _issuers, _servers, _audiences, _roles, _unused):
+    for part in (
+        _profile,
+        _listening,
+        _names,
+        _issuers,
+        _desk,
+        _idps,
+        jobs.problems,
+        _servers,
+        _audiences,
+        _roles,
+        desk_roles.problems,
+        database.problems,
+        metrics.problems,
+        metrics.trace_problems,
+        users.problems,
+        _unused,
+    ):
         found.extend(part(read, file))
+    found.extend(commands.problems(read, file, data_dir_of(file, directory)))
     return _deployment(file, directory), found
 
 
@@ -58,6 +88,10 @@ def public_url_of(file: schema.File) -> str:
     return f"{'https' if file.tls else 'http'}://{first.replace('0.0.0.0', '127.0.0.1').replace('[::]', '[::1]')}"
 
 
+def data_dir_of(file: schema.File, directory: Path) -> Path:
+    return directory / (file.data_dir or DEV_DATA_DIR)
+
+
 def _listen_of(file: schema.File) -> tuple[str, ...]:
     return tuple(file.listen or ([DEV_LISTEN] if file.profile == "dev" else []))
 
@@ -66,8 +100,10 @@ def _deployment(file: schema.File, directory: Path) -> Deployment:
     def at(path: str) -> str:
         return str(directory / path)
 
-    data_dir = directory / (file.data_dir or DEV_DATA_DIR)
+    data_dir = data_dir_of(file, directory)
     public_url = public_url_of(file)
+    desk = _desk_of(file, file.desk, data_dir, directory) if file.desk else None
+    issuers = tuple(_issuer(issuer, directory) for issuer in file.issuer)
     return Deployment(
         profile=file.profile,
         public_url=public_url,
@@ -83,12 +119,83 @@ def _deployment(file: schema.File, directory: Path) -> Deployment:
         tls_key=at(file.tls.key) if file.tls else None,
         allowed_origins=tuple(file.allowed_origins),
         trusted_proxies=tuple(file.trusted_proxies),
+        watermark=at(file.log.watermark) if file.log.watermark else None,
         segment_bytes=file.log.segment_bytes,
         heartbeat_s=float(file.log.heartbeat_s),
         limits=Limits(**file.limits.model_dump()),
-        issuers=tuple(_issuer(issuer, directory) for issuer in file.issuer),
+        disk=Disk(**file.disk.model_dump()),
+        runner=commands.runner_of(file),
+        issuers=issuers if desk is None else (*issuers, desk_issuer(desk)),
         servers=tuple(_server(server, file, public_url, directory) for server in file.server),
         roles=tuple(_role(role) for role in file.role),
+        desk=desk,
+        idps=tuple(_idp(idp, directory) for idp in file.idp),
+        clients=tuple(
+            Client(client_id=client.client_id, name=client.name, redirect_uris=tuple(client.redirect_uris))
+            for client in file.client
+        ),
+        workloads=tuple(jobs.workload_of(file, workload, directory) for workload in file.workload),
+        jobs=tuple(jobs.job_of(job, directory) for job in file.job),
+        desk_roles=desk_roles.desk_roles_of(file),
+        metrics=metrics.metrics_of(file.metrics, directory, secret_reference),
+        traces=metrics.traces_of(file.traces, directory, secret_reference),
+        users=users.users_of(file),
+    )
+
+
+def desk_issuer(desk: Desk) -> Issuer:
+    """Our own authorization server as the gate sees it: one more issuer, whose keys lie in a file."""
+    return Issuer(
+        name=DESK_ISSUER,
+        url=desk.public_url,
+        kind="desk",
+        token_type="at+jwt",
+        algorithms=("ES256",),
+        jwks_file=desk.public_keys,
+        leeway_s=5,
+    )
+
+
+def _desk_of(file: schema.File, desk: schema.Desk, data_dir: Path, directory: Path) -> Desk:
+    loopback = all(values.is_loopback(values.host_of(entry)) for entry in desk.listen)
+    return Desk(
+        listen=tuple(desk.listen),
+        public_url=desk.public_url,
+        tls_certificate=str(directory / desk.tls.certificate) if desk.tls else None,
+        tls_key=str(directory / desk.tls.key) if desk.tls else None,
+        signing_key=str(directory / desk.signing_key) if desk.signing_key else str(data_dir / DESK_KEY),
+        public_keys=str(data_dir / DESK_PUBLIC_KEYS),
+        client_metadata=desk.client_metadata,
+        registration=(file.profile == "dev" and loopback) if desk.registration is None else desk.registration,
+        login_s=float(desk.login_s),
+        idle_s=float(desk.idle_s),
+        provider_grace_s=float(desk.provider_grace_s),
+        shared=desk.shared_accounts or ("refuse" if file.profile == "pci" else "mark"),
+        payload_key=str(directory / desk.payload_key) if desk.payload_key else None,
+        database=database.url_of(desk.database, directory) if desk.database else None,
+        database_password=secret_reference(desk.database_password, directory) if desk.database_password else None,
+    )
+
+
+def _idp(idp: schema.Idp, directory: Path) -> IdentityProvider:
+    return IdentityProvider(
+        name=idp.name,
+        url=idp.url,
+        saml=saml_side(idp, directory),
+        preset=idp.preset,
+        client_id=idp.client_id or "",
+        client_secret=secret_reference(idp.client_secret, directory) if idp.client_secret else None,
+        groups_claim=idp.groups_claim,
+        scopes=tuple(idp.scopes or PRESETS[idp.preset].scopes),
+        scopes_written=idp.scopes is not None,
+        algorithms=tuple(idp.algorithms),
+        mfa=Evidences(amr=tuple(idp.mfa.amr), acr=tuple(idp.mfa.acr), declared=idp.mfa.declared),
+        domain=idp.domain,
+        shared=SharedMarks(
+            names=tuple(idp.shared.names), groups=tuple(idp.shared.groups), claims=dict(idp.shared.claims)
+        ),
+        ca_file=str(directory / idp.ca_file) if idp.ca_file else None,
+        leeway_s=idp.leeway_s,
     )
 
 
@@ -110,9 +217,12 @@ def _server(server: schema.Server, file: schema.File, public_url: str, directory
     resource = f"{public_url}/{server.name}/mcp"
     return Server(
         name=server.name,
-        url=server.url,
+        url=server.url or commands.url_of(server, data_dir_of(file, directory)),
         resource=resource,
-        audiences={issuer.name: server.audience.get(issuer.name, resource) for issuer in file.issuer},
+        audiences={
+            **{issuer.name: server.audience.get(issuer.name, resource) for issuer in file.issuer},
+            **({DESK_ISSUER: resource} if file.desk else {}),
+        },
         ca_file=str(directory / server.ca_file) if server.ca_file else None,
         client_certificate=str(directory / server.client_certificate) if server.client_certificate else None,
         client_key=str(directory / server.client_key) if server.client_key else None,
@@ -120,9 +230,17 @@ def _server(server: schema.Server, file: schema.File, public_url: str, directory
         record=server.record,
         card_numbers=server.card_numbers,
         tool_rules=tuple(
-            ToolRule(tools=tuple(rule.match), record=rule.record, card_numbers=rule.card_numbers)
+            ToolRule(
+                tools=tuple(rule.match),
+                record=rule.record,
+                card_numbers=rule.card_numbers,
+                mfa=rule.mfa,
+                mfa_max_age_s=rule.mfa_max_age_s,
+            )
             for rule in server.tool
         ),
+        command=commands.command_of(server, file, directory),
+        pins_file=str(directory / server.pins) if server.pins else None,
     )
 
 
@@ -130,18 +248,6 @@ def _credential(credential: schema.Credential, directory: Path) -> Credential:
     return Credential(
         header=credential.header, template=credential.value, secret=secret_reference(credential.secret, directory)
     )
-
-
-def secret_reference(text: str, directory: Path) -> SecretReference:
-    """The reference in `text` (`file:PATH`, `env:NAME`, `literal:VALUE`), which `values.secret` has accepted; a file's path absolute."""
-    scheme, _, locator = text.partition(":")
-    match scheme:
-        case "file":
-            return SecretReference(scheme="file", locator=str(directory / locator))
-        case "env":
-            return SecretReference(scheme="env", locator=locator)
-        case _:
-            return SecretReference(scheme="literal", locator=locator)
 
 
 def _role(role: schema.Role) -> Role:
@@ -204,6 +310,9 @@ def _listening(read: Read, file: schema.File) -> Iterator[Problem]:
     if file.limits.buffered_bytes < max(file.limits.request_bytes, file.limits.response_bytes):
         what = "is smaller than one message may be, so that the largest can never pass"
         yield error(read.where("limits", "buffered_bytes"), what, "raise it, or lower request_bytes and response_bytes")
+    if file.disk.warn_free_bytes <= file.disk.refuse_free_bytes:
+        what = "is not above refuse_free_bytes, so nobody would be warned before calls are refused"
+        yield error(read.where("disk", "warn_free_bytes"), what, "raise it, or lower refuse_free_bytes")
     if file.limits.session_absolute_s < file.limits.session_idle_s:
         yield error(
             read.where("limits", "session_absolute_s"),
@@ -218,21 +327,104 @@ def _names(read: Read, file: schema.File) -> Iterator[Problem]:
         "issuer": [issuer.name for issuer in file.issuer],
         "server": [server.name for server in file.server],
         "role": [role.name for role in file.role],
+        "idp": [idp.name for idp in file.idp],
+        "client": [client.client_id for client in file.client],
+        "workload": [workload.name for workload in file.workload],
+        "job": [job.name for job in file.job],
     }
     for section, names in tables.items():
         seen: set[str] = set()
         for number, name in enumerate(names):
             if name in seen:
+                key = "client_id" if section == "client" else "name"
                 yield error(
-                    read.where(section, number, "name"), f"is the name of another {section} too", "give each its own"
+                    read.where(section, number, key), f"is the name of another {section} too", "give each its own"
                 )
             seen.add(name)
+    yield from _names_of_people(read, file)
     urls: set[str] = set()
     for number, issuer in enumerate(file.issuer):
         if issuer.url in urls:
             what = "is the url of another issuer too, so that a token could mean either"
             yield error(read.where("issuer", number, "url"), what, "keep one of them")
         urls.add(issuer.url)
+
+
+def _names_of_people(read: Read, file: schema.File) -> Iterator[Problem]:
+    """Roles name issuers and idps by the same key, and the desk has a name of its own among them."""
+    issuers = {issuer.name for issuer in file.issuer}
+    named = {"issuer": [issuer.name for issuer in file.issuer], "idp": [idp.name for idp in file.idp]}
+    for section, names in named.items():
+        for number, name in enumerate(names):
+            if name == DESK_ISSUER:
+                yield error(read.where(section, number, "name"), "is the desk's own name", "choose another")
+    for number, idp in enumerate(file.idp):
+        if idp.name in issuers:
+            what = "is the name of an issuer too, so that a role could mean either"
+            yield error(read.where("idp", number, "name"), what, "give each its own")
+
+
+def _desk(read: Read, file: schema.File) -> Iterator[Problem]:
+    """The authorization server by itself."""
+    desk = file.desk
+    if desk is None:
+        for section in ("idp", "client", "workload", "job"):
+            if getattr(file, section) and "desk" not in read.faulty:
+                yield warning(section, "has no effect without [desk]", "write [desk], or remove it")
+        return
+    if any(entry.startswith("unix:") for entry in desk.listen):
+        yield error(read.where("desk", "listen"), "is a unix socket", "write HOST:PORT")
+        return
+    loopback = all(values.is_loopback(values.host_of(entry)) for entry in desk.listen)
+    if desk.public_url == public_url_of(file):
+        yield error(read.where("desk", "public_url"), "is the gate's own", "the desk has a listener of its own")
+    if set(desk.listen) & set(_listen_of(file)):
+        yield error(read.where("desk", "listen"), "is an address of the gate", "the desk has a listener of its own")
+    if file.profile == "pci":
+        if not desk.public_url.startswith("https://"):
+            yield error(read.where("desk", "public_url"), "is not https", "the pci profile serves https only")
+        if desk.tls is None:
+            yield error(read.where("desk", "listen"), "listens without TLS", "write desk.tls")
+        yield from lifecycle.demanded_by_pci(read, desk)
+    elif desk.tls is None and not loopback:
+        yield error(
+            read.where("desk", "listen"), "listens on the network without TLS", "listen on 127.0.0.1, or write desk.tls"
+        )
+    if desk.registration and not (file.profile == "dev" and loopback):
+        what = "lets any program register itself"
+        yield error(read.where("desk", "registration"), what, "it is for dev on loopback; write [[client]] tables")
+    if any(issuer.url == desk.public_url for issuer in file.issuer):
+        yield error(read.where("desk", "public_url"), "is the url of an issuer too", "remove that issuer")
+    if not any(read.names[section] for section in ("idp", "workload", "job")):
+        yield warning("idp", "there is none, so nobody can log in", "write [[idp]]")
+
+
+def _idps(read: Read, file: schema.File) -> Iterator[Problem]:
+    pci = file.profile == "pci"
+    urls: set[str] = set()
+    for number, idp in enumerate(file.idp):
+        where = read.where("idp", number, "url")
+        if idp.url in urls:
+            yield error(where, "is the url of another idp too", "keep one of them")
+        urls.add(idp.url)
+        yield from kind_problems(read, idp, number, pci=pci)
+        if idp.kind == "oidc" and not idp.url.startswith("https://"):
+            if pci:
+                yield error(where, "is not https", "the pci profile accepts https providers only")
+            elif not values.is_loopback(urlsplit(idp.url).hostname or ""):
+                yield error(where, "is not https", "only a provider on this machine may be http")
+        if idp.client_secret is not None and idp.client_secret.startswith(values.LITERAL):
+            make = error if pci else warning
+            mend = "put it into a file of its own and write file:PATH, or env:NAME; then replace the secret: it stood in a file"
+            yield make(
+                read.where("idp", number, "client_secret"), "the secret itself stands in the configuration", mend
+            )
+        yield from lifecycle.of_idp(read, idp, number)
+        if idp.kind == "oidc" and idp.preset == "google" and idp.domain is None:
+            what = "is missing: without it every Google account in the world could log in"
+            yield error(read.where("idp", number, "domain"), what, 'write domain = "example.com"')
+        if idp.preset == "entra" and any(part in idp.url for part in ("/common", "/organizations", "/consumers")):
+            yield error(where, "lets every tenant in", "write the issuer of your tenant, with its id")
 
 
 def _issuers(read: Read, file: schema.File) -> Iterator[Problem]:
@@ -256,12 +448,13 @@ def _issuers(read: Read, file: schema.File) -> Iterator[Problem]:
 def _servers(read: Read, file: schema.File) -> Iterator[Problem]:
     pci = file.profile == "pci"
     for number, server in enumerate(file.server):
-        scheme = server.url.partition(":")[0]
+        url = server.url or commands.UNSAID
+        scheme = url.partition(":")[0]
         without_tls = ("unix",) if pci else ("unix", "http")
         if pci and scheme == "http":
             mend = "use https (with ca_file for an own authority; client_certificate and client_key for mTLS) or unix:"
             yield error(read.where("server", number, "url"), "is not encrypted", mend)
-        if pci and scheme != "unix" and values.holds_secret_parameter(server.url):
+        if pci and scheme != "unix" and values.holds_secret_parameter(url):
             yield error(
                 read.where("server", number, "url"),
                 "holds what looks like a credential in its query",
@@ -281,9 +474,10 @@ def _servers(read: Read, file: schema.File) -> Iterator[Problem]:
                 )
         yield from _credentials(read, server, number, pci=pci)
         for index, rule in enumerate(server.tool):
-            if rule.record is None and rule.card_numbers is None:
-                where = read.where("server", number, "tool", index)
-                yield error(where, "makes no exception", "give record or card_numbers, or remove it")
+            where = read.where("server", number, "tool", index)
+            yield from lifecycle.of_tool(file, rule, where)
+            if rule.record is None and rule.card_numbers is None and rule.mfa is None:
+                yield error(where, "makes no exception", "give record, card_numbers or mfa, or remove it")
 
 
 def _credentials(read: Read, server: schema.Server, number: int, *, pci: bool) -> Iterator[Problem]:
@@ -323,14 +517,11 @@ def _roles(read: Read, file: schema.File) -> Iterator[Problem]:
     for number, role in enumerate(file.role):
         for index, match in enumerate(role.match):
             where = read.where("role", number, "match", index)
-            if match.issuer not in read.names["issuer"]:
+            known = read.names["issuer"] | read.names["idp"] | jobs.issuer_names(read)
+            if match.issuer not in known:
                 yield _unknown(read.where("role", number, "match", index, "issuer"), "issuer", match.issuer, file)
             if match.group is None and match.subject is None and not match.claims:
-                what = (
-                    f"matches everybody whom {match.issuer} knows"
-                    if match.issuer in read.names["issuer"]
-                    else "matches everybody"
-                )
+                what = f"matches everybody whom {match.issuer} knows" if match.issuer in known else "matches everybody"
                 yield error(where, what, "give a group, a subject or claims")
             elif match.group is None and match.subject is None and set(match.claims) <= _NOBODY_IN_PARTICULAR:
                 yield error(
@@ -352,6 +543,8 @@ def _roles(read: Read, file: schema.File) -> Iterator[Problem]:
 def _unused(read: Read, file: schema.File) -> Iterator[Problem]:
     """What does nothing: legal, and seldom meant."""
     for section in ("issuer", "server", "role"):
+        if section == "issuer" and (file.desk is not None or "desk" in read.faulty):
+            continue  # then people come through the desk
         if not getattr(file, section) and not read.names[section] and section not in read.faulty:
             yield warning(section, "there is none, so no call will be permitted", f"write [[{section}]]")
     for number, role in enumerate(file.role):
@@ -373,11 +566,16 @@ def _unused(read: Read, file: schema.File) -> Iterator[Problem]:
     for number, issuer in enumerate(file.issuer):
         if whole and file.role and issuer.name not in matched:
             yield warning(read.where("issuer", number), "no role matches its callers", "add a role, or remove it")
+    for number, idp in enumerate(file.idp):
+        if whole and file.role and idp.name not in matched:
+            yield warning(read.where("idp", number), "no role matches its people", "add a role, or remove it")
 
 
 def _unknown(where: str, kind: Literal["issuer", "server"], name: str, file: schema.File) -> Problem:
     """A reference to nothing. Names what there is, and not what was written."""
-    known = sorted(table.name for table in (file.issuer if kind == "issuer" else file.server))
+    people = [*(issuer.name for issuer in file.issuer), *(idp.name for idp in file.idp)]
+    people += [workload.name for workload in file.workload]
+    known = sorted(people if kind == "issuer" else (server.name for server in file.server))
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     mend = (
         f"did you mean {close[0]}?" if close else f"there is {', '.join(known)}" if known else f"write [[{kind}]] first"

@@ -2,13 +2,19 @@
 are examples: they are the file's own syntax once the `#` is gone (a test takes it away and loads the result)."""
 
 import json
+from pathlib import Path
 
 from gatebook.model.deployment import Profile
 
 
-def template(profile: Profile, public_url: str | None, origin: str | None) -> str:
-    """The file's text. `public_url` and `origin` may be absent in dev only, where they have defaults."""
+def template(
+    profile: Profile, public_url: str | None, origin: str | None, data_dir: Path | None = None, *, users: bool = False
+) -> str:
+    """The file's text. `public_url` and `origin` may be absent in dev only, where they have defaults. `data_dir`: `data` beside the file, where it is
+    not given; `users`: each room has one, by the names of `gatebook units`."""
     dev = profile == "dev"
+    data = "data" if data_dir is None else str(data_dir.absolute())
+    off = "" if users else "#"
     return f'''\
 # Gatebook: who may do what on which MCP server. `gatebook check` tells every problem of this file and of the machine.
 # Every key, with unit and default: docs/reference/configuration.md. Relative paths count from this file's directory.
@@ -26,7 +32,7 @@ listen = {'["127.0.0.1:8080"]' if dev else '["0.0.0.0:8443", "[::]:8443"]'}
 workers = 2
 
 # Records, log and recordings. Its own disk, for this deployment's user only.
-data_dir = "data"
+data_dir = {json.dumps(data)}
 
 # The gate's certificate (PEM, leaf first) and key. Read again when the files change.
 {"#" if dev else ""}tls = {{ certificate = "cert.pem", key = "key.pem" }}
@@ -36,18 +42,50 @@ allowed_origins = []
 trusted_proxies = []
 
 [log]
-# The log's name in every checkpoint, for ever. Its key is data/keys/log.skey; who verifies needs data/log.vkey, kept elsewhere.
+# The log's name in every checkpoint, for ever. Its key is keys/log.skey under data_dir; who verifies needs log.vkey, kept elsewhere.
 {_setting("origin", origin, "localhost/dev")}
 
 [payloads]
 # Recordings are encrypted to this key. The private half opens every one of them: it belongs on another machine.
-public_key = "data/payloads.pub"
+public_key = {json.dumps(f"{data}/payloads.pub")}
+
+# A user of the system for each room, so that a flaw in one cannot reach the others' files. docs/howto/install.md
+{off}[users]
+{off}supervisor = "gatebook"
+{off}gate = "gatebook-gate"
+{off}sealer = "gatebook-sealer"
+{off}desk = "gatebook-desk"
+{off}runner = "gatebook-runner"
+{off}meter = "gatebook-meter"
 
 [limits]
 # Bounds per worker; these are the defaults of some.
 # request_bytes = 1048576
 # response_bytes = 16777216
 # drain_s = 30
+
+# --- Where people log in: the desk as an authorization server for MCP clients ---------------------------------------------------
+
+# With this nobody pastes a token: clients log in here, people at their identity provider. docs/howto/login.md
+#[desk]
+#listen = ["127.0.0.1:8444"]
+#public_url = "https://login.mcp.example.com"
+#tls = {{ certificate = "cert.pem", key = "key.pem" }}
+
+# Its callback there: public_url of the desk + /login/oidc/NAME/callback. preset: okta, entra, google, keycloak, auth0 or generic.
+#[[idp]]
+#name = "okta"
+#preset = "okta"
+#url = "https://example.okta.com"
+#client_id = "0oa1example"
+#client_secret = "env:OKTA_CLIENT_SECRET"
+#mfa = {{ amr = ["mfa", "otp", "hwk"] }}
+
+# A client that is known beforehand. Claude Code and Visual Studio Code need none.
+#[[client]]
+#client_id = "inspector"
+#name = "MCP Inspector"
+#redirect_uris = ["http://localhost/oauth/callback"]
 
 # --- Who may come: identity providers -------------------------------------------------------------------------------------------
 
@@ -87,7 +125,7 @@ public_key = "data/payloads.pub"
 # Give each role only what its holders need: name the tools, and let `*` cover only what may grow without harm.
 #[[role]]
 #name = "support"
-#match = [{{ issuer = "corp", group = "support" }}]
+#match = [{{ issuer = "corp", group = "support" }}, {{ issuer = "okta", group = "support" }}]
 #allow = [{{ server = "payments", tools = ["get_order", "list_*"], resources = ["orders://*"] }}]
 
 # A job is known by what cannot be renamed or chosen by whoever starts it.

@@ -8,11 +8,12 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic_core import PydanticCustomError
 
+from gatebook.federation.redirects import redirect_problem
 from gatebook.policy.globs import glob_problem
 from gatebook.policy.methods import KINDS
 from gatebook.policy.uris import suspicious_uri
 
-RESERVED: Final = frozenset({".well-known", "oauth", "login", "healthz", "readyz", "metrics", "log"})
+RESERVED: Final = frozenset({".well-known", "desk", "oauth", "login", "healthz", "readyz", "metrics", "log"})
 ALGORITHMS: Final = frozenset("RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519".split())
 LITERAL: Final = "literal:"
 
@@ -26,6 +27,8 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _SERVER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _ROLE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_CREDENTIAL_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_ACCOUNT: Final = re.compile(r"([a-z_][a-z0-9_-]{0,31}|[1-9][0-9]{0,8}|0)(:([a-z_][a-z0-9_-]{0,31}|[1-9][0-9]{0,8}))?")
 _URL_TEXT: Final = re.compile(r"[!-~]+")
 _SECRET_PARAMETER: Final = re.compile(r"key|token|secret|passw|auth|sig", re.IGNORECASE)
 
@@ -111,6 +114,26 @@ def issuer_url(value: str) -> str:
     return value
 
 
+def provider_id(value: str) -> str:
+    """An issuer URL, or a SAML entity id: any URI without blanks, at most 1,024 characters (SAML core §8.3.6)."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]{1,1000}", value):
+        raise fault("is no URI", "write the issuer, or the entity id, exactly as the provider says it")
+    return value
+
+
+def client_id(value: str) -> str:
+    """RFC 6749 §2.2 and appendix A.1: visible ASCII. Not a URL: such a client is known by its document, not by a table."""
+    if not re.fullmatch(r"[!-~]{1,200}", value) or value.startswith(("https:", "http:")):
+        raise fault("is no client id", "use up to 200 visible ASCII characters, not a URL")
+    return value
+
+
+def redirect_uri(value: str) -> str:
+    if why := redirect_problem(value):
+        raise fault(f"is no redirect URI to rely on: it {why}", "write https://…, or http:// to a loopback address")
+    return value
+
+
 def server_url(value: str) -> str:
     if value.startswith("unix:"):
         if not re.fullmatch(r"unix:/[^:\x00-\x20]+:/[!-~]*", value):
@@ -135,6 +158,29 @@ def web_origin(value: str) -> str:
         raise fault(
             "is no web origin", "write scheme, host and port in lower case, as browsers send it; there are no wildcards"
         )
+    return value
+
+
+def web_url(value: str) -> str:
+    """Where a browser may be sent."""
+    if _split(value, ("https", "http")).fragment or value.endswith("#"):
+        raise fault("has a fragment", "write the URL without it")
+    return value
+
+
+def https_url(value: str) -> str:
+    """Where something may be fetched that will be believed."""
+    if _split(value, ("https",)).fragment or value.endswith("#"):
+        raise fault("has a fragment", "write the URL without it")
+    return value
+
+
+def collector_url(value: str) -> str:
+    parts = _split(value, ("https", "http"))
+    if parts.fragment or value.endswith("#") or not parts.path.strip("/"):
+        raise fault("is no endpoint", "write it whole, as in https://collector.example.com:4318/v1/traces")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise fault("crosses the network in clear", "write https://, or send to a collector on this machine")
     return value
 
 
@@ -221,14 +267,63 @@ def looks_literal(value: str) -> bool:
 
 def secret(value: str) -> str:
     scheme, colon, locator = value.partition(":")
-    if not colon or scheme not in ("file", "env", "literal") or not locator:
-        raise fault("is no reference to a secret", "write file:PATH or env:NAME (in dev also literal:VALUE)")
+    if not colon or scheme not in ("file", "env", "credential", "literal") or not locator:
+        mend = "write file:PATH, credential:NAME or env:NAME (in dev also literal:VALUE)"
+        raise fault("is no reference to a secret", mend)
+    if scheme == "credential" and not _CREDENTIAL_NAME.fullmatch(locator):
+        raise fault("is no name of a credential", "write credential:NAME, letters, digits, `.`, `_` and `-`")
     if scheme == "env" and not _ENV_NAME.fullmatch(locator):
         raise fault("is no name of an environment variable", "write env:NAME, letters, digits and `_`")
     if scheme == "file":
         path(locator)
     if scheme == "literal" and not re.fullmatch(r"[!-~]([ -~]*[!-~])?", locator):
         raise fault("could not stand in a header", "use printable ASCII, without spaces at either end")
+    return value
+
+
+def account(value: str) -> str:
+    """A user of the system, or its number, and after a colon its group."""
+    if not _ACCOUNT.fullmatch(value):
+        raise fault("is no user", "write a user's name or number, or USER:GROUP")
+    return value
+
+
+def variable(value: str) -> str:
+    if not _ENV_NAME.fullmatch(value):
+        raise fault("is no name of an environment variable", "use letters, digits and `_`")
+    return value
+
+
+def argument(value: str) -> str:
+    """What a program can be given as argument or variable: no null character."""
+    if "\0" in value or len(value) > 32_768:
+        raise fault("cannot be given to a program", "remove null characters, and use at most 32,768 characters")
+    return value
+
+
+def postgresql_url(value: str) -> str:
+    """`postgresql://USER@HOST:PORT/NAME` with a host, or with `?host=/FOLDER` of a Unix socket; no password, and nothing that weakens TLS."""
+    mend = "write postgresql://USER@HOST:PORT/NAME, or postgresql://USER@/NAME?host=/FOLDER for a Unix socket"
+    try:
+        parts = urlsplit(value)
+        sound = bool(_URL_TEXT.fullmatch(value)) and "\\" not in value and parts.port != 0
+        pairs = parse_qsl(parts.query, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise fault("is no URL of the kind wanted", mend) from None
+    asked = dict(pairs)
+    if len(asked) != len(pairs):
+        raise fault("holds a parameter that is given twice", "keep one of them")
+    if parts.password is not None or "password" in asked:
+        raise fault("holds a password", "remove it; desk.database_password says where it lies")
+    socket = asked.get("host", "")
+    if not sound or parts.scheme != "postgresql" or not parts.username or not parts.path.strip("/") or parts.fragment:
+        raise fault("is no URL of the kind wanted", mend)
+    if bool(parts.hostname) == bool(socket) or "," in parts.netloc + socket or (socket and not socket.startswith("/")):
+        raise fault("names no host, or two", mend)
+    if asked.get("sslmode", "verify-full") != "verify-full":
+        raise fault("weakens TLS", "remove sslmode: beyond this machine the server's name is always verified")
+    if unknown := asked.keys() - {"host", "sslmode", "sslrootcert"}:
+        raise fault(f"holds {len(unknown)} parameter(s) that are not known", "host, sslmode and sslrootcert are")
     return value
 
 

@@ -114,7 +114,13 @@ class Children:
     def _start_all(self) -> None:
         place = self._place
         python = sys.executable
-        idp = self._start("identity-providers", [python, "-m", "gatebook.demo.idp", "--port", str(place.idp_port)])
+        idp = self._start(
+            "identity-providers",
+            [
+                *(python, "-m", "gatebook.demo.idp", "--port", str(place.idp_port)),
+                *("--redirect-uri", place.login_callback),
+            ],
+        )
         payments = self._start(
             "payments-server",
             [
@@ -127,6 +133,7 @@ class Children:
         payments.wait_ready(f"http://127.0.0.1:{place.payments_port}/healthz")
         gate = self._start("gatebook", [*gatebook_command(), "serve", "--config", str(place.configuration)])
         gate.wait_ready(f"{place.public_url}/readyz")
+        gate.wait_ready(f"{place.desk_url}/healthz")
 
     def _start(self, name: str, command: Sequence[str]) -> Child:
         child = Child(name, command, self._place.directory / "output" / f"{name}.log")

@@ -1,9 +1,10 @@
 """DEMO ONLY: two identity providers that believe everything they are told.
 
-    python -m gatebook.demo.idp --port 9002
+    python -m gatebook.demo.idp --port 9002 --redirect-uri http://127.0.0.1:8081/login/oidc/people/callback
 
 One process, two issuers: `http://127.0.0.1:PORT/people` (ES256, tokens for people) and `http://127.0.0.1:PORT/ci` (RS256, tokens with
-the claims of GitHub Actions). Each has discovery, a JWK set and a token endpoint; **no token needs a password**. Hence it listens on
+the claims of GitHub Actions). Each has discovery, a JWK set and a token endpoint; at the first, people also log in with a browser
+(`oidc`), for Gatebook as its client. **Nothing here needs a password**. Hence it listens on
 127.0.0.1 alone and answers only to that name (a web page that got its own name to resolve here would otherwise fetch tokens).
 Keys are made at start and never stored: a restart makes every earlier token worthless.
 """
@@ -22,8 +23,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from gatebook.demo.people import JOB_TOKEN_S, JOBS, PEOPLE, PERSON_TOKEN_S, job_claims, person_claims
+from gatebook.demo.oidc import CodeFlow
+from gatebook.demo.people import CLIENT_ID, JOB_TOKEN_S, JOBS, PEOPLE, PERSON_TOKEN_S, job_claims, person_claims
 
+ID_TOKEN_S: Final = 300
 WARNING: Final = "DEMO ONLY: this provider issues tokens to anybody who asks"
 
 
@@ -46,7 +49,9 @@ class DemoIssuer:
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": [self._algorithm],
-            "grant_types_supported": ["urn:example:demo:just-ask"],
+            "grant_types_supported": ["authorization_code", "urn:example:demo:just-ask"],
+            "code_challenge_methods_supported": ["S256"],
+            "token_endpoint_auth_methods_supported": ["none"],
             "demo": WARNING,
         }
 
@@ -63,14 +68,28 @@ class DemoIssuer:
         return jwt.encode(header, whole, self._key, algorithms=[self._algorithm])
 
 
-def application(port: int) -> Starlette:
-    """Both issuers as one ASGI application, with fresh keys."""
+def application(port: int, redirect_uri: str) -> Starlette:
+    """Both issuers as one ASGI application, with fresh keys. `redirect_uri`: where logins for Gatebook return to."""
     base_url = f"http://127.0.0.1:{port}"
     people = DemoIssuer(base_url, "/people", jwk.ECKey.generate_key("P-256", auto_kid=True), "ES256")
     ci = DemoIssuer(base_url, "/ci", jwk.RSAKey.generate_key(2048, auto_kid=True), "RS256")
 
+    flow = CodeFlow(people.url, redirect_uri)
+
     async def person_token(request: Request) -> Response:
         asked = await _parameters(request)
+        if asked.get("grant_type") == "authorization_code":
+            redeemed = flow.redeem(asked)
+            if isinstance(redeemed, Response):
+                return redeemed
+            id_token = people.token(redeemed, audience=CLIENT_ID, lifetime_s=ID_TOKEN_S)
+            body = {
+                "id_token": id_token,
+                "access_token": secrets.token_urlsafe(16),
+                "token_type": "Bearer",
+                "demo": WARNING,
+            }
+            return JSONResponse(body, headers={"Cache-Control": "no-store"})
         person = PEOPLE.get(asked.get("person", ""))
         if person is None or "audience" not in asked:
             return _explain(
@@ -94,6 +113,7 @@ def application(port: int) -> Starlette:
         routes=[
             *_documents(people),
             *_documents(ci),
+            Route("/people/authorize", flow.authorize, methods=["GET", "POST"]),
             Route("/people/token", person_token, methods=["GET", "POST"]),
             Route("/ci/token", job_token, methods=["GET", "POST"]),
             Route("/healthz", _healthz),
@@ -143,9 +163,11 @@ def main() -> None:
     """Serve on 127.0.0.1 until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m gatebook.demo.idp", description=WARNING)
     parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1")
-    port: int = parser.parse_args().port
+    parser.add_argument("--redirect-uri", required=True, help="where people who log in for Gatebook return to")
+    given = parser.parse_args()
+    port: int = given.port
     uvicorn.run(
-        application(port),
+        application(port, given.redirect_uri),
         host="127.0.0.1",
         port=port,
         log_level="warning",

@@ -35,6 +35,9 @@ JOBS = {
     "playground": Job("example-bank/playground", "700100999", "700100", "try.yml", "dave", "58999", False),
 }
 
+CLIENT_ID = "gatebook"
+"""What Gatebook is called at the provider where people log in."""
+
 PERSON_TOKEN_S = 3600
 """An hour, so that a pasted header works for a while; a real deployment's tokens live for minutes."""
 JOB_TOKEN_S = 300

@@ -12,8 +12,11 @@ from typing import Final
 
 import msgspec
 
+from gatebook.demo.people import CLIENT_ID
+
 MARKER: Final = ".gatebook-demo"
 DEFAULT_PORT: Final = 8080
+DEFAULT_DESK_PORT: Final = 8081
 ORIGIN: Final = "gatebook.example/demo"
 
 
@@ -26,6 +29,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     directory: Path
     gate_port: int
+    desk_port: int
     idp_port: int
     payments_port: int
 
@@ -37,6 +41,16 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     def mcp_url(self) -> str:
         """The payments server as clients see it; also the audience their tokens must name."""
         return f"{self.public_url}/payments/mcp"
+
+    @property
+    def desk_url(self) -> str:
+        """Where MCP clients and browsers log in."""
+        return f"http://127.0.0.1:{self.desk_port}"
+
+    @property
+    def login_callback(self) -> str:
+        """Where the provider sends people back to."""
+        return f"{self.desk_url}/login/oidc/people/callback"
 
     @property
     def people_url(self) -> str:
@@ -97,16 +111,18 @@ def occupied(directory: Path, *, keep: bool) -> Iterator[Path]:
 
 
 def settle(directory: Path, port: int | None) -> Place:
-    """A place with ports free at this moment: the gate at `port`, else at 8080 where that is free. Raises DemoError where `port` is taken."""
+    """A place with ports free at this moment: the gate at `port`, else at 8080 where that is free, the desk at 8081 where that is free. Raises DemoError where `port` is taken."""
     if port is not None and not _is_free(port):
         raise DemoError(f"port {port} is in use; name another with --port")
     gate_port = port or (DEFAULT_PORT if _is_free(DEFAULT_PORT) else 0)
-    with socket.socket() as first, socket.socket() as second, socket.socket() as third:
-        for each in (first, second, third):
+    desk_port = DEFAULT_DESK_PORT if gate_port != DEFAULT_DESK_PORT and _is_free(DEFAULT_DESK_PORT) else 0
+    with socket.socket() as first, socket.socket() as second, socket.socket() as third, socket.socket() as fourth:
+        for each in (first, second, third, fourth):
             each.bind(("127.0.0.1", 0))
         return Place(
             directory=directory,
             gate_port=gate_port or third.getsockname()[1],
+            desk_port=desk_port or fourth.getsockname()[1],
             idp_port=first.getsockname()[1],
             payments_port=second.getsockname()[1],
         )
@@ -134,8 +150,18 @@ data_dir   = "{place.book.name}"
 [log]
 origin = "{ORIGIN}"
 
-[[issuer]]
-name = "people"
+[desk]                                # MCP clients log in here; in dev on loopback any program may register itself
+listen     = ["127.0.0.1:{place.desk_port}"]
+public_url = "{place.desk_url}"
+
+[[idp]]                               # where people log in, with a browser
+name      = "people"
+url       = "{place.people_url}"
+client_id = "{CLIENT_ID}"
+mfa       = {{ amr = ["mfa"] }}
+
+[[issuer]]                            # the same provider's own tokens, pasted as a header: for scripts
+name = "people-tokens"
 url  = "{place.people_url}"
 kind = "person"
 
@@ -151,7 +177,7 @@ credential = {{ header = "Authorization", value = "Bearer {{secret}}", secret = 
 
 [[role]]
 name  = "support"
-match = [ {{ issuer = "people", group = "support" }} ]
+match = [ {{ issuer = "people", group = "support" }}, {{ issuer = "people-tokens", group = "support" }} ]
 allow = [ {{ server = "payments", tools = ["get_order", "list_orders", "get_customer"], resources = ["orders://*"], prompts = ["apology"] }} ]
 
 [[role]]

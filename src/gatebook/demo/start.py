@@ -45,6 +45,9 @@ class Introduction(msgspec.Struct, frozen=True, kw_only=True):
     token_url: str
     job_token_url: str
     try_it: str
+    desk: str
+    me: str
+    header: clients.Instruction
     clients: tuple[clients.Instruction, ...]
     look: tuple[str, ...]
 
@@ -93,7 +96,10 @@ def introduce(place: Place) -> Introduction:
         token_url=token_url,
         job_token_url=f"{place.ci_url}/token?job=fraud-model&audience={place.mcp_url}&format=text",
         try_it=clients.curl_call(place.mcp_url, token_url),
-        clients=clients.instructions(place.mcp_url, token),
+        clients=clients.instructions(place.mcp_url),
+        desk=place.desk_url,
+        me=f"{place.desk_url}/me",
+        header=clients.with_header(place.mcp_url, token),
         look=(
             f"{gatebook} sessions --config {configuration}",
             f"{gatebook} log --failed --config {configuration}",
@@ -160,16 +166,21 @@ def _print_introduction(introduction: Introduction, console: Console) -> None:
         "bold",
     )
     say(f"  MCP endpoint        {introduction.mcp_url}")
-    say(f"  people log in at    {introduction.people}   (alice, bob: support · mallory: no role)")
-    say(f"  CI jobs log in at   {introduction.ci}   (fraud-model · playground: no role)")
+    say(
+        f"  people log in at    {introduction.desk}   (alice, bob: support · mallory: no role; press a button, no password)"
+    )
+    say(f"  how they are seen   {introduction.me}")
+    say(f"  CI jobs get tokens  {introduction.ci}   (fraud-model · playground: no role)")
     say(
         f"  everything lies in  {short(Path(introduction.directory))}   (made anew at each start; --keep goes on with the book)"
     )
     say("\nTry it: a customer whose card number comes back masked", "bold")
     say(introduction.try_it, "cyan")
     for instruction in introduction.clients:
-        say(f"\n{instruction.client} · paste into {instruction.where} (the token lives for an hour)", "bold")
+        say(f"\n{instruction.client} · {instruction.where} (a browser opens, and you log in)", "bold")
         say(instruction.text, "cyan")
+    say(f"\n{introduction.header.client} · {introduction.header.where} (this token lives for an hour)", "bold")
+    say(introduction.header.text, "cyan")
     say("\nLook at the book", "bold")
     for command in introduction.look:
         say(command, "cyan")

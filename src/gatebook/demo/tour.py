@@ -25,6 +25,7 @@ from gatebook import __version__
 from gatebook.demo.children import gatebook_command, spoken_command
 from gatebook.demo.customers import customers
 from gatebook.demo.place import DemoError, Place, short
+from gatebook.demo.session import Session
 from gatebook.demo.telling import Teller, innermost, shortened
 
 LATEST: Final = "2026-07-28"
@@ -54,17 +55,17 @@ class Output(msgspec.Struct, frozen=True):
 
 async def play(place: Place, teller: Teller) -> Path:
     """The whole story; returns the replay page's path. Raises StepFailed at the first thing that does not hold."""
-    alice = _token(f"{place.people_url}/token", person="alice", agent="gatebook-tour", audience=place.mcp_url)
     job = _token(f"{place.ci_url}/token", job="fraud-model", audience=place.mcp_url)
 
     async with AsyncExitStack() as connections:
+        alice = await _logs_in(place, teller)
         client = await _connects(place, teller, alice, connections)
         await _allowed(client, teller)
         await _masked(client, teller)
         await _denied(client, teller)
         await _card_number_in_arguments(client, teller)
     await _unauthenticated(place, teller)
-    await _around_the_gate(place, teller, alice)
+    await _around_the_gate(place, teller, alice.access_token)
     await _ci_job(place, teller, job)
 
     await _who_ran_it(place, teller)
@@ -75,14 +76,45 @@ async def play(place: Place, teller: Teller) -> Path:
     return _page(place, teller, session)
 
 
-async def _connects(place: Place, teller: Teller, token: str, connections: AsyncExitStack) -> Client:
+async def _logs_in(place: Place, teller: Teller) -> Session:
+    """Alice's agent has tokens that she never saw."""
+    with teller.step(
+        "Alice logs in",
+        "Her agent knows the payments server's URL and nothing else. It is refused, finds the desk, and opens a browser; she logs in, and says yes.",
+    ):
+        teller.sends(place.mcp_url)
+        session = Session(place)
+        async with session.connected():
+            pass
+        teller.gets(f"her browser showed: {' · '.join(session.browser.shown)}")
+        teller.check(
+            session.client_id.startswith("dyn-"), "the agent made itself known; nobody configured it", session.client_id
+        )
+        teller.check(
+            len(session.browser.shown) == 2,
+            "she logged in at her own provider, and was asked once",
+            session.browser.shown,
+        )
+        claims = session.claims()
+        teller.check(claims["aud"] == place.mcp_url, "its token is for this one server", claims)
+        teller.check(claims["exp"] - claims["iat"] <= 300, "and lives for five minutes", claims)
+        teller.check(
+            claims["idp"] == {"iss": place.people_url, "sub": "alice"}, "it names her as her provider does", claims
+        )
+        teller.check(claims["mfa"] == "proven", "and what she proved: multi-factor", claims)
+        return session
+
+
+async def _connects(place: Place, teller: Teller, session: Session, connections: AsyncExitStack) -> Client:
     """The client stays connected until `connections` is closed."""
     with teller.step(
         "An agent connects",
-        "Alice works in support. Her agent has her token, and the payments server's URL at Gatebook.",
+        "Alice works in support. Her agent connects again, with what it kept: no browser this time.",
     ):
         teller.sends(place.mcp_url)
-        client = await connections.enter_async_context(_connected(place, token))
+        pages = len(session.browser.shown)
+        client = await connections.enter_async_context(session.connected())
+        teller.check(len(session.browser.shown) == pages, "nobody had to do anything")
         teller.gets(f"{client.server_info.name if client.server_info else '?'}, MCP {client.protocol_version}")
         teller.check(
             client.protocol_version == LATEST, f"they speak the latest revision, {LATEST}", client.protocol_version
@@ -156,9 +188,7 @@ async def _unauthenticated(place: Place, teller: Teller) -> None:
             teller.check(found is not None, "the challenge says where to learn more (RFC 9728)", challenge)
             metadata = (await http.get(found[1])).json() if found else {}
         teller.check(metadata.get("resource") == place.mcp_url, "the metadata names exactly this server", metadata)
-        teller.check(
-            place.people_url in metadata.get("authorization_servers", []), "and who issues tokens for it", metadata
-        )
+        teller.check(metadata.get("authorization_servers") == [place.desk_url], "and where to log in for it", metadata)
 
 
 async def _around_the_gate(place: Place, teller: Teller, token: str) -> None:

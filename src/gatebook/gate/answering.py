@@ -7,22 +7,23 @@ from collections.abc import AsyncIterator
 from gatebook.gate import doors, refusal
 from gatebook.gate.asking import Element, Permitted
 from gatebook.gate.leaving import Gone
+from gatebook.gate.outliving import reason_to_cut
 from gatebook.gate.places import Place
 from gatebook.gate.refusal import Refused
 from gatebook.gate.releasing import Releaser
-from gatebook.gate.world import World
+from gatebook.gate.world import AnswerHead, Standing, World
 from gatebook.masking import MaskingFailed, mask
+from gatebook.model.deployment import Trust
 from gatebook.model.errors import LedgerUnavailable, Malformed, Reason, UpstreamError
 from gatebook.model.http import Answer, EventStream, Headers, Reply
 from gatebook.ports import Receipt, Recorded, UpstreamResponse
-from gatebook.wire import headers as wire_headers
 from gatebook.wire.jsonrpc import Request
 from gatebook.wire.sse import EventSplitter
 
 UNWATCHED_S = 60.0
 _PLAIN_BYTES = 64 << 10
-_LISTENED_OUT = (Reason.COMPLETED, Reason.UPSTREAM_BROKEN, Reason.UPSTREAM_TIMEOUT)
-"""How a subscription's stream may end by itself (MCP 2026-07-28, subscriptions, cancellation)."""
+_LISTENED_OUT = (Reason.COMPLETED, Reason.UPSTREAM_BROKEN, Reason.UPSTREAM_TIMEOUT, Reason.DRAINING)
+"""How a subscription's stream may end without anybody's refusal (MCP 2026-07-28, subscriptions, cancellation)."""
 
 
 async def answer(
@@ -40,29 +41,31 @@ async def answer(
     if response.status in (401, 403):
         await response.close()  # its challenge would send the client to authorise against the server behind us
         raise Refused(Reason.UPSTREAM_REFUSED_CREDENTIAL)
-    media_type = wire_headers.media_type(response.headers)
-    if response.status == 200 and media_type == "text/event-stream":
-        headers = _headers(permitted, response, receipt, releaser, world)
+    head = releaser.head(response.headers)
+    if response.status == 200 and head.media_type == "text/event-stream":
+        headers = _headers(permitted, head, receipt, world)
         place.keep()
         return EventStream(
             status=200, headers=headers, events=ReleasedStream(permitted, response, releaser, world, place)
         )
     try:
         reading = response.whole(permitted.question.caller.standing.snapshot.deployment.limits.response_bytes)
+        began = world.stopwatch()
         if permitted.question.era == "legacy":
             body = await reading
         else:
             body = await gone.cancels(reading)
+        releaser.reading_s = world.stopwatch() - began
     finally:
         await response.close()
-    released = await _released(body, media_type, response.status, permitted, releaser)
+    released = await _released(body, head.media_type, response.status, permitted, releaser)
     took = response.status < 400 and permitted.question.verb != "GET"
     await releaser.settle(
         Reason.UPSTREAM_INVALID if permitted.question.calls or not took else Reason.COMPLETED, status=response.status
     )
     return Reply(
         status=response.status,
-        headers=_headers(permitted, response, releaser.last_recorded or receipt, releaser, world),
+        headers=_headers(permitted, head, releaser.last_recorded or receipt, world),
         body=released,
     )
 
@@ -85,23 +88,20 @@ async def _released(
     return releaser.text(body) if len(body) <= _PLAIN_BYTES else b""
 
 
-def _headers(
-    permitted: Permitted, response: UpstreamResponse, record: Receipt | Recorded, releaser: Releaser, world: World
-) -> Headers:
+def _headers(permitted: Permitted, head: AnswerHead, record: Receipt | Recorded, world: World) -> Headers:
     question = permitted.question
     return (
-        *releaser.clean_headers(response.headers),
-        *_session_header(permitted, response, world),
+        *head.clean,
+        *_session_header(permitted, head.session, world),
         (b"gatebook-receipt", b"%b %b" % (record.origin.encode(), record.leaf.hex().encode())),
         (b"gatebook-call-id", question.call.encode()),
         *doors.cors(question.arrival),
     )
 
 
-def _session_header(permitted: Permitted, response: UpstreamResponse, world: World) -> Headers:
+def _session_header(permitted: Permitted, upstream: str | None, world: World) -> Headers:
     """The client's own handle for the upstream's session; the upstream's id itself never leaves."""
     question = permitted.question
-    upstream = next((value.decode("latin-1") for name, value in response.headers if name == b"mcp-session-id"), None)
     if upstream is None or question.era == "modern":
         return ()
     if upstream == question.upstream_session:
@@ -125,7 +125,12 @@ class ReleasedStream:
         self._events = self._released()
         self._coming: asyncio.Future[bytes | None] | None = None
         self._left_because = Reason.CANCELLED
+        self._cut: Reason | None = None
         self._over = False
+        self._sid = permitted.question.caller.principal.sid
+        world.streams.add(self)
+        if self._sid is not None:
+            world.live.setdefault(self._sid, set()).add(self)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -162,6 +167,26 @@ class ReleasedStream:
         await self._run_out()
         await self._end(self._left_because)
 
+    def outlived(self, standing: Standing, trust: Trust | None, now_s: float) -> Reason | None:
+        """See world.Live."""
+        return reason_to_cut(self._permitted, standing, trust, now_s)
+
+    @property
+    def endless(self) -> bool:
+        """See world.Live."""
+        question = self._permitted.question
+        return question.verb == "GET" or self._listening
+
+    @property
+    def _listening(self) -> bool:
+        calls = self._permitted.question.calls
+        return bool(calls) and all(element.target.kind == "listen" for element in calls)
+
+    async def cut(self, reason: Reason) -> None:
+        """See world.Live. The server's answer is closed, so that whoever reads here comes to the end, and finds the reason."""
+        self._cut = reason
+        await self._response.close()
+
     async def _run_out(self) -> None:
         with contextlib.suppress(LedgerUnavailable):  # what could not be recorded is tried once more in `_end`
             while await self._next() is not None:
@@ -194,9 +219,10 @@ class ReleasedStream:
             reason = Reason.INTERNAL
         if any(released):
             yield b"".join(released)  # its record is durable, whatever came behind it
-        unanswered = await self._end(reason)
+        unanswered = await self._end(self._cut or reason)
         for element in unanswered:
-            refused = refusal.after_sending(Refused(Reason.UPSTREAM_BROKEN if reason is Reason.COMPLETED else reason))
+            why = self._cut or (Reason.UPSTREAM_BROKEN if reason is Reason.COMPLETED else reason)
+            refused = refusal.after_sending(Refused(why))
             message_id = element.message.id if isinstance(element.message, Request) else None
             yield b"event: message\ndata: " + refusal.error_body(refused, message_id, call=element.call) + b"\n\n"
 
@@ -209,6 +235,15 @@ class ReleasedStream:
             return await self._ended(reason)
         finally:
             self._place.give_back()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Nobody can cut it any more."""
+        self._world.streams.discard(self)
+        if self._sid is not None and (others := self._world.live.get(self._sid)) is not None:
+            others.discard(self)
+            if not others:
+                del self._world.live[self._sid]
 
     async def _ended(self, reason: Reason) -> tuple[Element, ...]:
         try:
@@ -221,8 +256,7 @@ class ReleasedStream:
             # The server may hang up and go on when the client resumes (MCP 2025-11-25): the result comes later or never.
             await self._releaser.flush()
             return ()
-        listening = bool(question.calls) and all(element.target.kind == "listen" for element in question.calls)
-        if listening and reason in _LISTENED_OUT:
+        if self._listening and reason in _LISTENED_OUT:
             # A subscription may end with its stream and without a result: an error in its place would be ours, not the server's.
             await self._releaser.settle(reason)
             return ()

@@ -1,14 +1,18 @@
 """Who asks what: an Arrival becomes a Caller (identified), a Question (parsed, inspected), a Permitted (authorized). Each stage demands the one before."""
 
-import hashlib
 import hmac
 from typing import Literal
 
 import msgspec
 
+from gatebook.federation.scopes import scope_of
+from gatebook.federation.stepping_up import mfa_scope_of
 from gatebook.gate.refusal import Refused
-from gatebook.gate.world import Known, Standing, World
+from gatebook.gate.world import OFF_LOOP_BYTES, Known, Standing, World
 from gatebook.identity.bearer import read_bearer
+from gatebook.identity.errors import TokenRefused
+from gatebook.identity.sessions import session_key
+from gatebook.identity.tokens import Judged
 from gatebook.ledger.entry import uuid7
 from gatebook.masking import Inspected, Masked, MaskingFailed, Secrets, inspect, mask, mask_text
 from gatebook.model.decision import Deny, Permit, TargetKind
@@ -17,9 +21,10 @@ from gatebook.model.errors import Malformed, Reason
 from gatebook.model.finding import Finding
 from gatebook.model.http import Arrival, Headers
 from gatebook.model.principal import Principal
-from gatebook.model.record import Asked, Origin, Who
-from gatebook.policy import Asking, decide
+from gatebook.model.record import Asked, Origin, Resource, Who
+from gatebook.policy import PolicyView, view
 from gatebook.policy.globs import matches
+from gatebook.policy.stepping_up import unproven
 from gatebook.wire import build, jsonrpc, methods, mirrored, revisions
 from gatebook.wire import headers as wire_headers
 from gatebook.wire.jsonrpc import Message, Notification, Request, Response
@@ -40,6 +45,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     session: str
     who: Who
     origin: Origin
+    permits: PolicyView
+    """What the principal may do on this server."""
 
 
 class Element(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +57,8 @@ class Element(msgspec.Struct, frozen=True, kw_only=True):
     message: Message
     target: methods.Target
     asked: Asked
-    name: str | None
+    resource: Resource
+    """What it reaches for, as the book says it: the target's name masked."""
     rule: ToolRule | None
 
 
@@ -89,20 +97,46 @@ def identify(arrival: Arrival, server: Server, standing: Standing, world: World)
             Reason.CLOCK_UNSYNCHRONISED
         )  # PCI DSS 10.6: an entry whose time nobody keeps in step is no evidence
     known = arrival.said.get("known")
-    if not (isinstance(known, Known) and known.holds(arrival, server, standing, now.unix_s)):
+    if not (isinstance(known, Known) and known.holds(arrival, server, standing, now.unix_us / 1_000_000)):
         known = arrival.said["known"] = _verified(arrival, server, standing, now.unix_s, world)
-    return Caller(
+    if known.principal.sid is not None:
+        _demand_not_revoked(known.principal.sid, world)
+    session = world.sessions.touch(known.session_key, now.unix_us)
+    caller = arrival.said.get("caller")
+    if isinstance(caller, Caller) and caller.session == session and caller.who is known.who:
+        return caller
+    caller = arrival.said["caller"] = Caller(
         server=server,
         principal=known.principal,
         standing=standing,
-        session=world.sessions.touch(known.session_key, now.unix_us),
+        session=session,
         who=known.who,
         origin=known.origin,
+        permits=view(known.principal, server.name, standing.snapshot.deployment),
     )
+    return caller
+
+
+def _demand_not_revoked(sid: str, world: World) -> None:
+    """At every call and after every cache: a revoked login is refused at its next call. Raises TokenRefused."""
+    trust = world.trust()
+    if trust is None:
+        raise TokenRefused(Reason.KEYS_UNAVAILABLE, "Which logins were ended is not known at present.")
+    if sid in trust.revoked:
+        raise TokenRefused(Reason.LOGIN_REVOKED, "The login was ended; log in again.")
 
 
 def _verified(arrival: Arrival, server: Server, standing: Standing, now_s: float, world: World) -> Known:
     judged = standing.verifier.judge(read_bearer(arrival.headers, arrival.target), server, now_s)
+    key = (id(judged), arrival.client_ip, arrival.header(b"user-agent"))
+    known = standing.known.get(key)
+    # What is kept holds its object, so that the number can mean no other.
+    if known is None or known.judged is not judged:
+        known = standing.known.keep(key, _written_down(judged, arrival, server, standing, world))
+    return known
+
+
+def _written_down(judged: Judged, arrival: Arrival, server: Server, standing: Standing, world: World) -> Known:
     principal = judged.principal
     who = Who(
         kind=principal.kind,
@@ -119,8 +153,7 @@ def _verified(arrival: Arrival, server: Server, standing: Standing, now_s: float
         standing=standing,
         server=server,
         ip=arrival.client_ip,
-        principal=principal,
-        good_until=judged.good_until,
+        judged=judged,
         who=who,
         origin=origin_of(arrival),
         session_key=_session_key(principal, server),
@@ -142,16 +175,55 @@ def origin_of(arrival: Arrival) -> Origin:
 
 
 def _session_key(principal: Principal, server: Server) -> bytes:
-    parts = (principal.issuer, principal.subject, principal.agent, principal.login, server.name)
-    return hashlib.sha256(msgspec.json.encode(parts)).digest()[:16]
+    return session_key(principal.issuer, principal.subject, principal.agent, principal.login, server.name)
 
 
 async def read(arrival: Arrival, caller: Caller, secrets: Secrets, world: World) -> Question:
     """Parse the request strictly and inspect it; `secrets` are redacted from what is recorded. Findings do not refuse here: `authorize` does, so that who asked what is known.
 
     Raises Malformed (parse, header mismatch, batch, version) and Refused (session, HTTP method, media type)."""
-    if arrival.method == "POST":
-        return await _read_message(arrival, caller, secrets, world)
+    if arrival.method != "POST":
+        return _bodiless(arrival, caller, world)
+    if arrival.once(wire_headers.media_type) != "application/json":
+        raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE)
+    if len(arrival.body) <= OFF_LOOP_BYTES:
+        parsed, inspected = _looked_at(arrival.body, secrets)
+    else:
+        sender = ("caller", caller.principal.issuer, caller.principal.subject)
+        parsed, inspected = await world.off_loop(sender, arrival.body, _looked_at, arrival.body, secrets)
+    batch = isinstance(parsed, jsonrpc.Batch)
+    messages = parsed.elements if isinstance(parsed, jsonrpc.Batch) else (parsed,)
+    revision = _revision(arrival, parsed)
+    if batch and not revision.batches:
+        raise Malformed(Reason.BATCH_FORBIDDEN, "batches exist in protocol revision 2025-03-26 only")
+    era = revision.era
+    if era == "modern":
+        mirrored.check_mirrored(arrival.once(mirrored.stated), messages[0])
+    if isinstance(inspected, MaskingFailed):
+        raise inspected
+    masked = inspected.masked
+    findings = inspected.findings + arrival.once(_header_findings)
+    suspicious = bool(findings or masked.findings)
+    elements = tuple(
+        [_element(message, caller, world, masked, era, suspicious, alone=not batch) for message in messages]
+    )
+    return Question(
+        call=elements[0].call,
+        caller=caller,
+        arrival=arrival,
+        verb="POST",
+        era=era,
+        batch=batch,
+        elements=elements,
+        calls=tuple([element for element in elements if isinstance(element.message, Request)]),
+        upstream_session=_upstream_session(arrival, caller, era, world),
+        findings=findings,
+        masked=masked,
+    )
+
+
+def _bodiless(arrival: Arrival, caller: Caller, world: World) -> Question:
+    """A GET that asks for a stream, or a DELETE that ends a session."""
     era = revisions.era_of(arrival.headers, None)
     if era == "modern":
         # 2026-07-28 has neither streams by GET nor sessions to delete.
@@ -175,40 +247,6 @@ async def read(arrival: Arrival, caller: Caller, secrets: Secrets, world: World)
         upstream_session=_upstream_session(arrival, caller, era, world),
         findings=arrival.once(_header_findings),
         masked=mask(b"null"),
-    )
-
-
-async def _read_message(arrival: Arrival, caller: Caller, secrets: Secrets, world: World) -> Question:
-    if arrival.once(wire_headers.media_type) != "application/json":
-        raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE)
-    sender = ("caller", caller.principal.issuer, caller.principal.subject)
-    parsed, inspected = await world.off_loop(sender, arrival.body, _looked_at, arrival.body, secrets)
-    messages = parsed.elements if isinstance(parsed, jsonrpc.Batch) else (parsed,)
-    batch = isinstance(parsed, jsonrpc.Batch)
-    revision = _revision(arrival, parsed)
-    if batch and not revision.batches:
-        raise Malformed(Reason.BATCH_FORBIDDEN, "batches exist in protocol revision 2025-03-26 only")
-    era = revision.era
-    if era == "modern":
-        mirrored.check_mirrored(arrival.headers, messages[0])
-    if isinstance(inspected, MaskingFailed):
-        raise inspected
-    masked = inspected.masked
-    findings = inspected.findings + arrival.once(_header_findings)
-    suspicious = bool(findings or masked.findings)
-    elements = tuple(_element(message, caller, world, masked, era, suspicious, alone=not batch) for message in messages)
-    return Question(
-        call=elements[0].call,
-        caller=caller,
-        arrival=arrival,
-        verb="POST",
-        era=era,
-        batch=batch,
-        elements=elements,
-        calls=tuple(element for element in elements if isinstance(element.message, Request)),
-        upstream_session=_upstream_session(arrival, caller, era, world),
-        findings=findings,
-        masked=masked,
     )
 
 
@@ -249,13 +287,14 @@ def _element(
         fp=_fingerprint(method, name, message, masked if alone else mask(message.raw), world),
         kid=world.fingerprint.kid,
     )
+    written = mask_text(method)[0] if suspicious else method
     return Element(
         call=new_call_id(world),
-        method=mask_text(method)[0] if suspicious else method,
+        method=written,
         message=message,
         target=target,
         asked=asked,
-        name=name,
+        resource=Resource(kind="server", server=caller.server.name, method=written, name=name),
         rule=_tool_rule(caller.server, target),
     )
 
@@ -316,8 +355,10 @@ def _header_findings(headers: Headers) -> tuple[Finding, ...]:
 
 def _upstream_session(arrival: Arrival, caller: Caller, era: Era, world: World) -> str | None:
     """The upstream's own session id behind the client's handle. Raises Refused(SESSION_UNKNOWN) where the handle is not this caller's."""
+    if era == "modern":
+        return None
     handles = arrival.all(b"mcp-session-id")
-    if era == "modern" or not handles:
+    if not handles:
         return None
     opened = world.handles.open(handles[0], caller.principal, caller.server.name) if len(handles) == 1 else None
     if opened is None:
@@ -346,14 +387,46 @@ def recording_of(question: Question) -> Recording:
     return "shape" if "shape" in levels or (not levels and server.record == "shape") else "masked"
 
 
-def authorize(question: Question) -> Permitted:
+def authorize(question: Question, world: World) -> Permitted:
     """Every element judged alone; one that may not pass refuses the whole question. Default deny.
 
-    Raises Denied (with the first element refused) for policy, Refused for cardholder data and for our own masks in arguments."""
-    permits = tuple(_permit(question.caller, element) for element in question.elements)
-    if not question.elements:
-        permits = (_stream_permit(question.caller, "GET" if question.verb == "GET" else "DELETE"),)
+    Raises Denied (with the first element refused) for policy and for a tool that is not as it was pinned, StepUp where it asks for a fresh login, Refused for cardholder data and for our
+    own masks in arguments."""
+    permits = permits_of(question, question.caller)
+    for element in question.elements:
+        _demand_proof(question.caller, element, world)
+        _demand_pinned(question.caller, element, world)
     return Permitted(question=question, permits=permits, body=_body_to_send(question))
+
+
+def permits_of(question: Question, caller: Caller) -> tuple[Permit, ...]:
+    """What policy says of each element: that of `caller`, who is the question's, maybe by another standing. Raises Denied."""
+    if not question.elements:
+        return (_stream_permit(caller, "GET" if question.verb == "GET" else "DELETE"),)
+    return tuple([_permit(caller, element) for element in question.elements])
+
+
+def by_standing(caller: Caller, standing: Standing, server: Server) -> Caller:
+    """The caller as another standing sees him, in which `server` is the one he calls."""
+    permits = view(caller.principal, server.name, standing.snapshot.deployment)
+    return msgspec.structs.replace(caller, standing=standing, server=server, permits=permits)
+
+
+def _demand_proof(caller: Caller, element: Element, world: World) -> None:
+    """What a role permits may still want a fresh login by several factors. Raises StepUp."""
+    rule = element.rule
+    if rule is None or rule.mfa is None:
+        return
+    if unproven(rule, caller.principal, world.clock.now().unix_s) is not None:
+        raise StepUp(element, caller.server, rule)
+
+
+def _demand_pinned(caller: Caller, element: Element, world: World) -> None:
+    """What a role permits must still be what somebody looked at, where the server's tools are pinned. Raises Denied."""
+    if caller.server.pins is None or element.target.kind != "tool" or element.target.name is None:
+        return
+    if world.quarantine.holds(caller.server, element.target.name):
+        raise Denied(Reason.TOOL_QUARANTINED, element, f"server:{caller.server.name}/pins")
 
 
 class Denied(Refused):
@@ -363,6 +436,17 @@ class Denied(Refused):
         super().__init__(reason)
         self.element = element
         self.rule = rule
+
+
+class StepUp(Denied):
+    """Permitted, and the login is not fresh enough, or not proven to be by several factors. `scope`: all that the call needs."""
+
+    def __init__(self, element: Element, server: Server, rule: ToolRule) -> None:
+        super().__init__(
+            Reason.INSUFFICIENT_SCOPE, element, f"server:{server.name}/tool[{server.tool_rules.index(rule)}]/mfa"
+        )
+        self.scope = f"{scope_of(server)} {mfa_scope_of(server)}"
+        self.max_age_s = rule.mfa_max_age_s
 
 
 def _permit(caller: Caller, element: Element) -> Permit:
@@ -381,8 +465,7 @@ def _permit(caller: Caller, element: Element) -> Permit:
 
 
 def _decide(caller: Caller, element: Element | None, method: str, kind: TargetKind, name: str | None) -> Permit:
-    asking = Asking(server=caller.server.name, method=method, target_kind=kind, name=name)
-    decision = decide(asking, caller.principal, caller.standing.snapshot.deployment)
+    decision = caller.permits.answer(kind, method, name)
     if isinstance(decision, Deny):
         raise Denied(decision.reason, element, decision.rule)
     return decision

@@ -1,4 +1,5 @@
-"""Failed authentication, counted: one entry per source, server, reason and window, so that a flood cannot fill the book."""
+"""Failed authentication, and what is refused because the disk is short, counted: one entry per source, server, reason and window, so that a flood
+cannot fill the book. The source of what a known caller asks is that caller at that address."""
 
 import msgspec
 
@@ -25,9 +26,12 @@ class Attempts:
 
         Beyond MAX_SOURCES open windows every further source shares one window, named `many`.
         """
-        key = (draft.origin.ip, draft.resource.server or "", draft.reason)
+        reason = str(draft.detail.get("cause", draft.reason))
+        who = draft.who
+        source = draft.origin.ip if who.kind == "unknown" else f"{draft.origin.ip} {who.kind} {who.iss} {who.sub}"
+        key = (source, draft.resource.server or "", reason)
         if key not in self._windows and len(self._windows) >= MAX_SOURCES:
-            key = ("many", "", draft.reason)
+            key = ("many", "", reason)
         window = self._windows.get(key)
         if window is None:
             self._windows[key] = _Window(draft, now_us)

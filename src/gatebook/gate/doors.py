@@ -2,6 +2,8 @@
 
 import functools
 
+import msgspec
+
 from gatebook.gate import refusal
 from gatebook.gate.refusal import Refused
 from gatebook.gate.world import Standing
@@ -17,6 +19,9 @@ _TEXT: Headers = ((b"content-type", b"text/plain; charset=utf-8"), (b"cache-cont
 
 def open_door(arrival: Arrival, standing: Standing, *, ready: bool) -> Reply | Server:
     """The answer where none needs a caller, else the server that the path names. Raises Refused: NOT_FOUND, HOST_ or ORIGIN_FORBIDDEN."""
+    known = arrival.said.get("door")
+    if isinstance(known, _Opened) and known.standing is standing:
+        return known.server
     path = arrival.target.partition(b"?")[0]
     if path == b"/healthz":
         return Reply(status=200, headers=_TEXT, body=b"ok\n")
@@ -34,7 +39,15 @@ def open_door(arrival: Arrival, standing: Standing, *, ready: bool) -> Reply | S
         return _preflight(arrival)
     if b"?" in arrival.target:
         raise Refused(Reason.NOT_FOUND)  # nothing is ever taken from a query: a token in one would end up in logs
+    arrival.said["door"] = _Opened(standing, server)
     return server
+
+
+class _Opened(msgspec.Struct, frozen=True):
+    """What a head was found to reach for, by one standing."""
+
+    standing: Standing
+    server: Server
 
 
 def _named(path: bytes, standing: Standing) -> Server:
@@ -77,7 +90,11 @@ def _same_place(authority: bytes) -> frozenset[bytes]:
 
 def cors(arrival: Arrival) -> Headers:
     """Headers that let an allowed browser origin read the answer; only reached after `check_origin` let it pass."""
-    origin = arrival.header(b"origin")
+    return arrival.once(_cors)
+
+
+def _cors(headers: Headers) -> Headers:
+    origin = next((value for name, value in headers if name == b"origin"), None)
     if origin is None:
         return ()
     return (

@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from gatebook.gate.asking import Caller, Element, Permitted, Question, origin_of, recording_of
+from gatebook.gate.quarantine import Seen
 from gatebook.gate.world import Standing
 from gatebook.masking import Masked
 from gatebook.model.deployment import Server
@@ -109,6 +110,16 @@ def server_message(question: Question, method: str, message_id: str, inspected: 
     return _with_detail(draft, {"id": message_id})
 
 
+def pinned(question: Question, seen: Seen, tool: str) -> Draft:
+    """That a tool is no longer, or again, as it was pinned; found in a list on its way to this caller. `tool`: its name, masked."""
+    reason = Reason.TOOL_QUARANTINED if seen.quarantined else Reason.COMPLETED
+    event: Event = "tool.quarantined" if seen.quarantined else "tool.restored"
+    draft = _draft(question.caller, event, None, ok=not seen.quarantined, reason=reason, call=question.call)
+    resource = Resource(kind="server", server=question.caller.server.name, method="tools/list", name=tool)
+    detail: dict[str, str | int | bool] = {"pinned": " ".join(seen.pinned[:8]) or "none", "seen": seen.digest}
+    return replace(draft, resource=resource, detail=detail)
+
+
 def late_result(question: Question, message_id: str, reason: Reason, inspected: Masked) -> Draft:
     """A response that came on a resumed or shared stream: it belongs to the call with this JSON-RPC id in the session."""
     draft = _draft(
@@ -197,12 +208,7 @@ def _draft(
         reason=str(reason),
         who=caller.who,
         origin=caller.origin,
-        resource=Resource(
-            kind="server",
-            server=caller.server.name,
-            method=element.method if element else method,
-            name=element.name if element else None,
-        ),
+        resource=element.resource if element else Resource(kind="server", server=caller.server.name, method=method),
         call=element.call if element else call,
         session=caller.session,
         policy=policy_ref(caller.standing, rule, "deny" if decision == "deny" else "permit") if rule else None,
@@ -215,13 +221,16 @@ def _draft(
 
 
 def policy_ref(standing: Standing, rule: str, decision: str) -> PolicyRef:
-    snapshot = standing.snapshot
-    return PolicyRef(
-        config=snapshot.config_sha256,
-        snapshot=snapshot.number,
-        rule=rule,
-        decision="deny" if decision == "deny" else "permit",
-    )
+    known = standing.policy_refs.get((rule, decision))
+    if known is None:
+        snapshot = standing.snapshot
+        known = standing.policy_refs[rule, decision] = PolicyRef(
+            config=snapshot.config_sha256,
+            snapshot=snapshot.number,
+            rule=rule,
+            decision="deny" if decision == "deny" else "permit",
+        )
+    return known
 
 
 def _credential(server: Server) -> str | None:

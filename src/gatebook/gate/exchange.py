@@ -7,19 +7,21 @@ One straight function over ports, one task per request. Each stage returns the v
 """
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import msgspec
 
-from gatebook.gate import doors, drafting, refusal
+from gatebook.gate import doors, drafting, refusal, tracing
 from gatebook.gate.answering import answer
-from gatebook.gate.asking import Caller, Denied, Permitted, Question, authorize, identify, new_call_id, read
-from gatebook.gate.forwarding import forward
+from gatebook.gate.asking import Caller, Denied, Permitted, Question, StepUp, authorize, identify, new_call_id, read
+from gatebook.gate.forwarding import forward, trace_passed_on
 from gatebook.gate.leaving import Gone
 from gatebook.gate.places import Place
 from gatebook.gate.refusal import Refused
 from gatebook.gate.releasing import Releaser
 from gatebook.gate.turns import NoRoom
-from gatebook.gate.world import Standing, World
+from gatebook.gate.world import Standing, Traced, World
 from gatebook.identity.challenge import challenge
 from gatebook.identity.errors import TokenRefused
 from gatebook.masking import MaskingFailed
@@ -42,40 +44,75 @@ class _Way(msgspec.Struct):
     releaser: Releaser | None = None
     call: str | None = None
     """The id under which a refusal is in the book; None where it is only counted."""
+    refused: Reason | None = None
+    sent_s: float | None = None
+    head_s: float | None = None
+    """How long the server took until the head of its answer was here; None where none came."""
 
 
 async def exchange(arrival: Arrival, gone: Gone, world: World) -> Answer:
     """One HTTP request to its answer. Never raises but for cancellation; `gone` is set when the client has hung up."""
+    began = world.stopwatch()
     way = _Way(arrival, world.standing())
     try:
-        return await _pass_through(way, gone, world)
+        answered = await _pass_through(way, gone, world)
     except Exception as failure:  # the one place where anything at all becomes a refusal and a record
-        return await _refuse(failure, way, world)
+        answered = await _refuse(failure, way, world)
+    if way.head_s is not None and way.server is not None and way.releaser is not None:
+        upstream_s = way.head_s + way.releaser.reading_s
+        world.times.add(way.server.name, world.stopwatch() - began - upstream_s, upstream_s)
+    if world.traced is not None and way.question is not None:
+        _trace(way, way.question, world.traced, answered.status, began, world)
+    return answered
+
+
+def _trace(way: _Way, question: Question, traced: Traced, status: int, began: float, world: World) -> None:
+    trace = tracing.wanted(trace_passed_on(question), question.call, traced.share)
+    if trace is None:
+        return
+    ended, ended_ns = world.stopwatch(), world.clock.now().unix_us * 1000
+
+    def at(moment: float | None) -> int | None:
+        return None if moment is None else ended_ns - int((ended - moment) * 1e9)
+
+    reading_s = way.releaser.reading_s if way.releaser is not None else 0.0
+    answered = None if way.sent_s is None or way.head_s is None else way.sent_s + way.head_s + reading_s
+    began_ns = ended_ns - int((ended - began) * 1e9)
+    told = tracing.span(
+        question, trace, began_ns=began_ns, ended_ns=ended_ns, sent_ns=at(way.sent_s), answered_ns=at(answered), status=status,
+        refused=way.refused,
+    )  # fmt: skip
+    traced.tell(told)
 
 
 async def _pass_through(way: _Way, gone: Gone, world: World) -> Answer:
-    door = doors.open_door(way.arrival, way.standing, ready=world.closed() is None)
+    closed = world.closed()
+    door = doors.open_door(way.arrival, way.standing, ready=closed is None)
     if isinstance(door, Reply):
         return door
     way.server = door
     way.caller = caller = identify(way.arrival, door, way.standing, world)
-    if (closed := world.closed()) is not None:
+    if closed is not None:
         raise Refused(closed)
     with Place(caller, world, way.arrival.method) as place:
         injected = world.injected(caller.server)  # may fail; and no intent is recorded whose end nobody would record
         way.question = question = await read(way.arrival, caller, injected.secrets, world)
-        permitted = authorize(question)
+        permitted = authorize(question, world)
         receipt = await _record_intents(permitted, world)
         way.releaser = releaser = Releaser(question, world, injected)
+        way.sent_s = sent = world.stopwatch()
         response = await forward(receipt, permitted, injected.headers, gone, world)
+        way.head_s = world.stopwatch() - sent
         return await answer(permitted, receipt, response, releaser, gone, world, place)
 
 
-async def _record_intents(permitted: Permitted, world: World) -> Receipt:
-    """Durable when it returns, for every element of the question."""
+def _record_intents(permitted: Permitted, world: World) -> Coroutine[Any, Any, Receipt]:
+    """Durable when awaited, for every element of the question."""
     drafts = drafting.intents(permitted)
-    if len(drafts) == 1:
-        return await world.ledger.record_intent(drafts[0])
+    return world.ledger.record_intent(drafts[0]) if len(drafts) == 1 else _all_recorded(drafts, world)
+
+
+async def _all_recorded(drafts: tuple[Draft, ...], world: World) -> Receipt:
     receipts = await asyncio.gather(*map(world.ledger.record_intent, drafts))
     return receipts[-1]
 
@@ -92,6 +129,7 @@ async def _refuse(failure: Exception, way: _Way, world: World) -> Reply:
     except Exception as bug:
         world.report_bug("recording a refusal", bug)
         refused = Refused(Reason.INTERNAL)
+    way.refused = refused.reason
     if refused.reason is Reason.INTERNAL:
         world.report_bug("an exchange", failure)
     return _reply(refusal.after_sending(refused) if way.releaser is not None else refused, way)
@@ -127,6 +165,14 @@ def _refusal_drafts(refused: Refused, way: _Way, world: World) -> tuple[Draft, .
     if way.caller is None:
         draft = drafting.unauthenticated(way.arrival, way.server, refused.reason)
         return world.attempts.count(draft, world.clock.now().unix_us)
+    if refused.reason is Reason.DISK_SHORT:
+        # An entry for each would take what is left for calls under way.
+        call = new_call_id(world)
+        drafts = world.attempts.count(
+            drafting.unreadable(way.caller, way.arrival, refused.reason, call), world.clock.now().unix_us
+        )
+        way.call = call if drafts else None
+        return drafts
     if way.question is None:
         way.call = new_call_id(world)
         return (drafting.unreadable(way.caller, way.arrival, refused.reason, way.call),)
@@ -144,6 +190,9 @@ def _reply(refused: Refused, way: _Way) -> Reply:
     headers: Headers = doors.cors(way.arrival) if refused.reason is not Reason.ORIGIN_FORBIDDEN else ()
     if way.server is not None and way.caller is None and refusal.challenges(refused.reason):
         headers = (*headers, (b"www-authenticate", challenge(way.server, refused.reason, refused.words)))
+    if way.server is not None and isinstance(refused, StepUp):
+        told = challenge(way.server, refused.reason, refused.words, refused.scope, max_age_s=refused.max_age_s)
+        headers = (*headers, (b"www-authenticate", told))
     if element is not None and isinstance(element.message, Notification):
         return _notification_reply(refused, headers)
     modern = question is not None and question.era == "modern"

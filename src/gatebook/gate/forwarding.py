@@ -1,10 +1,13 @@
 """The one place that builds what a server receives: the judged bytes, allowed headers, and the credential that no client ever sees."""
 
-from gatebook.gate.asking import Permitted
+import hmac
+
+from gatebook.gate.asking import Caller, Permitted, Question
 from gatebook.gate.leaving import Gone
+from gatebook.gate.tracing import traceparent
 from gatebook.gate.world import World
 from gatebook.masking import is_clean
-from gatebook.model.http import Headers, UpstreamRequest
+from gatebook.model.http import Headers, Lasting, UpstreamRequest
 from gatebook.ports import Receipt, UpstreamResponse
 from gatebook.wire import headers as wire_headers
 from gatebook.wire.revisions import Era
@@ -15,18 +18,15 @@ _BESIDE = frozenset({*_PLAIN, b"accept-language", b"user-agent", b"traceparent",
 
 
 async def forward(
-    receipt: Receipt, permitted: Permitted, injected: Headers, gone: Gone, world: World
+    receipt: Receipt, permitted: Permitted, injected: Lasting, gone: Gone, world: World
 ) -> UpstreamResponse:
     """Send the question once, with the `injected` headers, and return when the answer's head is here. A modern client that hangs up meanwhile cancels (Refused)."""
     question = permitted.question
     limits = question.caller.standing.snapshot.deployment.limits
-    request = UpstreamRequest(
-        method=question.verb, headers=upstream_headers(permitted, injected, world), body=permitted.body
-    )
     sending = world.upstreams.send(
         receipt,
         question.caller.server,
-        request,
+        upstream_request(permitted, injected, world),
         first_byte_s=limits.upstream_response_s,
         idle_s=limits.stream_idle_s,
     )
@@ -35,26 +35,45 @@ async def forward(
     return await gone.cancels(sending)
 
 
-def upstream_headers(permitted: Permitted, injected: Headers, world: World) -> Headers:
+def upstream_request(permitted: Permitted, injected: Lasting, world: World) -> UpstreamRequest:
     """Allowed headers of the caller's, then ours: the upstream's session id, the call's id, a trace parent, the injected credential."""
     question = permitted.question
     credential = question.caller.server.credential
     passed_on = question.arrival.once(_passed_on, credential.header if credential else None, question.era)
-    headers = [*passed_on]
+    ours: Headers = ((b"gatebook-call-id", question.call.encode()),)
     if question.upstream_session is not None:
-        headers.append((b"mcp-session-id", question.upstream_session.encode("latin-1")))
-    headers.append((b"gatebook-call-id", question.call.encode()))
-    if not any(name == b"traceparent" for name, _ in passed_on):
-        headers.append((b"traceparent", _traceparent(world.random(24))))
-    return (*headers, *injected)
+        ours = ((b"mcp-session-id", question.upstream_session.encode("latin-1")), *ours)
+    if question.caller.server.command is not None:
+        ours = (*ours, (b"gatebook-caller", _caller(question.caller, world)))
+    if not passed_on.once(_traced):
+        ours = (*ours, (b"traceparent", traceparent(question.call)))
+    return UpstreamRequest(method=question.verb, passed_on=passed_on, ours=ours, injected=injected, body=permitted.body)
 
 
-def _passed_on(headers: Headers, injected: str | None, era: Era) -> Headers:
+def _caller(caller: Caller, world: World) -> bytes:
+    """Who calls, for the runner alone: equal for the same principal through the same agent, and telling nothing else."""
+    principal = caller.principal
+    who = "\0".join((principal.issuer, principal.subject, principal.agent or "", caller.server.name))
+    return hmac.digest(world.fingerprint.key, b"caller\0" + who.encode(), "sha256").hex()[:32].encode()
+
+
+def trace_passed_on(question: Question) -> bytes | None:
+    """The caller's `traceparent` as the server gets it; None where it gets one of ours."""
+    credential = question.caller.server.credential
+    passed_on = question.arrival.once(_passed_on, credential.header if credential else None, question.era)
+    return next((value for name, value in passed_on.headers if name == b"traceparent"), None)
+
+
+def _passed_on(headers: Headers, injected: str | None, era: Era) -> Lasting:
     """The caller's own headers that the server gets. `injected`: the name of the header that is ours to set."""
     passed_on = _without_cards(wire_headers.forwardable_request_headers(headers, injected))
-    if era == "modern":
-        return passed_on
-    return tuple((name, value) for name, value in passed_on if not wire_headers.mirrors(name))
+    if era != "modern":
+        passed_on = tuple((name, value) for name, value in passed_on if not wire_headers.mirrors(name))
+    return Lasting(headers=passed_on)
+
+
+def _traced(headers: Headers) -> bool:
+    return any(name == b"traceparent" for name, _ in headers)
 
 
 def _without_cards(headers: Headers) -> Headers:
@@ -65,8 +84,3 @@ def _without_cards(headers: Headers) -> Headers:
         (name, _PLAIN.get(name, b"") if name in _BESIDE and not is_clean(value) else value) for name, value in headers
     )
     return tuple((name, value) for name, value in plain if value)
-
-
-def _traceparent(random: bytes) -> bytes:
-    """A W3C Trace Context parent, version 00, sampled, from 24 random bytes: the server's own log can be matched with ours."""
-    return f"00-{random[:16].hex()}-{random[16:24].hex()}-01".encode()

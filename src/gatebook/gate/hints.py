@@ -48,7 +48,7 @@ HINTS: dict[Reason, Hint] = {
         "The worker holds `limits.buffered_bytes`, or as many bytes wait to be judged, or no connection to this server came free.",
         "Look for a slow server first, then for memory and `workers`.",
     ),
-    Reason.DRAINING: Hint("The worker is stopping; nothing was sent.", "Nothing, if you stopped it."),
+    Reason.DRAINING: Hint("The worker is stopping; nothing was sent. Of a stream: it was ended, to be opened again.", "Nothing, if you stopped it."),
     # identity
     Reason.CREDENTIAL_MISSING: Hint(
         "No bearer token. Clients that look for the login begin like this.", "Nothing, unless one source does only this."
@@ -91,8 +91,18 @@ HINTS: dict[Reason, Hint] = {
         "No usable keys of this issuer: never fetched, or older than a day.",
         "See that the issuer can be reached from here: `gatebook check`.",
     ),
+    Reason.LOGIN_REVOKED: Hint(
+        "The token is genuine, and the login or grant behind it was ended: by a person, a client or an admin, by the provider, because it was idle, or because a refresh token came twice.",
+        "Look for the `grant.revoked` entry with the same `sid`: its `x.why` tells.",
+    ),
+    Reason.LOGIN_REFUSED: Hint(
+        "The desk refused a login, a client or a request for a token. The entry's `x.cause` says which case.",
+        "Read `x.cause` and `x.hint`; docs/howto/login.md and docs/howto/saml.md explain them.",
+    ),
     Reason.INSUFFICIENT_SCOPE: Hint(
-        "The token lacks a scope, and authorising again would help. No rule of this release asks for scopes.", "Nothing yet."
+        "A tool's rule demands a fresh login by several factors (`mfa`, `mfa_max_age_s`), and the caller's was none. HTTP 403; the challenge sends"
+        " the client to log in again.",
+        "Nothing, if the client then logs in. If it comes back with the same, look at `x.mfa` of its `token.issued` entry and at `idp.mfa`.",
     ),
     # message
     Reason.PARSE_ERROR: Hint("Not JSON, or JSON that two parsers could read differently.", NOTHING),
@@ -125,6 +135,10 @@ HINTS: dict[Reason, Hint] = {
     Reason.MASK_IN_ARGUMENTS: Hint(
         "A number masked by us came back as an argument. The server would have stored the mask over good data.",
         "Nothing; the agent must not write back what it could not read.",
+    ),
+    Reason.TOOL_QUARANTINED: Hint(
+        "The server's definition of this tool is not the one that was pinned, or it is new. It is left out of lists, too.",
+        "`gatebook server pins NAME` shows what changed; if that is meant, `--accept TOOL` and SIGHUP. Else ask who changed the server.",
     ),
     Reason.INSPECTION_FAILED: Hint(
         "The message could not be inspected, so it was withheld. If it was an answer, the server has acted already.",
@@ -178,6 +192,11 @@ HINTS: dict[Reason, Hint] = {
         "Free space, look at the disk and at the diagnostics (`room.failed`, `room.ended`). Calls resume by themselves"
         " once there is room; a failed write or sync ends that worker, and the supervisor starts another.",
     ),
+    Reason.DISK_SHORT: Hint(
+        "Less than `disk.refuse_free_bytes` is free, or hardly any name for a file; what is left is for calls that are under way. One entry at once, then"
+        " one a minute for each caller, server and address, with the number.",
+        "Make space where `data_dir` lies, but not under `log` or `payloads`; calls go on by themselves. `gatebook doctor` says how much is lacking.",
+    ),
     Reason.CLOCK_UNSYNCHRONISED: Hint(
         "In `pci`: nobody vouches for this host's clock any more, so no record of now would be evidence.",
         "Look at the time service (`chronyc tracking`); calls go on within a minute of its recovery.",
@@ -189,14 +208,30 @@ HINTS: dict[Reason, Hint] = {
 }  # fmt: skip
 
 OTHER_WORDS: dict[str, str] = {
+    "agreed": "`consent.given`: the person allowed the client.",
     "alive": "`log.heartbeat`: the sealer works.",
-    "completed": "`log.read`, `recording.read`: the reading was recorded and then shown.",
+    "authenticated": "`login.completed`: the identity provider said who it is.",
+    "begun": "`log.backup`: copying begins; everything that is recorded here is about to be somewhere else too.",
+    "believed": "`idp.trusted`: assertions that these certificates sign are believed from now on.",
+    "broken": "`log.backup`: the copy is not intact, or lacks what the backup before it held; it was kept aside.",
+    "completed": "`log.read`, `recording.read`, `grants.read`: the reading was recorded and then shown; `revocation.ordered`, `log.backup`: it was done.",
+    "continued": "`log.init`: the first entry of a log that goes on after a restore; `log.restore`: nothing was lost, the same log goes on.",
     "created": "`log.init`: the first entry of a log.",
+    "enough": "`disk.space`: more is free than `disk.warn_free_bytes`, again.",
+    "ended": "`login.ended`: a person logged out.",
+    "failed": "`log.backup`: nothing was made that claims to be a backup.",
+    "issued": "`token.issued`: an access token left.",
     "idle": "`session.close`: nothing came for `limits.session_idle_s`.",
     "loaded": "`config.load`: the configuration is active.",
+    "read_again": "`login.changed`: the identity provider was asked again at a refresh.",
+    "low": "`disk.space`: less is free than `disk.warn_free_bytes`.",
     "opened": "`session.open`: a data key was made for this session and writer.",
     "recovered": "`log.recover`: a writer ended without saying so; what it had made durable was taken.",
+    "registered": "`client.registered`: a program made itself known, in `dev`.",
     "refused": "`config.refused`: the file has errors, changes what only a restart can, or could not be made ready; standard error says which.",
+    "rolled_back": "`log.restore`: an older copy was put back, or one of which nobody knows whether anything followed.",
+    "revoked": "`grant.revoked`: a client's grant was ended; `x.why` says by what.",
+    "short": "`disk.space`: less is free than `disk.refuse_free_bytes`; no new call is taken on.",
     "started": "`log.start`: a sealer began.",
     "stopped": "`log.stop`: a sealer ended as told, everything sealed.",
 }

@@ -10,24 +10,43 @@ from gatebook.model.errors import Reason
 T = TypeVar("T")
 
 
-class Gone(asyncio.Event):
-    """Set when the client has hung up, by the shell, on the event loop. At most one step at a time asks to be cancelled then."""
+class Gone:
+    """Set when the client has hung up, by the shell, on the event loop. At most one step at a time asks to be cancelled then.
+
+    An event only where somebody waits for it: nearly every call ends with its client still there."""
+
+    __slots__ = ("_cancels", "_event", "_gone")
 
     def __init__(self) -> None:
-        super().__init__()
+        self._gone = False
+        self._event: asyncio.Event | None = None
         self._cancels: asyncio.Task[Any] | None = None
+
+    def is_set(self) -> bool:
+        """Whether the client is gone."""
+        return self._gone
 
     def set(self) -> None:
         """The client is gone; what asked for it is cancelled."""
-        if self.is_set():
+        if self._gone:
             return
-        super().set()
+        self._gone = True
+        if self._event is not None:
+            self._event.set()
         if self._cancels is not None:
             self._cancels.cancel()
 
+    async def wait(self) -> None:
+        """Returns when the client is gone."""
+        if self._gone:
+            return
+        if self._event is None:
+            self._event = asyncio.Event()
+        await self._event.wait()
+
     async def cancels(self, step: Coroutine[Any, Any, T]) -> T:
         """What `step` returns; or, where the client hangs up first, it is cancelled. Raises Refused(CANCELLED)."""
-        if self.is_set():
+        if self._gone:
             step.close()
             raise Refused(Reason.CANCELLED)
         # No task of its own for the step, nor one that waits for the client: they would cost a call more than its parsing does.

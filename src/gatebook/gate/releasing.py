@@ -9,8 +9,9 @@ import msgspec
 
 from gatebook.gate import drafting
 from gatebook.gate.asking import ID_CHARS, Element, Question
+from gatebook.gate.quarantine import Seen
 from gatebook.gate.turns import NoRoom
-from gatebook.gate.world import OFF_LOOP_BYTES, Injected, World
+from gatebook.gate.world import OFF_LOOP_BYTES, AnswerHead, Injected, World
 from gatebook.masking import Masked, MaskingFailed, is_clean, mask, mask_text
 from gatebook.model.errors import LedgerUnavailable, Malformed, Reason
 from gatebook.model.http import Headers
@@ -34,28 +35,35 @@ CHUNK_MESSAGES = 16
 REMEMBERED_BYTES = 512
 LARGEST_ERROR_CODE = 2**31
 """A larger one is not recorded: with twelve digits and more it could be a card number."""
-LISTINGS = tuple(method.listing for method in methods.METHODS.values() if method.listing is not None)
+LISTING_OF = {method.name: method.listing for method in methods.METHODS.values() if method.listing is not None}
+LISTINGS = tuple(LISTING_OF.values())
 
 
 class Releaser:
     """The way out for one question's answers. Holds the calls that still await a result, and the notifications not yet recorded."""
+
+    __slots__ = (
+        "_chunk", "_chunk_timer", "_ended", "_failed", "_flushing", "_injected", "_pending", "_question", "_seen", "_world",
+        "last_recorded", "reading_s", "resumable", "secrets", "totals",
+    )  # fmt: skip
 
     def __init__(self, question: Question, world: World, injected: Injected) -> None:
         self._question = question
         self._world = world
         self._injected = injected
         self.secrets = injected.secrets
-        self._pending: dict[bytes, Element] = {
-            jsonrpc.plain_id(element.message.id): element
-            for element in question.calls
-            if isinstance(element.message, jsonrpc.Request)
-        }
+        self._pending: dict[bytes, Element] = {}
+        for element in question.calls:
+            if isinstance(element.message, jsonrpc.Request):
+                self._pending[jsonrpc.plain_id(element.message.id)] = element
         self._chunk: list[Masked] = []
         self._chunk_timer: asyncio.TimerHandle | None = None
         self._flushing: set[asyncio.Task[None]] = set()
         self._failed: LedgerUnavailable | None = None
+        self._seen: list[Seen] = []
         self.totals: dict[str, int] = {"events": 0, "bytes": 0}
         self.last_recorded: Recorded | None = None
+        self.reading_s = 0.0
         self.resumable = False
         self._ended = False
 
@@ -111,15 +119,19 @@ class Releaser:
         """A body that is no message, as it may leave. Raises MaskingFailed."""
         return mask_text(raw.decode("utf-8", "replace"), self.secrets)[0].encode()
 
-    def clean_headers(self, headers: Headers) -> Headers:
-        """The server's headers that may leave: a value that would have to be masked does not, but the media type does without its parameters."""
-        passed_on = wire_headers.forwardable_response_headers(headers)
-        clean = self._injected.clean_headers.get(passed_on)
-        if clean is None:
-            clean = self._clean(passed_on)
-            if sum(map(len, chain.from_iterable(passed_on))) <= REMEMBERED_BYTES:
-                self._injected.clean_headers.keep(passed_on, clean)
-        return clean
+    def head(self, headers: Headers) -> AnswerHead:
+        """What the server's headers say, and which may leave: a value that would have to be masked does not, but the media type does
+        without its parameters."""
+        known = self._injected.heads.get(headers)
+        if known is None:
+            known = AnswerHead(
+                media_type=wire_headers.media_type(headers),
+                clean=self._clean(wire_headers.forwardable_response_headers(headers)),
+                session=next((value.decode("latin-1") for name, value in headers if name == b"mcp-session-id"), None),
+            )
+            if sum(map(len, chain.from_iterable(headers))) <= REMEMBERED_BYTES:
+                self._injected.heads.keep(headers, known)
+        return known
 
     def _clean(self, headers: Headers) -> Headers:
         clean: list[tuple[bytes, bytes]] = []
@@ -160,11 +172,8 @@ class Releaser:
             raise Malformed(Reason.UPSTREAM_INVALID, "the server says what belongs elsewhere")
 
     async def _message(self, raw: bytes, envelope: Envelope, came: Came) -> bytes:
-        element = (
-            self._pending.get(jsonrpc.plain_id(envelope.id))
-            if envelope.kind == "response" and envelope.id is not None
-            else None
-        )
+        answered = jsonrpc.plain_id(envelope.id) if envelope.kind == "response" and envelope.id is not None else b""
+        element = self._pending.get(answered)
         self._judge(envelope, element, came)
         if len(raw) <= OFF_LOOP_BYTES:
             masked = self._visible(raw, envelope, element)
@@ -172,14 +181,15 @@ class Releaser:
             masked = await self._large(raw, self._visible, raw, envelope, element)
         if self._failed:
             raise self._failed
+        if self._seen:
+            await self._note_seen()
         match envelope.kind:
             case "response":
-                await self._record_response(envelope, element, masked)
+                await self._record(self._outcome(envelope, element, masked))
+                self._pending.pop(answered, None)
             case "request":
-                draft = drafting.server_message(
-                    self._question, self._safe(envelope.method), self._id_text(envelope), masked
-                )
-                await self._record(draft)
+                method = self._safe(envelope.method)
+                await self._record(drafting.server_message(self._question, method, self._id_text(envelope), masked))
             case _:
                 await self._gather(masked)
         return raw if masked.body is raw else masked.body
@@ -193,10 +203,8 @@ class Releaser:
         if envelope.kind != "response" or envelope.error_code is not None:
             return raw
         if element is not None:
-            known = methods.METHODS.get(element.method)
-            if known is None or known.listing is None:
-                return raw
-            return self._without_forbidden(raw, known.listing, required=True)
+            listing_of_method = LISTING_OF.get(element.method)
+            return raw if listing_of_method is None else self._without_forbidden(raw, listing_of_method, required=True)
         for listing in LISTINGS:  # a response to an earlier request on a resumed stream: judged by what it holds
             raw = self._without_forbidden(raw, listing, required=False)
         return raw
@@ -205,15 +213,31 @@ class Releaser:
         caller = self._question.caller
         deployment = caller.standing.snapshot.deployment
 
-        def keep(name: str) -> bool:
-            return may_see(listing.kind, name, caller.principal, deployment, caller.server.name)
+        def keep(name: str, definition: bytes) -> bool:
+            # A change is noted whoever asks: who may not see the tool keeps nobody from knowing that it changed.
+            sound = listing.kind != "tool" or caller.server.pins is None or self._as_pinned(name, definition)
+            return sound and may_see(listing.kind, name, caller.principal, deployment, caller.server.name)
 
         if not required and not _holds(raw, listing.key):
             return raw
         private = self._question.era == "modern"
         return build.filtered_list(raw, listing.key, keep, listing.name_field, make_private=private)[0]
 
-    async def _record_response(self, envelope: Envelope, element: Element | None, masked: Masked) -> None:
+    def _as_pinned(self, name: str, definition: bytes) -> bool:
+        sound, seen = self._world.quarantine.look(self._question.caller.server, name, definition)
+        if seen is not None:
+            self._seen.append(seen)
+        return sound
+
+    async def _note_seen(self) -> None:
+        """What a list showed of pinned tools is in the book before the list leaves."""
+        while self._seen:
+            seen = self._seen[0]
+            await self._record(drafting.pinned(self._question, seen, self._safe(seen.tool)))
+            self._world.quarantine.learn(self._question.caller.server, seen)
+            del self._seen[0]
+
+    def _outcome(self, envelope: Envelope, element: Element | None, masked: Masked) -> Draft:
         reason = (
             Reason.ERROR_RESULT
             if envelope.error_code is not None
@@ -222,15 +246,13 @@ class Releaser:
             else Reason.COMPLETED
         )
         if element is None:
-            await self._record(drafting.late_result(self._question, self._id_text(envelope), reason, masked))
-            return
+            return drafting.late_result(self._question, self._id_text(envelope), reason, masked)
         detail: dict[str, str | int | bool] = {}
         if envelope.error_code is not None and abs(envelope.error_code) <= LARGEST_ERROR_CODE:
             detail["error_code"] = envelope.error_code
         if envelope.result_type not in (None, "complete"):
             detail["result_type"] = self._safe(envelope.result_type)
-        await self._record(drafting.result(self._question, element, reason, inspected=masked, detail=detail))
-        self._pending.pop(jsonrpc.plain_id(envelope.id or b"0"), None)
+        return drafting.result(self._question, element, reason, inspected=masked, detail=detail)
 
     def _safe(self, text: str | None) -> str:
         # Masked, then cut: half a card number is one that no detector knows.

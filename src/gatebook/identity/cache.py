@@ -21,6 +21,8 @@ class CachedVerifier:
     def __init__(self, snapshot: Snapshot, *, capacity: int = CAPACITY) -> None:
         self._verifier = Verifier(snapshot)
         self._judged = Bounded[tuple[bytes, str], Judged](capacity)
+        self.verified = 0
+        """How often a token was verified in earnest, good or bad."""
 
     def __len__(self) -> int:
         """How many successes are remembered."""
@@ -37,6 +39,7 @@ class CachedVerifier:
         if judged is not None and now_s < judged.good_until:
             return judged
         self._judged.pop(key, None)
+        self.verified += 1
         judged = self._verifier.judge(token, server, now_s)
         if now_s < judged.good_until:
             self._judged.keep(key, judged)

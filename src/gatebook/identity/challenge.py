@@ -23,11 +23,14 @@ _ERROR: dict[Reason, str | None] = {
 }
 
 
-def challenge(server: Server, reason: Reason, description: str, scope: str | None = None) -> bytes:
+def challenge(
+    server: Server, reason: Reason, description: str, scope: str | None = None, *, max_age_s: float | None = None
+) -> bytes:
     """The value of WWW-Authenticate for a refusal of `reason` at `server`, ASCII, in one line.
 
     `error` by RFC 6750 §3.1: none where no token was shown, invalid_request, insufficient_scope, else invalid_token; then
-    `error_description` too. `scope`: all the scopes the operation needs, separated by spaces. Whatever `description` holds, the
+    `error_description` too. `scope`: all the scopes the operation needs, separated by spaces; `max_age_s`: how old the login may be
+    (`max_age` of RFC 9470 §3). Whatever `description` holds, the
     value stays one well-formed challenge; a `scope` that is none raises ValueError.
     """
     parameters = []
@@ -38,6 +41,8 @@ def challenge(server: Server, reason: Reason, description: str, scope: str | Non
         if _SCOPE.fullmatch(scope) is None:
             raise ValueError("not a scope")
         parameters.append(f'scope="{scope}"')
+    if max_age_s is not None:
+        parameters.append(f'max_age="{int(max_age_s)}"')
     parameters.append(f'resource_metadata="{metadata_url(server)}"')
     return ("Bearer " + ", ".join(parameters)).encode("ascii")
 
@@ -63,9 +68,12 @@ def metadata_paths(public_url: str, server: Server) -> tuple[str, ...]:
 def protected_resource_metadata(server: Server, issuers: Iterable[Issuer]) -> bytes:
     """The server's metadata document, JSON (RFC 9728 §2). `resource` is `server.resource` to the byte: clients compare exactly.
 
-    `authorization_servers`: the issuers of persons accepted there, in the given order; absent where only jobs are (§2: no empty lists).
+    `authorization_servers`: our own where there is one, since it alone speaks as MCP clients do; else the issuers of persons accepted there, in
+    the given order; absent where only jobs are (§2: no empty lists).
     """
-    people = [issuer.url for issuer in issuers if issuer.kind == "person" and issuer.name in server.audiences]
+    issuers = tuple(issuer for issuer in issuers if issuer.name in server.audiences)
+    people = [issuer.url for issuer in issuers if issuer.kind == "desk"]
+    people = people or [issuer.url for issuer in issuers if issuer.kind == "person"]
     document: dict[str, object] = {"resource": server.resource}
     if people:
         document["authorization_servers"] = people

@@ -64,7 +64,7 @@ def demand_within_lifetime(claims: dict[str, Any], leeway_s: int, now_s: float) 
     return expires_at
 
 
-def demand_access_token(claims: dict[str, Any], *, declared: bool, kind: Kind) -> None:
+def demand_access_token(claims: dict[str, Any], *, declared: bool, kind: Kind | Literal["desk"]) -> None:
     """Raise TokenRefused unless this is a bearer access token of a `kind`; `declared`: its header `typ` says at+jwt.
 
     A token bound to a key (`cnf`) is refused: no proof of that key is checked here, and without one it is a stolen token. RFC 9449 §7.
@@ -80,15 +80,22 @@ def demand_access_token(claims: dict[str, Any], *, declared: bool, kind: Kind) -
         raise TokenRefused(Reason.TOKEN_CLAIMS, "The token was issued to a person, not to a job.")
 
 
+def bears_application_marks(claims: dict[str, Any]) -> bool:
+    """Whether the claims, of an access token or an ID token, say that an application stands behind them."""
+    return (
+        claims.get("idtyp") == "app"
+        or claims.get("gty") == "client-credentials"  # Auth0
+        or str(claims.get("preferred_username", "")).startswith("service-account-")  # Keycloak
+        or str(claims.get("email", "")).endswith(".gserviceaccount.com")  # Google: the same issuer as for people
+    )
+
+
 def _is_of_application(claims: dict[str, Any]) -> bool:
     subject = claims.get("sub")
     is_entra = "oid" in claims and "tid" in claims
     return (
-        claims.get("idtyp") == "app"
+        bears_application_marks(claims)
         or (is_entra and not claims.get("scp"))  # Entra: delegated tokens have scp, app tokens have roles only
-        or claims.get("gty") == "client-credentials"  # Auth0
-        or str(claims.get("preferred_username", "")).startswith("service-account-")  # Keycloak
-        or str(claims.get("email", "")).endswith(".gserviceaccount.com")  # Google: the same issuer as for people
         or (
             subject is not None and subject in [claims.get(name) for name in _AGENT_CLAIMS]
         )  # RFC 9068 §2.2: sub is the client
@@ -114,37 +121,42 @@ def principal_of(
     `claims_of_roles`: the names that some role matches on. A claim that is no string (of at most 1024 characters), boolean or integer is left
     out, so that a role that demands it does not match.
     """
-    overage = _groups_left_out(claims, issuer.groups_claim)
+    overage = groups_left_out(claims, issuer.groups_claim)
     kept = {
         name: text
         for name in sorted(RECORDED_CLAIMS.union(claims_of_roles) & claims.keys())
         if name != GROUPS_OVERAGE and (text := _as_text(claims[name])) is not None
     }
+    assert issuer.kind != "desk"  # those tokens say more: `identity.own`
     return Principal(
         kind=issuer.kind,
         issuer=issuer.url,
         issuer_name=issuer.name,
         subject=_subject(claims),
-        agent=_agent(claims),
+        agent=agent_of(claims),
         login=_login(claims),
-        groups=_shared(() if overage else tuple(_strings(claims, issuer.groups_claim))),
+        groups=shared(() if overage else tuple(strings(claims, issuer.groups_claim))),
         claims=kept | ({GROUPS_OVERAGE: "true"} if overage else {}),
-        evidence=_evidence(claims),
+        evidence=evidence_of(claims),
         expires_at=expires_at,
-        scopes=_scopes(claims),
+        scopes=scopes_of(claims),
         acting_for=_acting_for(claims) if issuer.kind == "job" else None,
     )
 
 
 def _subject(claims: dict[str, Any]) -> str:
-    subject = claims.get("sub")
+    return subject_in(claims.get("sub"))
+
+
+def subject_in(subject: object) -> str:
+    """A subject as it may be recorded. Raises TokenRefused(TOKEN_CLAIMS)."""
     # isprintable: no control, format (bidirectional, zero width) or unassigned characters, which would read as somebody else in the record
     if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS or not subject.isprintable():
         raise TokenRefused(Reason.TOKEN_CLAIMS, "The token does not name its subject.")
     return subject
 
 
-def _agent(claims: dict[str, Any]) -> str | None:
+def agent_of(claims: dict[str, Any]) -> str | None:
     name = next((name for name in _AGENT_CLAIMS if name in claims), None)
     if name is None:
         return None
@@ -164,7 +176,7 @@ def _login(claims: dict[str, Any]) -> str:
     return f"exp:{int(claims['exp'])}"
 
 
-def _groups_left_out(claims: dict[str, Any], groups_claim: str) -> bool:
+def groups_left_out(claims: dict[str, Any], groups_claim: str) -> bool:
     """Entra beyond 200 groups: `_claim_names` points elsewhere, or `hasgroups`. A list beside the mark would be a part of the groups."""
     elsewhere = claims.get("_claim_names", {})
     if not isinstance(elsewhere, dict) or {"groups", groups_claim} & elsewhere.keys():
@@ -172,19 +184,19 @@ def _groups_left_out(claims: dict[str, Any], groups_claim: str) -> bool:
     return claims.get("hasgroups", False) is not False
 
 
-def _scopes(claims: dict[str, Any]) -> frozenset[str]:
+def scopes_of(claims: dict[str, Any]) -> frozenset[str]:
     name: Literal["scope", "scp"] = "scope" if "scope" in claims else "scp"
     value = claims.get(name)
-    return _shared(tuple(filter(None, value.split(" "))) if isinstance(value, str) else tuple(_strings(claims, name)))
+    return shared(tuple(filter(None, value.split(" "))) if isinstance(value, str) else tuple(strings(claims, name)))
 
 
 @lru_cache(maxsize=1024)
-def _shared(names: tuple[str, ...]) -> frozenset[str]:
+def shared(names: tuple[str, ...]) -> frozenset[str]:
     """The same object for the same names: of thousands of remembered callers, most hold what others hold."""
     return frozenset(names)
 
 
-def _strings(claims: dict[str, Any], name: str) -> list[str]:
+def strings(claims: dict[str, Any], name: str) -> list[str]:
     value = claims.get(name, [])
     # A string is not taken for a list of one: some issuers join groups into one string, and a part of it would be a group of its own.
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -192,7 +204,7 @@ def _strings(claims: dict[str, Any], name: str) -> list[str]:
     return value
 
 
-def _evidence(claims: dict[str, Any]) -> Evidence:
+def evidence_of(claims: dict[str, Any]) -> Evidence:
     """What counts as evidence must be well-formed; anything else is no evidence, which is not MFA."""
     amr, acr = claims.get("amr"), claims.get("acr")
     is_list = isinstance(amr, list) and all(isinstance(method, str) for method in amr)

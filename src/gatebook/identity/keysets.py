@@ -42,6 +42,10 @@ class Wanted(msgspec.Struct, frozen=True):
     """A token named a key that the current set does not hold. Any number of these cost one fetch per MIN_INTERVAL_S."""
 
 
+class Changed(msgspec.Struct, frozen=True):
+    """The operator's own file of the set is another one now. It is read at once: nobody who calls can cause that."""
+
+
 class Started(msgspec.Struct, frozen=True):
     """A fetch has begun."""
 
@@ -58,7 +62,7 @@ class Failed(msgspec.Struct, frozen=True):
     why: str
 
 
-Event = Wanted | Started | Fetched | Failed
+Event = Wanted | Changed | Started | Fetched | Failed
 
 
 class KeySetState(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +76,7 @@ class KeySetState(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float | None = None
     fetching: bool = False
     wanted: bool = False
+    changed: bool = False
     problem: str | None = None
 
 
@@ -85,8 +90,10 @@ def advance(state: KeySetState, now_s: float, event: Event) -> KeySetState:
     match event:
         case Wanted():
             return msgspec.structs.replace(state, wanted=True)
+        case Changed():
+            return msgspec.structs.replace(state, changed=True)
         case Started():
-            return msgspec.structs.replace(state, started_at=now_s, fetching=True, wanted=False)
+            return msgspec.structs.replace(state, started_at=now_s, fetching=True, wanted=False, changed=False)
         case Failed(why):
             return msgspec.structs.replace(state, fetching=False, problem=why)
         case Fetched(raw):
@@ -100,13 +107,16 @@ def advance(state: KeySetState, now_s: float, event: Event) -> KeySetState:
 
 
 def fetch_due(state: KeySetState, now_s: float) -> bool:
-    """Whether a fetch may and should start now. Never while one is under way, never twice within MIN_INTERVAL_S."""
+    """Whether a fetch may and should start now. Never while one is under way, never twice within MIN_INTERVAL_S but for a file that
+    has changed."""
     return not state.fetching and next_fetch_at(state, now_s) <= now_s
 
 
 def next_fetch_at(state: KeySetState, now_s: float) -> float:
     """When the next fetch is due if nothing else happens: seconds since the epoch, `now_s` or earlier where it is due already."""
-    if state.started_at is None or state.started_at > now_s:  # never asked, or the clock was set back since
+    if (
+        state.changed or state.started_at is None or state.started_at > now_s
+    ):  # never asked, or the clock was set back since
         return now_s
     failed = state.problem is not None or state.jwks is None
     pause_s = MIN_INTERVAL_S if state.wanted or failed else TTL_S

@@ -16,6 +16,8 @@ from gatebook.identity.bearer import MAX_TOKEN_BYTES
 from gatebook.identity.claims import demand_access_token, demand_audience, demand_within_lifetime, principal_of
 from gatebook.identity.errors import KeySetRefused, TokenRefused
 from gatebook.identity.keysets import MAX_KID_CHARACTERS, MAX_STALE_S, acceptable_key_set
+from gatebook.identity.own import own_principal
+from gatebook.identity.own_jobs import Vouching, own_job
 from gatebook.identity.strict import parse_object
 from gatebook.model.deployment import Issuer, KeySet, Server, Snapshot
 from gatebook.model.errors import Reason
@@ -56,6 +58,8 @@ class Verifier:
     def __init__(self, snapshot: Snapshot) -> None:
         deployment = snapshot.deployment
         self._by_url: dict[str, list[_Trusted]] = {}
+        self._idps = {idp.url: idp.name for idp in deployment.idps}
+        self._vouching = Vouching.of(deployment)
         for issuer in deployment.issuers:
             matches = [m for role in deployment.roles for m in role.match if m.issuer == issuer.name]
             claims_of_roles = frozenset(name for match in matches for name in match.claims)
@@ -86,7 +90,12 @@ class Verifier:
             expires_at = demand_within_lifetime(payload, trusted.issuer.leeway_s, now_s)
             demand_access_token(payload, declared=_media_type(header) == _ACCESS_TOKEN_TYPE, kind=trusted.issuer.kind)
             # 8. Who it is.
-            principal = principal_of(payload, trusted.issuer, trusted.claims_of_roles, expires_at)
+            if trusted.issuer.kind == "desk" and payload.get("principal_type") == "job":
+                principal = own_job(payload, self._vouching, expires_at)
+            elif trusted.issuer.kind == "desk":
+                principal = own_principal(payload, self._idps, expires_at)
+            else:
+                principal = principal_of(payload, trusted.issuer, trusted.claims_of_roles, expires_at)
         except TokenRefused as refused:
             refused.issuer = trusted.issuer.name
             raise
@@ -99,6 +108,26 @@ class Verifier:
         if len(accepted) != 1:
             raise TokenRefused(Reason.TOKEN_ISSUER, "The token's issuer is not accepted here.")
         return accepted[0]
+
+
+def claimed_issuer(token: str) -> str | None:
+    """The `iss` that a token claims, to find whose keys to verify it with; nothing is proven. None where it names none. Raises TokenRefused."""
+    issuer = _take_apart(token)[1].get("iss")
+    return issuer if isinstance(issuer, str) else None
+
+
+def verified_claims(token: str, issuer: Issuer, key_set: KeySet | None, now_s: float) -> dict[str, Any]:
+    """The claims of a JWT of any type that `issuer` signed: steps 1 to 6 of `Verifier.judge`, for a token whose issuer is known beforehand, and
+    that `iss` names it. What the claims say is for the caller to judge. Raises TokenRefused."""
+    header, payload = _take_apart(token)
+    algorithm, kid = _read_header(header)
+    if payload.get("iss") != issuer.url:
+        raise TokenRefused(Reason.TOKEN_ISSUER, "The token is of another issuer.")
+    if algorithm not in issuer.algorithms:
+        raise TokenRefused(Reason.TOKEN_ALGORITHM, "The token's algorithm is not accepted from its issuer.")
+    key = _Trusted(issuer, frozenset(), key_set).find_key(algorithm, kid, now_s)
+    _demand_signature(token, algorithm, key)
+    return payload
 
 
 class _Trusted:

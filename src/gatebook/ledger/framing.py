@@ -11,6 +11,8 @@ from enum import IntEnum
 import google_crc32c
 import msgspec
 
+from gatebook.model.errors import GatebookError
+
 HEADER_BYTES = 4096
 FRAME_BYTES = 9
 VERSION = 1
@@ -19,6 +21,8 @@ _HEADER = struct.Struct("<8sHxxIQQQ64s64s")
 _FRAME = struct.Struct("<IIB")
 _START = struct.Struct("<IB")
 _CRC = struct.Struct("<I")
+_pack_frame, _pack_start = _FRAME.pack, _START.pack
+_value, _extend = google_crc32c.value, google_crc32c.extend
 
 
 class FrameKind(IntEnum):
@@ -36,7 +40,7 @@ _LEAF, _TURN, _END = int(FrameKind.LEAF), int(FrameKind.TURN), int(FrameKind.END
 _STORED = frozenset({int(FrameKind.PAYLOAD), int(FrameKind.DATA_KEY)})
 
 
-class SegmentError(ValueError):
+class SegmentError(GatebookError, ValueError):
     """A segment that we cannot read: not ours, damaged, or of a newer format."""
 
 
@@ -128,9 +132,8 @@ def decode_header(page: bytes) -> SegmentHeader:
 
 def frame(kind: FrameKind, body: bytes) -> bytes:
     """`body` (not empty) with its frame; the CRC covers length, kind and body."""
-    start = _START.pack(len(body), kind)
-    crc = google_crc32c.extend(google_crc32c.value(start), body)
-    return _FRAME.pack(len(body), crc, kind) + body
+    length = len(body)
+    return _pack_frame(length, _extend(_value(_pack_start(length, kind)), body), kind) + body
 
 
 def read_frame(data: bytes | memoryview, offset: int) -> Frame | None:

@@ -1,29 +1,31 @@
 """The scribe numbers a writer's drafts, opens its sessions, seals its payloads and gives the frames to store. It keeps no file."""
 
 import re
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from functools import lru_cache
 
 import msgspec
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gatebook.ledger import entry, payload
 from gatebook.ledger.entry import Clocked, Pay, Written
 from gatebook.ledger.framing import FRAME_BYTES, FrameKind, frame
 from gatebook.ledger.merkle import Hash, leaf_hash
+from gatebook.ledger.payload import SALT_BYTES, SessionKey
 from gatebook.model.errors import LedgerUnavailable
-from gatebook.model.record import Draft
+from gatebook.model.record import Draft, Payload
 from gatebook.model.secret import Secret
 
 _SESSION = re.compile(r"[0-9a-f]{32}")
 _OVERHEAD_BYTES = 512
 _OPENING_BYTES = 2 * entry.MAX_ENTRY_BYTES
-_CIPHERS = 256
-"""Ciphers kept ready. Each takes 2.6 KB, its key 32 bytes, and to make it anew 2 µs: sessions are many, most of them silent."""
+_CHANCE_BYTES = 10
+_READY = 1024
+"""Sessions kept ready. Each takes 4 KB, its key alone 32 bytes, and to make it ready anew 4 µs: sessions are many, most of them silent."""
+# Looked up once: a member of an enumeration is found by three calls.
+_LEAF, _PAYLOAD = FrameKind.LEAF, FrameKind.PAYLOAD
 
 
-class Composed(msgspec.Struct, frozen=True):
+class Composed(msgspec.Struct, frozen=True, gc=False):
     """One draft as frames, in the order they are stored (its leaf last), and its leaf's hash."""
 
     frames: list[bytes]
@@ -31,12 +33,13 @@ class Composed(msgspec.Struct, frozen=True):
 
 
 class _Session:
-    __slots__ = ("count", "data_key", "key", "seen_us")
+    __slots__ = ("count", "data_key", "name", "ready", "seen_us")
 
-    def __init__(self, data_key: Secret[bytes] | None, key: str) -> None:
-        self.data_key, self.key = data_key, key
+    def __init__(self, name: str, data_key: tuple[Secret[bytes], str] | None) -> None:
+        self.name, self.data_key = name, data_key
         self.count = 0
         self.seen_us = 0
+        self.ready: SessionKey | None = None
 
 
 class Scribe:
@@ -61,8 +64,8 @@ class Scribe:
         self._entropy, self._payload_key = entropy, payload_key
         self._development, self._piece_bytes = development, piece_bytes
         self._forget_after_us = forget_after_us
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()
-        self._cipher = lru_cache(_CIPHERS)(AESGCM)
+        self._sessions: OrderedDict[str | None, _Session] = OrderedDict()
+        self._made_ready: deque[_Session] = deque()
 
     def bound(self, draft: Draft) -> int:
         """Not fewer bytes than the frames of `draft` will take."""
@@ -73,11 +76,32 @@ class Scribe:
 
     def compose(self, draft: Draft, unix_us: int, clock: Clocked) -> Composed:
         """The frames of `draft`, numbered. Raises LedgerUnavailable; then no number was taken."""
-        session, frames, written = self._begin(draft, unix_us, clock)
-        pay = self._seal(draft, session, written, frames) if draft.payloads else ()
-        leaf = self._leaf(draft, unix_us, clock, written, session, pay)
-        self._commit(draft, session, written, unix_us)
-        frames.append(frame(FrameKind.LEAF, leaf))
+        # Two records are made for each call: what a known session needs is written out here.
+        frames: list[bytes] = []
+        number = self.sequence + 1
+        session = self._sessions.get(draft.session)
+        key = session.ready if session is not None else None
+        if session is None or key is None:
+            session, number = self._begin(draft, unix_us, clock, frames)
+            key = self._ready(session)
+        payloads = draft.payloads
+        # One drawing for all: the identifier's bytes, then a salt for each payload.
+        chance = self._entropy(_CHANCE_BYTES + SALT_BYTES * len(payloads))
+        pay = self._seal(payloads, key, chance, number, frames) if payloads else ()
+        leaf = entry.compose(
+            draft, unix_us=unix_us, clock=clock, identifier=entry.uuid7(unix_us // 1000, chance[:_CHANCE_BYTES]),
+            written=Written(n=self.writer, e=self.epoch, s=number), count=session.count + 1 if session is not None else None,
+            pay=pay, development=self._development,
+        )  # fmt: skip
+        # Only now is the number taken.
+        if session is not None and session.seen_us:
+            self.sequence = number
+            session.count += 1
+            session.seen_us = unix_us
+            self._sessions.move_to_end(session.name)
+        else:
+            self._commit(session, number, unix_us)
+        frames.append(frame(_LEAF, leaf))
         return Composed(frames, leaf_hash(leaf))
 
     def defer(self, draft: Draft, unix_us: int, clock: Clocked) -> Callable[[], Composed]:
@@ -85,23 +109,26 @@ class Scribe:
 
         The numbers are taken now. Raises LedgerUnavailable now; what is returned does not (a stand-in entry of the same length was made).
         """
-        session, frames, written = self._begin(draft, unix_us, clock)
+        frames: list[bytes] = []
+        session, number = self._begin(draft, unix_us, clock, frames)
+        key = self._ready(session)
         count = session.count + 1 if session is not None else None
+        chance = self._entropy(_CHANCE_BYTES + SALT_BYTES * len(draft.payloads))
         blank = tuple(Pay(part=p.part, c="0" * 64, x="0" * 64, bytes=len(p.body), key="0" * 16) for p in draft.payloads)
-        self._leaf(draft, unix_us, clock, written, session, blank)
-        self._commit(draft, session, written, unix_us)
+        self._leaf(draft, unix_us, clock, chance, number, count, blank)
+        self._commit(session, number, unix_us)
 
         def finish() -> Composed:
-            pay = self._seal(draft, session, written, frames)
-            leaf = self._leaf(draft, unix_us, clock, written, session, pay, count)
-            frames.append(frame(FrameKind.LEAF, leaf))
+            # Nothing of the scribe's own may be changed here: it is another thread.
+            pay = self._seal(draft.payloads, key, chance, number, frames) if draft.payloads else ()
+            leaf = self._leaf(draft, unix_us, clock, chance, number, count, pay)
+            frames.append(frame(_LEAF, leaf))
             return Composed(frames, leaf_hash(leaf))
 
         return finish
 
-    def _begin(self, draft: Draft, unix_us: int, clock: Clocked) -> tuple[_Session | None, list[bytes], Written]:
-        """The session of `draft` (opened where it is new), the frames that opening it takes, and the draft's own number."""
-        frames: list[bytes] = []
+    def _begin(self, draft: Draft, unix_us: int, clock: Clocked, frames: list[bytes]) -> tuple[_Session | None, int]:
+        """The session of `draft` (opened where it is new: `frames` gets what that takes) and the draft's own number."""
         number = self.sequence + 1
         session: _Session | None = None
         if draft.session is not None:
@@ -113,16 +140,17 @@ class Scribe:
                 number += session.count
         if draft.payloads and (session is None or session.data_key is None):
             raise LedgerUnavailable("a payload can be recorded only within a session and with a payload key")
-        return session, frames, Written(n=self.writer, e=self.epoch, s=number)
+        return session, number
 
     def _open(
         self, draft: Draft, name: str, unix_us: int, clock: Clocked, number: int, frames: list[bytes]
     ) -> _Session:
         if self._payload_key is None:
-            return _Session(None, "")
+            return _Session(name, None)
         data_key = Secret(self._entropy(payload.DATA_KEY_BYTES))
         wrapped = payload.wrap_data_key(data_key, self._payload_key, name, self.writer, self.epoch)
-        session = _Session(data_key, payload.key_id(wrapped))
+        key = payload.key_id(wrapped)
+        session = _Session(name, (data_key, key))
         opening = Draft(
             event="session.open",
             ok=True,
@@ -132,34 +160,44 @@ class Scribe:
             resource=draft.resource,
             session=name,
             policy=draft.policy,
-            detail={"key": session.key, "key_sha256": payload.digest(wrapped)},
+            detail={"key": key, "key_sha256": payload.digest(wrapped)},
         )
-        written = Written(n=self.writer, e=self.epoch, s=number)
-        leaf = self._leaf(opening, unix_us, clock, written, session, ())
+        leaf = self._leaf(opening, unix_us, clock, self._entropy(_CHANCE_BYTES), number, 1, ())
         session.count = 1
         place = payload.Place(name, self.writer, self.epoch, number, 0, 0, 1)
         frames.append(frame(FrameKind.DATA_KEY, payload.stored_body(place, wrapped)))
-        frames.append(frame(FrameKind.LEAF, leaf))
+        frames.append(frame(_LEAF, leaf))
         return session
 
-    def _seal(self, draft: Draft, session: _Session | None, written: Written, frames: list[bytes]) -> tuple[Pay, ...]:
-        if session is None or session.data_key is None or draft.session is None:  # pragma: no cover - refused by _begin
+    def _ready(self, session: _Session | None) -> SessionKey | None:
+        """The session's key, ready to seal; None where it has none."""
+        if session is None or session.data_key is None:
+            return None
+        if session.ready is None:
+            if len(self._made_ready) == _READY:
+                self._made_ready.popleft().ready = None
+            self._made_ready.append(session)
+            session.ready = SessionKey(*session.data_key, session.name, self.writer, self.epoch)
+        return session.ready
+
+    def _seal(
+        self, payloads: tuple[Payload, ...], key: SessionKey | None, chance: bytes, number: int, frames: list[bytes]
+    ) -> tuple[Pay, ...]:
+        if key is None:  # pragma: no cover - refused by _begin
             raise LedgerUnavailable("no data key")
-        cipher = self._cipher(session.data_key.reveal())
         told: list[Pay] = []
-        for part, recorded in enumerate(draft.payloads):
-            place = payload.Place(draft.session, self.writer, self.epoch, written.s, part, 0, 1)
-            salt = self._entropy(payload.SALT_BYTES)
-            sealed, pay = payload.seal(cipher, session.key, salt, recorded.part, recorded.body, place)
+        at, most = _CHANCE_BYTES, self._piece_bytes
+        for part, recorded in enumerate(payloads):
+            sealed, pay = key.seal(chance[at : at + SALT_BYTES], recorded.part, recorded.body, number, part)
+            at += SALT_BYTES
             told.append(pay)
-            if len(sealed) <= self._piece_bytes:
-                frames.append(frame(FrameKind.PAYLOAD, payload.stored_body(place, sealed)))
+            if len(sealed) <= most:
+                frames.append(frame(_PAYLOAD, key.place(number, part) + sealed))
                 continue
-            pieces = -(-len(sealed) // self._piece_bytes)
+            pieces = -(-len(sealed) // most)
             for piece in range(pieces):
-                here = payload.Place(draft.session, self.writer, self.epoch, written.s, part, piece, pieces)
-                content = sealed[piece * self._piece_bytes : (piece + 1) * self._piece_bytes]
-                frames.append(frame(FrameKind.PAYLOAD, payload.stored_body(here, content)))
+                content = sealed[piece * most : (piece + 1) * most]
+                frames.append(frame(_PAYLOAD, key.place(number, part, piece, pieces) + content))
         return tuple(told)
 
     def _leaf(
@@ -167,34 +205,28 @@ class Scribe:
         draft: Draft,
         unix_us: int,
         clock: Clocked,
-        written: Written,
-        session: _Session | None,
+        chance: bytes,
+        number: int,
+        count: int | None,
         pay: tuple[Pay, ...],
-        count: int | None = None,
     ) -> bytes:
-        if count is None and session is not None:
-            count = session.count + 1
+        identifier = entry.uuid7(unix_us // 1000, chance[:_CHANCE_BYTES])
+        written = Written(n=self.writer, e=self.epoch, s=number)
         return entry.compose(
-            draft,
-            unix_us=unix_us,
-            clock=clock,
-            identifier=entry.uuid7(unix_us // 1000, self._entropy(10)),
-            written=written,
-            count=count,
-            pay=pay,
+            draft, unix_us=unix_us, clock=clock, identifier=identifier, written=written, count=count, pay=pay,
             development=self._development,
-        )
+        )  # fmt: skip
 
-    def _commit(self, draft: Draft, session: _Session | None, written: Written, unix_us: int) -> None:
-        self.sequence = written.s
-        if session is None or draft.session is None:
+    def _commit(self, session: _Session | None, number: int, unix_us: int) -> None:
+        self.sequence = number
+        if session is None:
             return
         if session.seen_us == 0:
             self._forget(unix_us)
-            self._sessions[draft.session] = session
+            self._sessions[session.name] = session
         session.count += 1
         session.seen_us = unix_us
-        self._sessions.move_to_end(draft.session)
+        self._sessions.move_to_end(session.name)
 
     def _forget(self, unix_us: int) -> None:
         while self._sessions:

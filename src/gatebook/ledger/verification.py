@@ -35,7 +35,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 class Report(msgspec.Struct, kw_only=True):
     """What was judged, and everything that is wrong with it. `pending`: pieces beyond the checkpoint, which no signature covers yet: a sealer is
-    at work, or ended before it signed them. `opened`: payloads opened and compared with their commitments. `root` in hex."""
+    at work, or ended before it signed them. `opened`: payloads opened and compared with their commitments. `root` in hex. `follows`: the log before a restore, as the first entry says."""
 
     origin: str = ""
     size: int = 0
@@ -45,6 +45,7 @@ class Report(msgspec.Struct, kw_only=True):
     opened: int = 0
     pending: int = 0
     development: bool = False
+    follows: str = ""
     problems: list[Problem] = []
 
     @property
@@ -103,7 +104,7 @@ def verify(
         report.pending = files.pending + payload_check.pending
     report.checkpoints = len(archive)
     report.payloads, report.opened = payload_check.payloads, payload_check.opened
-    report.development = entry_check.development
+    report.development, report.follows = entry_check.development, entry_check.follows
     return report
 
 

@@ -21,6 +21,7 @@ class EntryCheck:
         self.loaded: set[str] = set()
         self.named: set[str] = set()
         self.development = False
+        self.follows = ""
 
     def take(self, index: int, leaf: bytes) -> None:
         """Check one entry."""
@@ -36,6 +37,8 @@ class EntryCheck:
         self._follow_writer(where, entry)
         if (index == 0) != (entry.ev == "log.init") or (index == 0 and entry.x.get("origin") != self._origin):
             self._say(where, "a log begins with its one log.init, of its own origin")
+        if index == 0 and "previous_origin" in entry.x:
+            self.follows = f"{entry.x['previous_origin']} at {entry.x.get('previous_size')} entries"
         if isinstance(config := entry.x.get("config_sha256"), str):
             self.named.add(config)
             if entry.ev == "config.load":

@@ -39,6 +39,8 @@ class Reason(StrEnum):
     TOKEN_KEY_UNKNOWN = "token_key_unknown"
     TOKEN_CLAIMS = "token_claims"
     KEYS_UNAVAILABLE = "keys_unavailable"
+    LOGIN_REVOKED = "login_revoked"
+    LOGIN_REFUSED = "login_refused"
     INSUFFICIENT_SCOPE = "insufficient_scope"
     # message
     PARSE_ERROR = "parse_error"
@@ -54,6 +56,7 @@ class Reason(StrEnum):
     DENIED = "denied"
     CARD_NUMBER_IN_ARGUMENTS = "card_number_in_arguments"
     MASK_IN_ARGUMENTS = "mask_in_arguments"
+    TOOL_QUARANTINED = "tool_quarantined"
     INSPECTION_FAILED = "inspection_failed"
     # upstream
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
@@ -72,6 +75,7 @@ class Reason(StrEnum):
     UNKNOWN = "unknown"
     # ours
     LEDGER_UNAVAILABLE = "ledger_unavailable"
+    DISK_SHORT = "disk_short"
     CLOCK_UNSYNCHRONISED = "clock_unsynchronised"
     INTERNAL = "internal"
 

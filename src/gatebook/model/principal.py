@@ -35,5 +35,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence
     expires_at: float
     scopes: frozenset[str] = frozenset()
+    sid: str | None = None
+    """The grant of our own authorization server behind the token, which can be revoked; None for tokens of other issuers."""
     acting_for: str | None = None
     """For jobs: the human behind the run (`actor_id`, `user_id`), as the issuer names them."""

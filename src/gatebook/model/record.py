@@ -11,14 +11,18 @@ import msgspec
 from gatebook.model.finding import Finding
 
 Event = Literal[
-    "log.init", "log.start", "log.stop", "log.recover", "log.heartbeat",
+    "log.init", "log.start", "log.stop", "log.recover", "log.heartbeat", "log.backup", "log.restore", "disk.space",
     "config.load", "config.refused",
     "auth.failed",
+    "login.completed", "login.changed", "login.ended", "login.refused", "idp.trusted",
+    "consent.given", "consent.refused", "client.registered", "client.refused",
+    "token.issued", "token.refused", "grant.revoked",
     "session.open", "session.chunk", "session.close",
     "call.intent", "call.result", "call.refused",
     "message.client", "message.server",
     "stream.open", "stream.close",
-    "log.read", "recording.read",
+    "tool.quarantined", "tool.restored",
+    "log.read", "recording.read", "grants.read", "revocation.ordered", "api.refused",
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ matches and which URIs are refused before any pattern is tried, `methods` what e
 """
 
 from gatebook.model.decision import Asking, Decision, Deny, Permit
-from gatebook.policy.decide import Policy, PolicyView, compiled, decide, may_see
+from gatebook.policy.decide import Policy, PolicyView, compiled, decide, may_see, view
 from gatebook.policy.explain import explain
 from gatebook.policy.globs import Globs, glob_problem, matches
 from gatebook.policy.uris import suspicious_uri
@@ -25,4 +25,5 @@ __all__ = [
     "matches",
     "may_see",
     "suspicious_uri",
+    "view",
 ]

@@ -75,14 +75,17 @@ class PolicyView:
 
     def decide(self, asking: Asking) -> Decision:
         """The answer for `asking`, which is about this view's server. Never raises."""
-        key = (asking.target_kind, asking.method, asking.name)
-        answer = self._answers.get(key)
+        return self.answer(asking.target_kind, asking.method, asking.name)
+
+    def answer(self, kind: TargetKind, method: str, name: str | None) -> Decision:
+        """As `decide`, for a question taken apart."""
+        answer = self._answers.get((kind, method, name))
         if answer is None:
-            answer = self._walk(asking)
-            if len(asking.name or "") + len(asking.method) <= _NAME_KEPT:
+            answer = self._walk(Asking(server=self.server, method=method, target_kind=kind, name=name))
+            if len(name or "") + len(method) <= _NAME_KEPT:
                 if len(self._answers) >= _ANSWERS_KEPT:
                     self._answers.clear()
-                self._answers[key] = answer
+                self._answers[(kind, method, name)] = answer
         return answer
 
     def may_see(self, kind: Listed, name: str) -> bool:
@@ -210,6 +213,11 @@ def compiled(deployment: Deployment) -> Policy:
 def decide(call: Asking, principal: Principal, deployment: Deployment) -> Decision:
     """Permit or Deny for one question: pure, total, default deny."""
     return compiled(deployment).decide(call, principal)
+
+
+def view(principal: Principal, server: str, deployment: Deployment) -> PolicyView:
+    """What `principal` may do on `server`: `decide` in a form to keep, as long as the deployment and the principal are the same."""
+    return compiled(deployment).view(principal, server)
 
 
 def may_see(kind: Listed, name: str, principal: Principal, deployment: Deployment, server: str) -> bool:

@@ -4,18 +4,21 @@ import asyncio
 import itertools
 import os
 import pwd
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
+from gatebook import __version__
 from gatebook.durable import make_folder, sync_folder
-from gatebook.model.deployment import Deployment, Snapshot
+from gatebook.model.deployment import Deployment, Snapshot, Trust
 from gatebook.model.errors import ConfigurationError, LedgerUnavailable
 from gatebook.model.record import Draft, Origin, Resource, Who
 from gatebook.ports import Ledger
 from gatebook.serve.control import (
     Activate,
+    Adopt,
     Compile,
     Compiled,
+    InForce,
     Keys,
     KeysAnswered,
     KeysWanted,
@@ -32,17 +35,22 @@ PATIENCE_S = 30.0
 
 
 class DeskSide:
-    """The desk as the supervisor sees it: it compiles when asked, and keeps the keys of one deployment. It may be another desk each time."""
+    """The desk as the supervisor sees it: it compiles when asked, and keeps the keys of one deployment. It may be another desk each time.
+    `present`: the one that is asked; `everyone`: with it those that only finish what they are at."""
 
-    def __init__(self, config: Path, present: Callable[[], Room]) -> None:
+    def __init__(self, config: Path, present: Callable[[], Room], everyone: Callable[[], Iterable[Room]]) -> None:
         self._config = config
         self._present = present
+        self._everyone = everyone
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[Compiled | NotCompiled]] = {}
         self._deployment: Deployment | None = None
         self.keys = Keys()
         self.first_keys = asyncio.Event()
         """Set when every issuer has answered or failed once."""
+        self.trust_number = 0
+        self.first_trust = asyncio.Event()
+        """Set when the desk has said which logins count no more: then it also listens, where it is an authorization server."""
 
     async def compile(self) -> Compiled:
         """The configuration as the file is now. Raises ConfigurationError: it is not good, or the desk did not say."""
@@ -67,10 +75,19 @@ class DeskSide:
     def keep_keys(self, deployment: Deployment) -> None:
         """This deployment's issuers from now on."""
         self._deployment = deployment
-        self._present().send(Serve(deployment=deployment, known=self.keys))
+        self._present().send(Serve(deployment=deployment, known=self.keys, trust_number=self.trust_number))
+
+    def go_on(self, deployment: Deployment) -> None:
+        """This deployment's issuers are kept already, by the desk that another supervisor left."""
+        self._deployment = deployment
+
+    def in_force(self, number: int) -> None:
+        for desk in self._everyone():
+            desk.send(InForce(number=number))
 
     def want_keys(self, wanted: KeysWanted) -> None:
-        self._present().send(wanted)
+        for desk in self._everyone():
+            desk.send(wanted)
 
     def heard(self, message: Compiled | NotCompiled | KeysAnswered) -> None:
         if isinstance(message, KeysAnswered):
@@ -92,24 +109,87 @@ class DeskSide:
             self._ask(number)
 
 
+class Trusting:
+    """Which logins count no more, on the way from the desk to every worker: beside the snapshots, and past all their caches."""
+
+    def __init__(self, desk: DeskSide, workers: Callable[[], Iterable[Room]]) -> None:
+        self._desk = desk
+        self._workers = workers
+        self.trust: Trust | None = None
+        self._adopted: dict[str, int] = {}
+
+    def new(self, trust: Trust) -> None:
+        """Every worker is told. An older trust than the one in force (of a desk that ended meanwhile) is dropped."""
+        if self.trust is None or trust.number > self.trust.number:
+            self.trust = trust
+            self._desk.trust_number = trust.number
+            for worker in self._workers():
+                worker.send(Adopt(trust=trust))
+        self._desk.first_trust.set()
+        self._say_in_force()
+
+    def resume(self, trust: Trust | None) -> None:
+        """As another supervisor left it: its workers say once more what they have adopted."""
+        if trust is not None:
+            self.new(trust)
+
+    def bring_up(self, worker: Room) -> None:
+        """A worker that joins knows what the others know, before it judges anything."""
+        self._adopted.pop(worker.name, None)
+        if self.trust is not None:
+            worker.send(Adopt(trust=self.trust))
+
+    def adopted(self, worker: Room, number: int) -> None:
+        self._adopted[worker.name] = number
+        self._say_in_force()
+
+    def ended(self, worker: Room) -> None:
+        """It judges nothing any more, so nobody waits for it."""
+        self._adopted.pop(worker.name, None)
+        self._say_in_force()
+
+    def _say_in_force(self) -> None:
+        alive = [worker.name for worker in self._workers() if worker.alive]
+        if self.trust is not None and all(self._adopted.get(name, 0) >= self.trust.number for name in alive):
+            self._desk.in_force(self.trust.number)
+
+
 class Activation:
     """The snapshot in force, and the way to the next one. `workers`: those that run now. One change at a time."""
 
-    def __init__(self, config: Path, desk: DeskSide, ledger: Ledger, workers: Callable[[], Iterable[Room]]) -> None:
+    def __init__(
+        self,
+        config: Path,
+        desk: DeskSide,
+        ledger: Ledger,
+        workers: Callable[[], Iterable[Room]],
+        follow: Callable[[Deployment], Awaitable[None]],
+    ) -> None:
+        """`follow`: the runner serves the commands of this deployment; raises ConfigurationError."""
         self._config = config
         self._desk = desk
         self._ledger = ledger
         self._workers = workers
+        self._follow = follow
         self._number = 0
         self._answers: dict[str, asyncio.Future[str]] = {}
         self._snapshot: Snapshot | None = None
+        self._old_release = ""
         self.changing = asyncio.Lock()
         """Held during a change, and while a worker joins: it must not miss one."""
 
-    async def first(self, compiled: Compiled) -> None:
-        """`compiled` is in force, or ConfigurationError is raised."""
+    def resume(self, snapshot: Snapshot, release: str) -> None:
+        """`snapshot` is in force already, at the workers of another supervisor, of that `release`."""
+        self._snapshot, self._number, self._old_release = snapshot, snapshot.number, release
+
+    @property
+    def in_force(self) -> Snapshot | None:
+        return self._snapshot
+
+    async def first(self, compiled: Compiled, author: Who | None = None) -> None:
+        """`compiled` is in force, or ConfigurationError is raised. `author`: None where we were started, and not ordered."""
         async with self.changing:
-            await self._activate(compiled, operator(os.getuid(), invoked=True))
+            await self._activate(compiled, author or operator(os.getuid(), invoked=True))
 
     async def reload(self, author: Who) -> None:
         """The file as it is now is in force; or nothing has changed, and diagnostics and book say why."""
@@ -159,8 +239,10 @@ class Activation:
         # 2. The file is kept and the entry durable: what will judge is known before it judges.
         _keep_by_hash(compiled)
         await self._record_load(snapshot, author)
-        # 3. All are told.
+        # 3. All are told. A runner that cannot follow shows at the calls of its servers, and is started again.
         self._adopt(snapshot)
+        self._old_release = ""
+        await self._follow(compiled.deployment)
         say("config.loaded", sha256=compiled.sha256, snapshot=snapshot.number)
 
     def _next(self, deployment: Deployment, sha256: str) -> Snapshot:
@@ -192,8 +274,11 @@ class Activation:
 
     async def _record_load(self, snapshot: Snapshot, author: Who) -> None:
         detail: dict[str, str | int | bool] = {"snapshot": snapshot.number, "config_sha256": snapshot.config_sha256}
+        detail["release"] = __version__
         if self._snapshot is not None:
             detail["old_config_sha256"] = self._snapshot.config_sha256
+        if self._old_release:
+            detail["old_release"] = self._old_release
         draft = Draft(
             event="config.load",
             ok=True,
@@ -228,17 +313,26 @@ class Activation:
             say("config.unrecorded", why=str(failure))
 
 
-_FIXED = ("profile", "listen", "workers", "data_dir", "origin", "log_key", "payload_public_key", "tls_certificate", "tls_key",
-          "segment_bytes", "heartbeat_s", "limits", "trusted_proxies")  # fmt: skip
+def require_same_place(old: Deployment, new: Deployment) -> None:
+    """What cannot change while others serve on the same sockets and write the same log. Raises ConfigurationError."""
+    _require_same(
+        old, new, ("listen", "workers", "data_dir", "origin", "log_key", "users"), "stop and start to change it"
+    )
+
+
+_FIXED = ("profile", "desk", "listen", "workers", "data_dir", "origin", "log_key", "payload_public_key", "tls_certificate", "tls_key",
+          "watermark", "segment_bytes", "heartbeat_s", "limits", "disk", "trusted_proxies", "metrics", "traces", "users")  # fmt: skip
 
 
 def _require_same_shape(old: Deployment, new: Deployment) -> None:
     """What a running deployment cannot change under itself."""
-    changed = tuple(name for name in _FIXED if getattr(old, name) != getattr(new, name))
+    _require_same(old, new, _FIXED, "restart to change it")
+
+
+def _require_same(old: Deployment, new: Deployment, names: tuple[str, ...], mend: str) -> None:
+    changed = tuple(name for name in names if getattr(old, name) != getattr(new, name))
     if changed:
-        raise ConfigurationError(
-            tuple(f"{name}: cannot change while running; restart to change it" for name in changed)
-        )
+        raise ConfigurationError(tuple(f"{name}: cannot change while running; {mend}" for name in changed))
 
 
 def _keep_by_hash(compiled: Compiled) -> None:

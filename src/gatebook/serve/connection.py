@@ -13,17 +13,17 @@ messages that are or wait to be judged (`gate/turns.py`), not an answer while it
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from email.utils import formatdate
-from http import HTTPStatus
-from typing import assert_never, cast
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, assert_never, cast
 
 from gatebook.gate.leaving import Gone
 from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason
-from gatebook.model.http import Answer, Arrival, EventStream, Headers, Reply
+from gatebook.model.http import Answer, Arrival, EventStream, Reply
 from gatebook.serve.forwarded import Network, address, client_address, trusts
-from gatebook.serve.request import Head, Heads, RequestReader, Unreadable
+from gatebook.serve.registry import ConnectionRegistry
+from gatebook.serve.replying import head_block, whole_reply
+from gatebook.serve.request import Head, RequestReader, Unreadable
 
 Answering = Callable[[Arrival, Gone], Awaitable[Answer]]
 """What answers a request. The event is set when the client is gone; the task is never cancelled for that."""
@@ -41,87 +41,8 @@ LINGER_S = 2.0
 """How long a refused client may go on sending, so that our refusal is not lost to a reset."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_OURS = frozenset({b"connection", b"content-length", b"date", b"keep-alive", b"server", b"transfer-encoding"})
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus}
 INTERNAL = Reply(status=500, headers=((b"content-type", b"text/plain"),), body=b"internal error\n")
-_BODILESS = frozenset({204, 304})
 _NEVER = float("inf")
-
-
-class ConnectionRegistry:
-    """The connections of one worker: their bounds, their clocks, and their end."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.connections: set[HttpProtocol] = set()
-        self.exchanges: set[asyncio.Task[None]] = set()
-        self.heads = Heads()
-        self.buffered_bytes = 0
-        """Bytes received or waiting to be taken, over all connections."""
-        self.accepted = 0
-        self.turned_away = 0
-        """Connections closed at once because there were too many."""
-        self.draining = False
-        self._tick_s = min(1.0, limits.header_s / 4, limits.body_s / 4, limits.idle_s / 4, limits.stream_idle_s / 4)
-        self._ticking = False
-
-    def admit(self, connection: "HttpProtocol") -> bool:
-        """Whether there is room for one more; then it is counted, and its deadlines are watched."""
-        if self.draining or len(self.connections) >= self.limits.connections:
-            self.turned_away += 1
-            return False
-        self.accepted += 1
-        self.connections.add(connection)
-        if not self._ticking:
-            self._ticking = True
-            asyncio.get_running_loop().call_later(self._tick_s, self._tick)
-        return True
-
-    @property
-    def overloaded(self) -> bool:
-        return self.buffered_bytes > self.limits.buffered_bytes
-
-    def _tick(self) -> None:
-        # One timer for all: a deadline per request then costs an assignment. Late by a tick at most.
-        now = time.monotonic()
-        for connection in tuple(self.connections):
-            connection.look_at_clock(now)
-        self.give_up_replies()
-        self._ticking = bool(self.connections)
-        if self._ticking:
-            asyncio.get_running_loop().call_later(self._tick_s, self._tick)
-
-    def give_up_replies(self) -> None:
-        """Replies that wait longest for their clients are given up until the rest fits: a few that read slowly must not refuse all others."""
-        too_much = self.buffered_bytes - self.limits.buffered_bytes
-        if too_much <= 0:
-            return
-        waiting = [each for each in self.connections if each.waiting_since is not None]
-        for connection in sorted(waiting, key=lambda each: each.waiting_since or 0.0):
-            if too_much > 0:
-                too_much -= connection.charged
-                connection.give_up()
-
-    async def drain(self, deadline_s: float, *, settle_s: float = 2.0) -> int:
-        """Every connection is closed. Idle ones at once; answers under way may end within `deadline_s` and say `Connection: close`.
-
-        What then still runs loses its client (streams are closed, `gone` is set) and gets `settle_s` more to write its records.
-        Returns how many exchanges were cut or still ran. Close the listener first."""
-        self.draining = True
-        for connection in tuple(self.connections):
-            connection.drain()
-        await self._settled(deadline_s)
-        cut = len(self.exchanges)
-        for connection in tuple(self.connections):
-            connection.cut()
-        await self._settled(settle_s)
-        return cut
-
-    async def _settled(self, deadline_s: float) -> None:
-        deadline = time.monotonic() + deadline_s
-        # Polled once in a worker's life; an event would cost every request.
-        while (self.connections or self.exchanges) and (left := deadline - time.monotonic()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(min(0.02, left))
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -148,6 +69,7 @@ class HttpProtocol(asyncio.Protocol):
         self._trusted = trusted_proxies
         self._reader = RequestReader(limits, connections.heads)
         self._transport: asyncio.Transport
+        self._loop = asyncio.get_running_loop()
         self._peer = ""
         self._peer_is_proxy = False
         self._tls = False
@@ -188,11 +110,19 @@ class HttpProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
-        self._charge(len(data))
-        self._reader.feed(data)
+        registry = self._registry
+        self.charged += len(data)
+        registry.buffered_bytes += len(data)
         if self._task is None:
-            self._read()
-        elif not self._reading_paused and (self._reader.pending_bytes > PENDING_BYTES or self._registry.overloaded):
+            whole = None if registry.overloaded else self._reader.at_once(data)
+            if whole is not None:
+                self._start(*whole)
+            else:
+                self._reader.feed(data)
+                self._read()
+            return
+        self._reader.feed(data)
+        if not self._reading_paused and (self._reader.pending_bytes > PENDING_BYTES or registry.overloaded):
             self._reading_paused = True
             self._transport.pause_reading()
 
@@ -302,8 +232,8 @@ class HttpProtocol(asyncio.Protocol):
             tls=self._tls,
             said=head.said,
         )
-        self._gone = Gone()
-        self._run(self._exchange(head, arrival, self._gone))
+        self._gone = gone = Gone()
+        self._run(self._exchange(head, arrival, gone))
 
     def _refuse(self, refused: Unreadable) -> None:
         self._closing = True
@@ -311,11 +241,9 @@ class HttpProtocol(asyncio.Protocol):
         self._deadline = time.monotonic() + self._limits.body_s
         self._run(self._refusal(refused))
 
-    def _run(self, story: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(story)
-        self._task = task
+    def _run(self, story: Coroutine[Any, Any, None]) -> None:
+        self._task = task = self._loop.create_task(story)
         self._registry.exchanges.add(task)
-        task.add_done_callback(self._registry.exchanges.discard)
 
     # Answering
 
@@ -323,7 +251,18 @@ class HttpProtocol(asyncio.Protocol):
         """One request is answered and the next one begun, or the connection is being closed."""
         closes = True
         try:
-            closes = await self._answered(head, arrival, gone)
+            try:
+                answer = await self._answer(arrival, gone)
+            except Exception as failure:
+                answer = await self._rescue(arrival, failure)
+            closes = head.closes or self._registry.draining or self._says_goodbye
+            match answer:
+                case Reply():
+                    closes = await self._send_reply(head, arrival, answer, closes=closes)
+                case EventStream():
+                    closes = await self._send_stream(head, arrival, answer, closes=closes)
+                case _:
+                    assert_never(answer)
         except Exception as bug:
             await self._rescue(arrival, bug)
             self._transport.abort()
@@ -331,24 +270,21 @@ class HttpProtocol(asyncio.Protocol):
             self._transport.abort()  # Half an answer must not look whole.
             raise
         finally:
-            self._task = self._gone = None
+            self._ended()
+            self._gone = None
             self._release(0 if self._lost else self._reader.pending_bytes)
         self._go_on(closes=closes)
 
-    async def _answered(self, head: Head, arrival: Arrival, gone: Gone) -> bool:
-        """The answer has left or cannot leave. Returns whether the connection must be closed."""
-        try:
-            answer = await self._answer(arrival, gone)
-        except Exception as failure:
-            answer = await self._rescue(arrival, failure)
-        closes = head.closes or self._registry.draining
-        match answer:
-            case Reply():
-                return await self._send_reply(head, arrival, answer, closes=closes)
-            case EventStream():
-                return await self._send_stream(head, arrival, answer, closes=closes)
-            case _:
-                assert_never(answer)
+    @property
+    def _says_goodbye(self) -> bool:
+        """Not while another request waits here: its client would lose it."""
+        return self._registry.leaving and not self._reader.pending_bytes
+
+    def _ended(self) -> None:
+        # Here and not in a callback of the task: a callback costs every request another turn of the loop.
+        if self._task is not None:
+            self._registry.exchanges.discard(self._task)
+        self._task = None
 
     def _go_on(self, *, closes: bool) -> None:
         if self._lost:
@@ -373,12 +309,12 @@ class HttpProtocol(asyncio.Protocol):
         if self._lost:
             return True
         try:
-            block = _reply_block(reply, closes=closes)
+            whole = whole_reply(reply, to_head=head.method == "HEAD", closes=closes)
         except ValueError as broken:
             await self._rescue(arrival, broken)
             reply = INTERNAL
-            block = _reply_block(reply, closes=closes)
-        self._write(block if head.method == "HEAD" or reply.status in _BODILESS else block + reply.body)
+            whole = whole_reply(reply, to_head=head.method == "HEAD", closes=closes)
+        self._write(whole)
         if self._full:
             self._charge(len(reply.body))
             self._registry.give_up_replies()
@@ -393,7 +329,7 @@ class HttpProtocol(asyncio.Protocol):
         chunked = not head.http_1_0
         whole = False
         try:
-            block = _head_block(
+            block = head_block(
                 stream.status, stream.headers, b"transfer-encoding: chunked\r\n" if chunked else b"", closes=closes
             )
             if not self._lost:
@@ -456,14 +392,14 @@ class HttpProtocol(asyncio.Protocol):
             body = words.encode("ascii") + b"\n"
             headers = ((b"content-type", b"text/plain"),)
             framing = b"content-length: %d\r\n" % len(body)
-            self._write(_head_block(status, headers, framing, closes=True) + body)
+            self._write(head_block(status, headers, framing, closes=True, body=body))
             if self._transport.can_write_eof():
                 self._transport.write_eof()
             else:
                 self._transport.close()  # TLS says goodbye and waits for the other side's.
             self._deadline = time.monotonic() + LINGER_S
         finally:
-            self._task = None
+            self._ended()
             self._release(0)
 
     # Writing
@@ -476,7 +412,7 @@ class HttpProtocol(asyncio.Protocol):
     async def _wait_for_room(self) -> None:
         """The client has taken most of what was written, or is gone."""
         while self._full and not self._lost:
-            self._room = asyncio.get_running_loop().create_future()
+            self._room = self._loop.create_future()
             try:
                 await self._room
             finally:
@@ -494,37 +430,3 @@ class HttpProtocol(asyncio.Protocol):
     def _release(self, still_held: int) -> None:
         self._registry.buffered_bytes -= self.charged - still_held
         self.charged = still_held
-
-
-class _Date:
-    """The Date header, made once a second."""
-
-    def __init__(self) -> None:
-        self._second = 0
-        self._line = b""
-
-    def line(self) -> bytes:
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._line = b"date: %b\r\n" % formatdate(second, usegmt=True).encode("ascii")
-        return self._line
-
-
-_date = _Date()
-
-
-def _reply_block(reply: Reply, *, closes: bool) -> bytes:
-    """RFC 9110 §8.6: no Content-Length with 204; none with 304, whose length would be another answer's."""
-    framing = b"" if reply.status in _BODILESS else b"content-length: %d\r\n" % len(reply.body)
-    return _head_block(reply.status, reply.headers, framing, closes=closes)
-
-
-def _head_block(status: int, headers: Headers, framing: bytes, *, closes: bool) -> bytes:
-    """Status line and header block, with its empty line. Raises ValueError where a header would begin another one."""
-    fields = b"".join([b"%b: %b\r\n" % field for field in headers if field[0] not in _OURS])
-    if fields.count(b"\n") != fields.count(b"\r\n") or fields.count(b"\r") > len(headers) or b"\0" in fields:
-        raise ValueError("a header field of the answer holds a line break")
-    line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-    closing = b"connection: close\r\n" if closes else b""
-    return b"".join((line, fields, _date.line(), framing, closing, b"\r\n"))

@@ -4,10 +4,15 @@ import json
 import sys
 import time
 import traceback
+from collections import Counter
+
+SAID: Counter[str] = Counter()
+"""How often this process has said what, by event."""
 
 
 def say(event: str, **facts: str | int | float | bool | None) -> None:
     """One line: what happened, when, and the facts."""
+    SAID[event] += 1
     line = {"t": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, **facts}
     sys.stderr.write(json.dumps(line, ensure_ascii=True) + "\n")
     sys.stderr.flush()

@@ -11,12 +11,12 @@ from gatebook.model.http import Arrival, Reply
 from gatebook.serve.connection import (
     INTERNAL,
     Answering,
-    ConnectionRegistry,
     HttpProtocol,
     LastResort,
     UnreadableSeen,
 )
 from gatebook.serve.forwarded import Network, networks
+from gatebook.serve.registry import ConnectionRegistry
 
 __all__ = [
     "Answering",
@@ -75,11 +75,27 @@ class HttpServer:
         if self._tls is not None and self._deployment.tls_certificate is not None:
             reload(self._tls, self._deployment.tls_certificate, self._deployment.tls_key or "")
 
+    async def leave(self, deadline_s: float) -> None:
+        """Nothing listens here any more; whoever was connected has had one more answer, or has said nothing until its time was up. Returns
+        earlier when everybody has gone, and at `deadline_s` in any case.
+
+        A connection that is closed while a request is on its way loses it, and HTTP/1.1 knows no other goodbye than the one with an answer. So
+        a quiet connection is closed by nothing but `limits.idle_s`, as ever."""
+        self._stop_listening()
+        self.connections.leaving = True
+        # An accepted connection is known to the registry after its handshake.
+        settle_s = 1.0 if self._tls is None else self._deployment.limits.header_s
+        await self.connections.emptied(settle_s, deadline_s)
+
     async def drain(self, deadline_s: float) -> int:
         """Nothing listens any more and every connection is closed; see ConnectionRegistry.drain."""
+        self._stop_listening()
+        return await self.connections.drain(deadline_s)
+
+    def _stop_listening(self) -> None:
         for server in self._servers:
             server.close()
-        return await self.connections.drain(deadline_s)
+        self._servers.clear()
 
     def _protocol(self) -> HttpProtocol:
         return HttpProtocol(

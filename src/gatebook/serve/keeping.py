@@ -7,12 +7,13 @@ from gatebook.model.errors import ConfigurationError
 from gatebook.serve.diagnostics import say
 from gatebook.serve.rooms import Room
 
-PAUSES_S = (0.1, 0.5, 2.0, 5.0, 15.0)
+PAUSES_S = (0.1, 0.5, 2.0)
+"""The last is short enough that a room that was killed again and again still serves within 5 s; nobody stands in for a runner or a desk."""
 SETTLED_S = 60.0
 
 
 async def keep(name: str, present: Callable[[], Room], start_again: Callable[[], Awaitable[object]]) -> None:
-    """Until cancelled: the room is started again when it ends, ever more slowly while it keeps ending.
+    """Until cancelled: the room is started again when it ends, more slowly while it keeps ending.
 
     `present`: the room that runs now; `start_again` makes another one so, or raises ConfigurationError or OSError."""
     loop = asyncio.get_running_loop()

@@ -1,13 +1,17 @@
 """The deployment's own key files under `data_dir/keys`, made where they may be made: session and fingerprint keys always, log and payload keys in dev."""
 
+import contextlib
 import hashlib
 import os
+import time
 from pathlib import Path
 
 from gatebook.durable import make_folder, sync_folder
+from gatebook.federation import minting
+from gatebook.federation.minting import Minter
 from gatebook.gate.world import FingerprintKey
 from gatebook.ledger import note, payload
-from gatebook.model.deployment import Deployment
+from gatebook.model.deployment import Deployment, Desk
 from gatebook.model.errors import ConfigurationError
 
 KEY_BYTES = 32
@@ -18,15 +22,57 @@ def make_missing(deployment: Deployment) -> tuple[str, ...]:
     missing in `pci`: there, keys are made by people (`gatebook init`), or nobody could say where the private halves went."""
     keys = Path(deployment.data_dir) / "keys"
     make_folder(keys)
-    for name in ("session.key", "fingerprint.key"):
+    for name in (
+        "session.key",
+        "fingerprint.key",
+        *(("refresh.key", "upstream.key") if deployment.desk is not None else ()),
+    ):
         if not (keys / name).exists():
             _write_private(keys / name, os.urandom(KEY_BYTES))
-    missing = [path for path in (deployment.log_key, deployment.payload_public_key) if not Path(path).exists()]
+    needed = [deployment.log_key, deployment.payload_public_key]
+    if deployment.desk is not None:
+        needed.append(deployment.desk.signing_key)
+    missing = [path for path in needed if not Path(path).exists()]
     if missing and deployment.profile == "pci":
         raise ConfigurationError(
             tuple(f"{path}: the key is missing; make one with `gatebook init`, never by starting" for path in missing)
         )
-    return tuple(words for path in missing for words in _make(path, deployment))
+    made = tuple(words for path in missing for words in _make(path, deployment))
+    if deployment.desk is not None:
+        publish_desk_keys(deployment.desk, time.time())
+    return made
+
+
+def publish_desk_keys(desk: Desk, now_s: float) -> tuple[Minter, bytes]:
+    """The public half of the desk's signing key lies where the gate's issuer of that name is read from, beside those of keys before it until their
+    tokens are over. What signs, and that set. Raises ConfigurationError."""
+    path = Path(desk.public_keys)
+    try:
+        minter = Minter.of(Path(desk.signing_key).read_bytes())
+        before = path.read_bytes() if path.exists() else None
+        public = minting.published(before, minter, now_s)
+        if before != public:
+            replace_file(path, public)
+    except (OSError, ValueError) as failure:
+        raise ConfigurationError((f"desk.signing_key {desk.signing_key}: {failure}",)) from failure
+    return minter, public
+
+
+def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """`path` has this content, durably, and never half of it. Who owned it owns it, where this process may give it away. Raises OSError."""
+    temporary = path.with_suffix(".tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            owner = path.stat()
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.rename(path)
+    sync_folder(path.parent)
 
 
 def _make(path: str, deployment: Deployment) -> tuple[str, ...]:
@@ -36,6 +82,9 @@ def _make(path: str, deployment: Deployment) -> tuple[str, ...]:
         vkey = Path(deployment.data_dir) / "log.vkey"
         vkey.write_text(verifier + "\n")
         return (f"made a log key for dev: {path}; its verifier is {vkey}",)
+    if deployment.desk is not None and path == deployment.desk.signing_key:
+        _write_private(Path(path), minting.new_key())
+        return (f"made a key for dev that signs the desk's access tokens: {path}",)
     private, public = payload.generate_key_pair()
     private_path = Path(deployment.data_dir) / "keys" / "payloads.key"
     _write_private(private_path, private)
@@ -49,6 +98,22 @@ def _make(path: str, deployment: Deployment) -> tuple[str, ...]:
 def session_key(deployment: Deployment) -> bytes:
     """Seals MCP session ids; shared by the workers, survives restarts."""
     return _read(deployment, "session.key")
+
+
+def desk_hash(deployment: Deployment, desk: Desk) -> str:
+    """By which two desks know that they are replicas of one: the same issuer, and keys that read what the other wrote. Tells nothing of the keys."""
+    named = b"gatebook desk\0" + desk.public_url.encode() + b"\0"
+    return hashlib.sha256(named + refresh_key(deployment) + upstream_key(deployment)).hexdigest()
+
+
+def refresh_key(deployment: Deployment) -> bytes:
+    """What refresh tokens are derived with. Lost or replaced: everybody logs in again."""
+    return _read(deployment, "refresh.key")
+
+
+def upstream_key(deployment: Deployment) -> bytes:
+    """What seals the providers' refresh tokens. Lost or replaced: nobody can be asked about any more, so everybody logs in again."""
+    return _read(deployment, "upstream.key")
 
 
 def fingerprint_key(deployment: Deployment) -> FingerprintKey:

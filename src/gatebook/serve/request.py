@@ -22,6 +22,8 @@ HEADS_KEPT = 2048
 _NEVER_AGAIN = frozenset({b"traceparent", b"last-event-id"})
 """Another value with each request: such heads would only push out the others."""
 _END = b"\r\n\r\n"
+_NO_HEAD = b"\n"
+"""No request begins so."""
 
 # One space, origin form (or "*"), no fragment, visible ASCII: two parsers cannot split this line differently. Absolute form and
 # CONNECT's authority form do not match, nor does RTSP, which llhttp would accept.
@@ -75,7 +77,7 @@ class Heads:
     """Heads that passed every check, by their bytes: a client repeats itself, and its next request need not be taken apart anew.
 
     One for all connections of a worker. Who is given the same head gets the same objects. LIMIT: up to `capacity` heads stay in
-    memory, with the tokens in them, until others take their place."""
+    memory, with the tokens in them, until others take their place; and the last one of each connection."""
 
     def __init__(self, capacity: int = HEADS_KEPT) -> None:
         self._checked = Bounded[bytes, Head](capacity)
@@ -130,6 +132,8 @@ class RequestReader:
         self._head: Head | None = None
         self._chunked: tuple[httptools.HttpRequestParser, _Collected] | None = None
         self._wire_bytes = 0
+        self._last_raw = _NO_HEAD
+        self._last: Head | None = None
 
     @property
     def head(self) -> Head | None:
@@ -140,6 +144,26 @@ class RequestReader:
     def pending_bytes(self) -> int:
         """How many bytes are kept that belong to no request given so far."""
         return len(self._held)
+
+    def at_once(self, data: bytes) -> tuple[Head, bytes] | None:
+        """The request that `data` is, where nothing is held and it is exactly one whole request with a head that is known.
+
+        Else None, and nothing has changed: `feed` it. What it gives is what `feed` and `advance` would, without a copy of every byte."""
+        if self._head is not None or self._held or self._empty_line:
+            return None
+        head = self._last
+        if data.startswith(
+            self._last_raw
+        ):  # Most clients repeat themselves: no need to look for the end of the head, nor to hash it.
+            end = len(self._last_raw)
+        else:
+            end = data.find(_END) + 4
+            head = self._heads.known(data[:end]) if end <= self._limits.header_bytes else None
+            if head is not None:
+                self._last, self._last_raw = head, data[:end]
+        if head is None or len(data) - end != head.length:
+            return None
+        return head, data[end:]
 
     def feed(self, data: bytes) -> None:
         """Keep `data` for the next `advance`."""

@@ -11,12 +11,16 @@ from typing import Protocol
 
 import msgspec
 
+from gatebook import __version__
 from gatebook.durable import make_folder
 from gatebook.ledger.note import NoteError, Signer, load_signer
+from gatebook.ledger.predecessor import PREDECESSOR, unpack
+from gatebook.model.counting import Entries, Report, Sample
 from gatebook.model.deployment import Deployment
 from gatebook.model.record import Draft
 from gatebook.ports import Clock
-from gatebook.serve.sealing import Hand, LogStore, Sealing, SealingRefused, Tails, own_draft
+from gatebook.serve.metering import reporting
+from gatebook.serve.sealing import Hand, LogStore, Sealing, SealingRefused, Tails, Watermark, own_draft
 
 POLL_S = 0.025
 IDLE_POLL_S = 0.1
@@ -26,6 +30,8 @@ SECOND_S = 1.0
 
 
 class OwnHand(Hand, Protocol):
+    entries: Entries
+
     def close(self, *, clean: bool = True) -> None: ...
 
 
@@ -38,6 +44,9 @@ class SealerPorts(msgspec.Struct, frozen=True, kw_only=True):
     tails: Tails
     open_hand: Callable[[], OwnHand]
     clock: Clock
+    watermark: Watermark | None = None
+    report: Callable[[Report], None] = lambda _: None
+    """Gets, once a second, what this sealer has counted; must not block."""
 
 
 def run(
@@ -52,16 +61,24 @@ def run(
     signer = _signer(deployment)
     with _alone(Path(deployment.data_dir) / "log"):
         sealing = Sealing(
-            deployment, signer, log=ports.log, payloads=ports.payloads, state=ports.state, tails=ports.tails
+            deployment,
+            signer,
+            log=ports.log,
+            payloads=ports.payloads,
+            state=ports.state,
+            tails=ports.tails,
+            watermark=ports.watermark,
         )
         sealing.start()
         fresh = sealing.is_fresh()
         hand = ports.open_hand()
         try:
             if fresh:
-                hand.write(own_draft("log.init", reason="created", origin=deployment.origin, vkey=signer.vkey))
-            hand.write(own_draft("log.start", reason="started", size=sealing.size, signed=sealing.signed))
-            _seal_until(stop, sealing, hand, deployment, ports.clock, sealed)
+                hand.write(_beginning(deployment, signer, ports.state))
+            hand.write(
+                own_draft("log.start", reason="started", release=__version__, size=sealing.size, signed=sealing.signed)
+            )
+            _seal_until(stop, sealing, hand, deployment, ports, sealed)
             _finish(sealing, hand, ports.clock)
         except BaseException:
             hand.close(clean=False)
@@ -74,16 +91,17 @@ def run(
 def _seal_until(
     stop: threading.Event,
     sealing: Sealing,
-    hand: Hand,
+    hand: OwnHand,
     deployment: Deployment,
-    clock: Clock,
+    ports: SealerPorts,
     sealed: Callable[[], None],
 ) -> None:
     """What waits is signed, but not sooner than SEAL_EVERY_S after the last time; once a second ended writers are recovered and idle sessions
     closed. Where nothing was written for a second, the segments are looked at less often."""
+    clock = ports.clock
     beat = busy = time.monotonic()
     second = sealed_at = 0.0
-    behind_us = 0
+    behind_us = late_us = 0
     first = True
     pause_s = POLL_S
     while not stop.wait(pause_s):
@@ -98,9 +116,12 @@ def _seal_until(
             if now - beat >= deployment.heartbeat_s:
                 hand.write(_heartbeat(sealing, behind_us))
                 beat, behind_us = now, 0
+            ports.report(_counted(sealing, hand, max(late_us, _waiting_us(sealing, clock))))
+            late_us = 0
         if sealing.full or now - sealed_at >= SEAL_EVERY_S:
             sealed_at = now
-            behind_us = max(behind_us, _sealed(sealing, clock))
+            took_us = _sealed(sealing, clock)
+            behind_us, late_us = max(behind_us, took_us), max(late_us, took_us)
         elif due:
             sealing.tidy()
         if first:
@@ -118,6 +139,34 @@ def _sealed(sealing: Sealing, clock: Clock) -> int:
     return 0 if since_us is None else max(0, clock.now().unix_us - since_us)
 
 
+def _beginning(deployment: Deployment, signer: Signer, state: LogStore) -> Draft:
+    """The first entry. It names the head of the log before, where there was one: docs/adr/0018-a-restore-begins-a-new-log.md"""
+    try:
+        before = unpack(state.read(PREDECESSOR))
+    except FileNotFoundError:
+        return own_draft("log.init", reason="created", origin=deployment.origin, vkey=signer.vkey)
+    except ValueError as error:
+        raise SealingRefused(f"sealer/{PREDECESSOR} cannot be read: {error}") from error
+    begun = own_draft("log.init", reason="continued", origin=deployment.origin, vkey=signer.vkey)
+    return msgspec.structs.replace(begun, detail={**begun.detail, **before.facts()})
+
+
+def _waiting_us(sealing: Sealing, clock: Clock) -> int:
+    since_us = sealing.unsigned_since_us
+    return 0 if since_us is None else max(0, clock.now().unix_us - since_us)
+
+
+def _counted(sealing: Sealing, hand: OwnHand, behind_us: int) -> Report:
+    samples = (
+        Sample("gatebook_log_entries", (), sealing.size),
+        Sample("gatebook_log_signed_entries", (), sealing.signed),
+        Sample("gatebook_sealer_behind_seconds", (), behind_us / 1_000_000),
+        *reporting.process(),
+        *reporting.entries(hand.entries),
+    )
+    return Report(samples, (reporting.commits(hand.entries),))
+
+
 def _heartbeat(sealing: Sealing, behind_us: int) -> Draft:
     return own_draft(
         "log.heartbeat", reason="alive", size=sealing.size, signed=sealing.signed, behind_ms=behind_us // 1000
@@ -126,14 +175,20 @@ def _heartbeat(sealing: Sealing, behind_us: int) -> Draft:
 
 def _finish(sealing: Sealing, hand: Hand, clock: Clock) -> None:
     for _ in range(2):  # what is recovered in the first round is an entry of ours in the second
-        while sealing.take(look_for_ended=True):
-            sealing.seal(clock.now().unix_us)
+        _take_ended(sealing, clock)
         for draft in sealing.recoveries():
             hand.write(draft)
     hand.write(own_draft("log.stop", reason="stopped", size=sealing.size))
-    while sealing.take(look_for_ended=True):
+    _take_ended(sealing, clock)
+
+
+def _take_ended(sealing: Sealing, clock: Clock) -> None:
+    """Everything of writers that ended is signed, and of those that live what was there: they go on, and the next sealer with them."""
+    while True:
+        taken = sealing.take(look_for_ended=True)
         sealing.seal(clock.now().unix_us)
-    sealing.seal(clock.now().unix_us)
+        if not taken or not sealing.awaits_ended():
+            return
 
 
 def _signer(deployment: Deployment) -> Signer:

@@ -7,11 +7,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
+import msgspec
+
 from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from gatebook.ledger.entry import Entry, decode, instant_us
 from gatebook.ledger.framing import Ending, Group
 from gatebook.ledger.growing import GrowingLog, entries_beyond
-from gatebook.ledger.merkle import TILE_HEIGHT, range_hash
+from gatebook.ledger.merkle import TILE_HEIGHT, Hash, range_hash
 from gatebook.ledger.note import NoteError, Signer, load_verifier
 from gatebook.ledger.payload import PayloadError
 from gatebook.ledger.reading import leaves
@@ -97,6 +99,29 @@ class Tails(Protocol):
         """That epoch was removed from the disk."""
 
 
+class Watermark(Protocol):
+    """The newest signed state, kept where a restored data directory does not bring an older one back."""
+
+    def read(self) -> bytes | None:
+        """The signed note; None where there is none yet. Raises OSError: it cannot be known."""
+
+    def replace(self, note: bytes) -> None:
+        """It is `note`, durably. Raises OSError."""
+
+
+class _Promise(msgspec.Struct, frozen=True):
+    """That for `size` entries no other root than `root` was or will be signed, and which file says so."""
+
+    size: int
+    root: Hash
+    said_by: str
+
+    def keep(self, root: Hash) -> None:
+        """Raises SealingRefused where the log has another."""
+        if root != self.root:
+            raise SealingRefused(f"size {self.size} was signed with another root, as {self.said_by} says")
+
+
 class Hand(Protocol):
     """The sealer's own segment."""
 
@@ -119,8 +144,10 @@ class Sealing:
         payloads: PayloadFiles,
         state: LogStore,
         tails: Tails,
+        watermark: Watermark | None = None,
     ) -> None:
         self._deployment, self._signer = deployment, signer
+        self._watermark = watermark
         self._log, self._state, self._tails = log, state, tails
         self._payloads = payloads
         self._shelf = Shelf(payloads)
@@ -195,6 +222,10 @@ class Sealing:
             self._take_from(tail, look_for_ended=look_for_ended)
         return self.size - before
 
+    def awaits_ended(self) -> bool:
+        """There may be more to take of a writer that has ended."""
+        return any(tail.ended() and tail not in self._over for tail in self._tails.look())
+
     def _take_from(self, tail: Tail, *, look_for_ended: bool) -> None:
         over = look_for_ended and tail.ended()
         groups = tail.take()
@@ -259,6 +290,9 @@ class Sealing:
         self._state.replace(STATE, f"{checkpoint.size} {checkpoint.root.hex()}\n".encode())
         # 4. Sign, archive, publish.
         note = sign_checkpoint(checkpoint, self._signer)
+        if self._watermark is not None:
+            # Nobody has seen it before it is known outside.
+            self._watermark.replace(note)
         self._log.write_once([(f"checkpoints/{checkpoint.size}", note)])
         self._log.replace("checkpoint", note)
         self.signed = checkpoint.size
@@ -377,26 +411,49 @@ class Sealing:
             raise SealingRefused(f"{name} is not signed by this deployment's log key: {error}") from error
 
     def _adopt(self) -> None:
-        try:
-            text = self._state.read(STATE).decode()
-            size, root = int(text.split()[0]), bytes.fromhex(text.split()[1])
-        except FileNotFoundError:
-            size, root = 0, b""
-        except (ValueError, IndexError) as error:
-            raise SealingRefused("the state of the last signature cannot be read") from error
-        met = size <= self._growing.size
-        if met and size == self._growing.size and size and root != self._growing.tree.root():
-            raise SealingRefused(f"size {size} was signed with another root")
+        """What bundles hold beyond the signed size keeps its place; both states that were promised lie on the way, or nothing is signed."""
+        promised = [self._about_to_be_signed(), *self._marked()]
+        for promise in promised:
+            if 0 < promise.size <= self.size:
+                promise.keep(self._root_at(promise.size))
         for leaf in entries_beyond(self._log, self._growing.size):
             self._growing.append(leaf)
-            if self._growing.size == size:
-                met = True
-                if self._growing.tree.root() != root:
-                    raise SealingRefused(f"size {size} was signed with another root")
-        if not met:
-            raise SealingRefused(
-                f"a log of {size} entries was signed, but there are {self._growing.size}: restored from an older copy?"
-            )
+            for promise in promised:
+                if promise.size == self._growing.size:
+                    promise.keep(self._growing.tree.root())
+        for promise in promised:
+            if promise.size > self._growing.size:
+                raise SealingRefused(
+                    f"ROLLED BACK: a log of {promise.size} entries was signed, as {promise.said_by} says, but there are {self._growing.size}. "
+                    "If the missing ones cannot be brought back, `gatebook restore --in-place` goes on with a new log that says so"
+                )
+
+    def _about_to_be_signed(self) -> "_Promise":
+        try:
+            text = self._state.read(STATE).decode()
+            return _Promise(int(text.split()[0]), bytes.fromhex(text.split()[1]), "sealer/state")
+        except FileNotFoundError:
+            return _Promise(0, b"", "sealer/state")
+        except (ValueError, IndexError) as error:
+            raise SealingRefused("the state of the last signature cannot be read") from error
+
+    def _marked(self) -> "Iterator[_Promise]":
+        """The newest state that was signed, as it is known outside the data directory; nothing where that is not configured."""
+        if self._watermark is None:
+            return
+        try:
+            note = self._watermark.read()
+        except OSError as error:
+            raise SealingRefused(f"the watermark cannot be read, so nobody knows what was signed: {error}") from error
+        if note is not None:
+            mark = self._opened(note, "the watermark")
+            yield _Promise(mark.size, mark.root, "the watermark")
+
+    def _root_at(self, size: int) -> Hash:
+        try:
+            return range_hash(0, size, nodes_from_tiles(self.size, self._log.read))
+        except (OSError, ValueError) as error:
+            raise SealingRefused(f"the tiles of the signed log cannot be read: {error}") from error
 
     def _rebuild(self) -> None:
         """From what was remembered and the entries since then, or else from all entries of the longest session that can be open.

@@ -21,6 +21,17 @@ def bind(listen: tuple[str, ...], workers: int, keep: contextlib.ExitStack) -> l
     return [[*(keep.enter_context(_bind_tcp(address)) for address in tcp), *everyones] for _ in range(workers)]
 
 
+def inherited(
+    descriptors: tuple[tuple[int, ...], ...], listen: tuple[str, ...], keep: contextlib.ExitStack
+) -> list[list[socket.socket]]:
+    """As `bind` gave them to the process whose place we took. `descriptors`: for each worker; `listen`: what they listen on."""
+    made = {fd: keep.enter_context(socket.socket(fileno=fd)) for each in descriptors for fd in each}
+    for address in listen:
+        if address.startswith("unix:"):
+            keep.callback(Path(address.removeprefix("unix:")).unlink, missing_ok=True)
+    return [[made[fd] for fd in each] for each in descriptors]
+
+
 def _bind_tcp(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET

@@ -6,10 +6,11 @@ The supervisor starts it, gives it a `WorkerStart` on stdin and talks to it over
 import asyncio
 import gc
 import socket
-from collections.abc import Callable
+from asyncio import FIRST_COMPLETED
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -19,34 +20,50 @@ from gatebook.gate.exchange import exchange
 from gatebook.gate.handles import SessionHandles
 from gatebook.gate.leaving import Gone
 from gatebook.gate.turns import AT_ONCE, Turns
-from gatebook.gate.world import Standing, World
-from gatebook.model.deployment import Deployment, Snapshot
+from gatebook.gate.world import Live, Standing, Traced, World
+from gatebook.masking import MaskingFailed
+from gatebook.model.counting import Entries, Report, Sample
+from gatebook.model.deployment import Deployment, Snapshot, Trust
 from gatebook.model.errors import ConfigurationError, LedgerUnavailable, Reason
-from gatebook.model.http import Answer, Arrival
+from gatebook.model.http import Answer, Arrival, Headers
+from gatebook.model.spans import Span
 from gatebook.ports import Clock, Credentials, Ledger, SessionBook, Upstreams
 from gatebook.serve import keys
 from gatebook.serve.control import (
     Activate,
+    Adopt,
+    Adopted,
     Channel,
+    Counted,
     Drain,
     Failed,
     FromRoom,
     KeysWanted,
+    Leave,
+    Listening,
     Prepare,
     Prepared,
-    Ready,
     Refuse,
     Tell,
+    Told,
     ToRoom,
     Unprepared,
+    ready,
 )
 from gatebook.serve.diagnostics import say, say_bug
 from gatebook.serve.holding import holdings
 from gatebook.serve.http import HttpServer
+from gatebook.serve.metering import reporting
 
 PERIOD_S = 1.0
+MOST_SPANS = 1000
+"""Told in one period; what callers want traced beyond that is dropped, and counted."""
+COLLECT_AFTER = (20_000, 20, 100)
+"""A call makes hundreds of objects and no cycle that lives: looking for some after every 700 objects took a tenth of its time."""
 ORPHANED_S = 1.0
 """What calls under way get when the supervisor is gone: its successor may be starting already, under another configuration."""
+LATE_S = 2.0
+"""How late a connection's clock may be looked at, and some."""
 SETTLE_S = 2.0
 """What the answers of calls that were broken off get to leave."""
 
@@ -60,6 +77,8 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WatchedLedger(Ledger, Protocol):
+    entries: Entries
+
     @property
     def failed(self) -> str | None:
         """Why nothing can be written any more; None while all is well."""
@@ -90,11 +109,17 @@ class Worker:
         self._ports = ports
         self._standing: Standing | None = None
         self._prepared: Standing | None = None
-        self._refusing = False
+        self._trust: Trust | None = None
+        self._cutting: set[asyncio.Future[None]] = set()
+        self._verified = 0
+        self._refusing: set[str] = set()
+        self._spans: list[Span] = []
+        self._spans_dropped = 0
         self._draining = False
         self._streams: set[asyncio.Task[None]] = set()
         self._certificates: object = None
         self._keys_wanted: set[str] = set()
+        traces = start.deployment.traces
         self._world = World(
             clock=ports.clock,
             ledger=ports.ledger,
@@ -105,25 +130,63 @@ class Worker:
             fingerprint=keys.fingerprint_key(start.deployment),
             standing=self._current,
             keys_wanted=self._want_keys,
+            trust=lambda: self._trust,
             closed=self._closed,
             random=ports.random,
             report_bug=say_bug,
+            traced=None if traces is None else Traced(share=traces.share, tell=self._span),
             turns=Turns(ThreadPoolExecutor(AT_ONCE, thread_name_prefix="large-body")),
         )
         self._server = HttpServer(self._answer, self._unreadable, start.deployment)
 
     async def run(self) -> None:
         """Serve until told to drain, or until the supervisor is gone. Everything that was answered is in the book when it returns."""
-        masking.self_test()
-        self._channel.send(Ready())
+        try:
+            masking.self_test()
+        except MaskingFailed as failure:
+            say("masking.failed", why=str(failure))
+            raise
+        self._channel.send(ready())
         periodic = asyncio.create_task(self._every_period())
         gc.collect()
         gc.freeze()
-        while not isinstance(message := await self._channel.receive(), Drain | None):
-            await self._obey(message)
-        await self._drain(ORPHANED_S if message is None else message.within_s)
+        gc.set_threshold(*COLLECT_AFTER)
+        await self._drain(await self._over())
         periodic.cancel()
         await self._record_attempts(all_windows=True)
+        self._report()
+
+    async def _over(self) -> float:
+        """Told to drain, without a supervisor, or left by everybody after a Leave: how long calls under way then still get."""
+        finish_s = ORPHANED_S
+        leaving: asyncio.Future[None] | None = None
+        hearing = asyncio.ensure_future(self._channel.receive())
+        while True:
+            waiting: set[asyncio.Future[Any]] = {hearing} if leaving is None else {hearing, leaving}
+            await asyncio.wait(waiting, return_when=FIRST_COMPLETED)
+            if not hearing.done():
+                hearing.cancel()
+                return finish_s
+            match hearing.result():
+                case None:
+                    return ORPHANED_S
+                case Drain(within_s=within_s):
+                    return within_s
+                case Leave() as leave:
+                    finish_s = leave.finish_s
+                    leaving = leaving or asyncio.ensure_future(self._leave())
+                case message:
+                    # Also while it leaves: what is revoked meanwhile is revoked here too.
+                    await self._obey(message)
+            hearing = asyncio.ensure_future(self._channel.receive())
+
+    async def _leave(self) -> None:
+        """Whoever was connected has had one more answer, or kept quiet until its time was up. Streams without an end are ended at once: their
+        readers open them again, at the successor."""
+        for stream in tuple(self._world.streams):
+            if stream.endless:
+                self._cut(stream, Reason.DRAINING)
+        await self._server.leave(self._start.deployment.limits.idle_s + LATE_S)
 
     async def _drain(self, within_s: float) -> None:
         """Every call has its answer and its record, every stream its end, and nobody is connected. The order matters; steps:"""
@@ -146,13 +209,37 @@ class Worker:
                 self._prepare(snapshot)
             case Activate(number=number):
                 await self._activate(number)
-            case Refuse(on=on, why=why):
-                self._refusing = on
+            case Adopt(trust=trust):
+                self._adopt(trust)
+            case Refuse(on=on, why=why, cause=cause):
+                self._refusing = self._refusing | {cause} if on else self._refusing - {cause}
                 say("worker.refusing" if on else "worker.serving", why=why)
             case Tell():
                 self._tell()
             case _:
                 say("control.unexpected", message=type(message).__name__)
+
+    def _adopt(self, trust: Trust) -> None:
+        """Calls that come are refused from this line on; streams that are open under a revoked login end."""
+        self._trust = trust
+        self._channel.send(Adopted(number=trust.number))
+        for sid in trust.revoked & self._world.live.keys():
+            for stream in tuple(self._world.live[sid]):
+                self._cut(stream, Reason.LOGIN_REVOKED)
+
+    def _cut_outlived(self) -> None:
+        """Streams end that may not go on by what is in force now: a token that is over, a role that was taken away."""
+        if self._standing is None:
+            return
+        now_s = self._ports.clock.now().unix_s
+        for stream in tuple(self._world.streams):
+            if (reason := stream.outlived(self._standing, self._trust, now_s)) is not None:
+                self._cut(stream, reason)
+
+    def _cut(self, stream: Live, reason: Reason) -> None:
+        cutting = asyncio.ensure_future(stream.cut(reason))
+        self._cutting.add(cutting)
+        cutting.add_done_callback(self._cutting.discard)
 
     def _tell(self) -> None:
         connections = self._server.connections
@@ -181,13 +268,17 @@ class Worker:
         if self._prepared is None or self._prepared.snapshot.number != number:
             return
         first = self._standing is None
+        self._verified += self._standing.verifier.verified if self._standing is not None else 0
         self._standing, self._prepared = self._prepared, None
         if first:
             self._certificates = self._certificates_now()
             await self._server.listen([socket.socket(fileno=fd) for fd in self._start.sockets])
+            self._channel.send(Listening())
 
     def _reload_certificates(self) -> None:
         """New handshakes use the files as they are; files that do not belong together (one is replaced before the other) change nothing."""
+        if self._standing is None:
+            return  # it does not listen yet
         now = self._certificates_now()
         if now == self._certificates:
             return
@@ -224,16 +315,18 @@ class Worker:
         """Why nothing is let through at the moment; None where calls are."""
         if self._draining:
             return Reason.DRAINING
-        if self._refusing or self._ports.ledger.failed is not None:
+        if "unsealed" in self._refusing or self._ports.ledger.failed is not None:
             return Reason.LEDGER_UNAVAILABLE
+        if "disk" in self._refusing:
+            return Reason.DISK_SHORT
         return None
 
-    async def _answer(self, arrival: Arrival, gone: Gone) -> Answer:
-        task = asyncio.current_task()
-        if task is not None and _asks_for_a_stream(arrival):
+    def _answer(self, arrival: Arrival, gone: Gone) -> Coroutine[Any, Any, Answer]:
+        """In the task of the request. No coroutine of its own: every step of every call would go through it."""
+        if _asks_for_a_stream(arrival) and (task := asyncio.current_task()) is not None:
             self._streams.add(task)
             task.add_done_callback(self._streams.discard)
-        return await exchange(arrival, gone, self._world)
+        return exchange(arrival, gone, self._world)
 
     async def _unreadable(self, client_ip: str, reason: Reason) -> None:
         """A request that never became an Arrival: counted like a failed authentication, since nobody knows who sent it."""
@@ -247,10 +340,45 @@ class Worker:
             await asyncio.sleep(PERIOD_S)
             self._keys_wanted.clear()
             self._reload_certificates()
+            self._cut_outlived()
             await self._record_attempts()
+            self._report()
             if self._ports.ledger.failed is not None:
                 self._channel.send(Failed(why=self._ports.ledger.failed))
                 return
+
+    def _span(self, span: Span) -> None:
+        if len(self._spans) < MOST_SPANS:
+            self._spans.append(span)
+        else:
+            self._spans_dropped += 1
+
+    def _report(self) -> None:
+        if self._spans:
+            self._channel.send(Told(spans=tuple(self._spans)))
+            self._spans.clear()
+        if self._start.deployment.metrics is not None:
+            spreads = (*reporting.times(self._world.times), reporting.commits(self._ports.ledger.entries))
+            self._channel.send(Counted(report=Report(tuple(self._samples()), spreads)))
+
+    def _samples(self) -> Iterator[Sample]:
+        connections, now = self._server.connections, self._ports.clock.now()
+        verifier = self._standing.verifier if self._standing is not None else None
+        yield from reporting.process()
+        yield from reporting.entries(self._ports.ledger.entries)
+        yield Sample(
+            "gatebook_tokens_verified", (), self._verified + (verifier.verified if verifier is not None else 0)
+        )
+        yield Sample("gatebook_spans_dropped", (), self._spans_dropped)
+        yield Sample("gatebook_worker_refusing", (), float(self._closed() is not None))
+        yield Sample("gatebook_requests_running", (), len(connections.exchanges) - len(self._streams))
+        yield Sample("gatebook_streams_open", (), len(self._streams))
+        yield Sample("gatebook_connections", (), len(connections.connections))
+        yield Sample("gatebook_connections_accepted", (), connections.accepted)
+        yield Sample("gatebook_connections_turned_away", (), connections.turned_away)
+        yield Sample("gatebook_buffered_bytes", (), connections.buffered_bytes)
+        yield Sample("gatebook_clock_synchronised", (), float(now.synchronised))
+        yield Sample("gatebook_clock_offset_seconds", (), now.offset_us / 1_000_000)
 
     async def _record_attempts(self, *, all_windows: bool = False) -> None:
         try:
@@ -262,4 +390,8 @@ class Worker:
 
 def _asks_for_a_stream(arrival: Arrival) -> bool:
     """A stream that ends only with its reader: GET, or `subscriptions/listen` (MCP 2026-07-28). No call waits for it."""
-    return arrival.method == "GET" or arrival.header(b"mcp-method") == b"subscriptions/listen"
+    return arrival.method == "GET" or arrival.once(_listens)
+
+
+def _listens(headers: Headers) -> bool:
+    return next((value for name, value in headers if name == b"mcp-method"), None) == b"subscriptions/listen"

@@ -11,6 +11,7 @@ from gatebook.wire.strict_json import slack, spans
 
 MAX_SHAPE_KEYS: Final = 64
 MAX_SHAPE_NAME: Final = 64
+_PLAIN_NAME: Final = 8
 
 _DIGITS = re.compile(r"(?:\d[ ._-]?){8}")
 _HIDDEN: Final = "..."
@@ -34,9 +35,9 @@ def error(id_raw: bytes | None, code: int, message: str, data: Mapping[str, Any]
 
 
 def filtered_list(
-    body: bytes, key: str, keep: Callable[[str], bool], name_field: str, make_private: bool
+    body: bytes, key: str, keep: Callable[[str, bytes], bool], name_field: str, make_private: bool
 ) -> tuple[bytes, int]:
-    """`body`, a list's response, without the elements of `result[key]` that `keep` refuses by name; and how many were dropped.
+    """`body`, a list's response, without the elements of `result[key]` that `keep` refuses by name and bytes; and how many were dropped.
 
     Every kept element and every other member stands byte for byte. A `cacheScope` becomes "private" wherever there is one, and
     is added with `make_private` (2026-07-28, caching: what varies by caller is never shared). Where nothing changes, the body
@@ -60,9 +61,14 @@ def shape(arguments: Mapping[str, Any]) -> dict[str, str]:
     for name, value in arguments.items():
         if len(shaped) == MAX_SHAPE_KEYS:
             break
-        shown = _HIDDEN if _DIGITS.search(name) else name.encode("unicode_escape").decode()
-        shaped[shown[:MAX_SHAPE_NAME]] = _TYPES.get(type(value), "object")
+        shaped[_shown(name)] = _TYPES.get(type(value), "object")
     return shaped
+
+
+def _shown(name: str) -> str:
+    if len(name) <= _PLAIN_NAME and name.isascii() and name.isidentifier():
+        return name  # fewer digits than are hidden, and nothing to escape: as most names are
+    return (_HIDDEN if _DIGITS.search(name) else name.encode("unicode_escape").decode())[:MAX_SHAPE_NAME]
 
 
 _TYPES: Final[dict[type, str]] = {
@@ -71,7 +77,7 @@ _TYPES: Final[dict[type, str]] = {
 
 
 def _filtered(
-    body: bytes, key: str, keep: Callable[[str], bool], name_field: str, *, make_private: bool
+    body: bytes, key: str, keep: Callable[[str, bytes], bool], name_field: str, *, make_private: bool
 ) -> tuple[bytes, int]:
     answer = _MEMBERS.decode(body)
     places = spans(body, answer)
@@ -87,13 +93,13 @@ def _filtered(
 
 
 def _filtered_result(
-    result: bytes, key: str, keep: Callable[[str], bool], name_field: str, *, make_private: bool
+    result: bytes, key: str, keep: Callable[[str, bytes], bool], name_field: str, *, make_private: bool
 ) -> tuple[bytes | None, int]:
     """The result changed, or None where nothing had to change; and the number of elements dropped."""
     members = _MEMBERS.decode(result)
     places = spans(result, members)
     elements = [bytes(element) for element in _ELEMENTS.decode(members.get(key, b""))]
-    kept = [element for element in elements if keep(_name(element, name_field))]
+    kept = [element for element in elements if keep(_name(element, name_field), element)]
     changes: list[tuple[int, int, bytes]] = []
     if len(kept) < len(elements):
         changes.append((*places[key], b"[" + b",".join(kept) + b"]"))

@@ -5,7 +5,10 @@ The body is the truth; a header that says otherwise would let a router and a ser
 
 import base64
 import binascii
+import contextlib
 from typing import Final, NoReturn
+
+import msgspec
 
 from gatebook.model.errors import Malformed, Reason
 from gatebook.model.http import Headers
@@ -21,7 +24,30 @@ _SUFFIX: Final = b"?="
 _VISIBLE: Final = frozenset(range(0x20, 0x7F)) | {0x09}
 
 
-def check_mirrored(headers: Headers, message: Message) -> None:
+class Stated(msgspec.Struct, frozen=True):
+    """What the headers that repeat the body say, each as often as it stands there: raw values of `Mcp-Name`, texts of the others."""
+
+    versions: tuple[str, ...]
+    methods: tuple[str, ...]
+    names: tuple[bytes, ...]
+    name: str | None
+    """What `Mcp-Name` stands for, where it stands once and can be read."""
+
+
+def stated(headers: Headers) -> Stated:
+    """Only Mcp-Name and Mcp-Param-* may be wrapped; a wrapped method or version is just another text. Never raises."""
+    versions, methods, names = (
+        tuple(value for key, value in headers if key == name)
+        for name in (b"mcp-protocol-version", b"mcp-method", b"mcp-name")
+    )
+    name: str | None = None
+    if len(names) == 1:
+        with contextlib.suppress(Malformed):
+            name = decoded(names[0])
+    return Stated(tuple(map(_plain, versions)), tuple(map(_plain, methods)), names, name)
+
+
+def check_mirrored(headers: Stated, message: Message) -> None:
     """The mirrored headers say what the body says; nothing is returned.
 
     `MCP-Protocol-Version` always, `Mcp-Method` on requests, `Mcp-Name` where the method has one (§Standard Request Headers;
@@ -38,8 +64,8 @@ def check_mirrored(headers: Headers, message: Message) -> None:
     if required and version is None:
         raise Malformed(Reason.INVALID_PARAMS, f"The request's _meta lacks {VERSION_META}.")
     if required or version is not None:
-        _agree(headers, b"mcp-protocol-version", version, required=True)
-    _agree(headers, b"mcp-method", message.method, required=required)
+        _agree(headers.versions, "mcp-protocol-version", version, required=True)
+    _agree(headers.methods, "mcp-method", message.method, required=required)
     _check_name(headers, message, required=required)
 
 
@@ -87,34 +113,38 @@ def decoded(value: bytes) -> str:
     return text
 
 
-def _check_name(headers: Headers, message: Request | Notification, *, required: bool) -> None:
+def _check_name(headers: Stated, message: Request | Notification, *, required: bool) -> None:
     known = METHODS.get(message.method)
     if known is None:
         # An extension may give its own methods a name; what it repeats is not ours to know.
         return
-    if known.mirrored is not None:
-        _agree(headers, b"mcp-name", target(message.method, message.params).name, required=required)
-    elif any(name == b"mcp-name" for name, _ in headers):
-        _mismatch("The header Mcp-Name repeats nothing in this method's body.")
+    if known.mirrored is None:
+        if headers.names:
+            _mismatch("The header Mcp-Name repeats nothing in this method's body.")
+        return
+    expected = target(message.method, message.params).name
+    if headers.name is not None:
+        names: tuple[str, ...] = (headers.name,)
+    elif len(headers.names) == 1:
+        names = (decoded(headers.names[0]),)  # raises: it cannot be read
+    else:
+        names = ("",) * len(headers.names)
+    _agree(names, "mcp-name", expected, required=required)
 
 
-def _agree(headers: Headers, name: bytes, expected: object, *, required: bool) -> None:
+def _agree(values: tuple[str, ...], title: str, expected: object, *, required: bool) -> None:
     """Header values are case-sensitive (§Case Sensitivity); compared after decoding, in code points."""
-    values = [value for key, value in headers if key == name]
-    title = name.decode()
     if len(values) > 1:
         _mismatch(f"The header {title} stands twice.")
     if not values:
         if required:
             _mismatch(f"The header {title} is missing.")
         return
-    text = decoded(values[0]) if name == b"mcp-name" else _plain(values[0])
-    if text != expected:
+    if values[0] != expected:
         _mismatch(f"The header {title} does not say what the body says.")
 
 
 def _plain(value: bytes) -> str:
-    """Only Mcp-Name and Mcp-Param-* may be wrapped; a wrapped method or version is just another text."""
     return value.strip(OWS).decode("latin-1")
 
 

@@ -17,6 +17,7 @@ import re2
 
 DEEPEST = 4
 MOST_INFLATED = 64 << 20
+PATTERN_BYTES = 32 << 10
 _STREAMS = re.compile(rb"\x1f\x8b\x08|\x78[\x01\x5e\x9c\xda]")
 _BASE64_RUN = re.compile(rb"[A-Za-z0-9+/_-]{24,}={0,2}")
 _SEPARATORS = b" -._\t\r\n"
@@ -64,15 +65,23 @@ class Search:
                     self._forms.setdefault(form, (what, how))
 
     @cached_property
-    def _pattern(self) -> "re2._Regexp[bytes]":
+    def _patterns(self) -> "list[re2._Regexp[bytes]]":
+        """More than one where there are many plants: an automaton of a megabyte of words has no room for its states."""
         options = re2.Options()
         options.encoding = re2.Options.Encoding.LATIN1
         options.max_mem = 256 << 20
-        return re2.compile(b"|".join(re2.escape(form) for form in self._forms), options)
+        batches: list[list[bytes]] = [[]]
+        for form in self._forms:
+            if sum(map(len, batches[-1])) + len(form) > PATTERN_BYTES:
+                batches.append([])
+            batches[-1].append(re2.escape(form))
+        return [re2.compile(b"|".join(batch), options) for batch in batches]
 
     @cached_property
-    def _digits(self) -> "re2._Regexp[bytes]":
-        return re2.compile(b"|".join(value for value in self.plants.values() if value.isdigit()) or b"$^")
+    def _digits(self) -> "list[re2._Regexp[bytes]]":
+        """None where no value consists of digits: an empty pattern would match everywhere."""
+        values = [value for value in self.plants.values() if value.isdigit()]
+        return [re2.compile(b"|".join(values))] if values else []
 
     def directory(self, root: Path, *, leave_out: Iterable[Path] = ()) -> list[Hit]:
         """Every file below `root`, its name included."""
@@ -90,12 +99,14 @@ class Search:
         return list(dict.fromkeys(self._look(_ZEROS.sub(b"\0" * 8, data), where, (), 0)))
 
     def _look(self, data: bytes, where: str, opened: tuple[str, ...], depth: int) -> Iterator[Hit]:
-        for match in self._pattern.finditer(data):
-            what, how = self._forms[match.group()]
-            yield Hit(what, where, " in ".join((how, *opened)))
-        for match in self._digits.finditer(data.translate(None, _SEPARATORS)):
-            name = next(name for name, value in self.plants.items() if value == match.group())
-            yield Hit(name, where, " in ".join(("digits with separators or without", *opened)))
+        for pattern in self._patterns:
+            for match in pattern.finditer(data):
+                what, how = self._forms[match.group()]
+                yield Hit(what, where, " in ".join((how, *opened)))
+        for digits in self._digits:
+            for match in digits.finditer(data.translate(None, _SEPARATORS)):
+                name = next(name for name, value in self.plants.items() if value == match.group())
+                yield Hit(name, where, " in ".join(("digits with separators or without", *opened)))
         if depth == DEEPEST:
             return
         for stream in _STREAMS.finditer(data):

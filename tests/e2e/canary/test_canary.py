@@ -66,9 +66,9 @@ class Canary:
             env = {"TMPDIR": str(self.root / "tmp"), **self._env}
             with running(self.root, config, port, env=env) as gate:
                 self._plant(gate, server)
-                self.found_running = self.search.directory(self.root) + self._deleted_but_open(gate)
+                self.found_running = self.search.directory(self.root) + deleted_but_open(gate, self.search)
                 assert gate.stop() == 0
-                self.bodies = list(_recorded(gate))
+                self.bodies = list(recorded(gate))
                 self.found = self.search.directory(self.root) + self._told(gate)
 
     def _plant(self, gate: Gate, server: RecordingServer) -> None:
@@ -91,17 +91,6 @@ class Canary:
         for name in told:
             self.received[name] = _exchanged(gate, requests.raw(call(name, {"say": name})))
 
-    def _deleted_but_open(self, gate: Gate) -> list[Hit]:
-        """A file that was unlinked while it is open is on the disk all the same."""
-        hits = []
-        for pid in _family(gate.process.pid):
-            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-                with contextlib.suppress(OSError):
-                    target = str(descriptor.readlink())
-                    if target.startswith("/") and target.endswith(" (deleted)"):
-                        hits += self.search.bytes(descriptor.read_bytes(), target)
-        return hits
-
     def _told(self, gate: Gate) -> list[Hit]:
         """What the commands say and write of it."""
         hits = []
@@ -121,12 +110,25 @@ class Canary:
         return hits + self.search.directory(pages)
 
 
-def _recorded(gate: Gate) -> Iterator[bytes]:
+def recorded(gate: Gate) -> Iterator[bytes]:
+    """Every recorded body, opened with the private key."""
     private = payload.load_private_key((gate.data_dir / "keys" / "payloads.key").read_text())
     recordings = reading.Recordings(LogFiles(gate.data_dir / "payloads"), private)
     for one in reading.entries(LogFiles(gate.data_dir / "log")):
         for pay in one.entry.pay:
             yield recordings.open(one.entry, pay)
+
+
+def deleted_but_open(gate: Gate, search: Search) -> list[Hit]:
+    """A file that was unlinked while it is open is on the disk all the same."""
+    hits = []
+    for pid in _family(gate.process.pid):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                target = str(descriptor.readlink())
+                if target.startswith("/") and target.endswith(" (deleted)"):
+                    hits += search.bytes(descriptor.read_bytes(), target)
+    return hits
 
 
 def _family(pid: int) -> list[int]:

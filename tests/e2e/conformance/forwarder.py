@@ -57,6 +57,8 @@ class _Forwarder:
         connection = asyncio.get_running_loop().create_task(self._connection(reader, writer))
         self._connections.add(connection)
         connection.add_done_callback(self._connections.discard)
+        # A task that is cancelled before its first step, or while it connects, closes nothing by itself.
+        connection.add_done_callback(lambda _: writer.close())
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client connection and its own upstream connection; either side's end ends both."""
@@ -75,8 +77,7 @@ class _Forwarder:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            for end in (up_writer, writer):
-                end.close()
+            up_writer.close()
 
     async def _forward_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Head by head and body by body until the client hangs up: the next head is found only by knowing the body's end."""

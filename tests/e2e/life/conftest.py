@@ -30,7 +30,7 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture
 def deploy(upstream: Upstream, tmp_path: Path) -> Deploy:
     """Start the one deployment of this test, as often as wanted: same directory, port and issuer. `more`: the configuration's end;
-    `command`: instead of `gatebook serve`; `data_dir`: where the data lie, instead of beside the configuration."""
+    `command`: instead of `gatebook serve`; `origin`, `watermark`: the log's; `data_dir`: where the data lie, instead of beside the configuration."""
     port = free_port()
     issuer = Issuer(ISSUER_URL, name="corp")
 
@@ -41,9 +41,13 @@ def deploy(upstream: Upstream, tmp_path: Path) -> Deploy:
         workers: int = 2,
         command: tuple[str, ...] | None = None,
         data_dir: Path | None = None,
+        origin: str = "localhost/test",
+        watermark: Path | None = None,
     ) -> AbstractContextManager[Deployed]:
         config = config_for(port, {"counting": upstream.url}, workers=workers, more=more)
         config = config.replace("segment_bytes = 8388608", f"segment_bytes = {segment_bytes}")
+        marked = f'watermark = "{watermark}"\n' if watermark is not None else ""
+        config = config.replace('origin = "localhost/test"\n', f'origin = "{origin}"\n{marked}')
         if data_dir is not None:
             (tmp_path / "gate").mkdir(exist_ok=True)
             (tmp_path / "gate" / "data").symlink_to(data_dir)

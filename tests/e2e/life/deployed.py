@@ -153,7 +153,11 @@ class Deployed(Gate):
 
     def verify(self) -> None:
         """The log is intact, by the command an auditor uses."""
-        keys = ["--key", "data/log.vkey", "--payload-key", "data/keys/payloads.key"]
+        self.verify_log("--payload-key", "data/keys/payloads.key")
+
+    def verify_log(self, *more: str) -> None:
+        """As `verify`; `more`: what the auditor has besides the key."""
+        keys = ["--key", "data/log.vkey", *more]
         done = self.command("verify", "data", *keys, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -215,7 +219,7 @@ def deployed(
     gate.tls = tls
     family: list[int] = []
     try:
-        until(lambda: process.poll() is not None or gate.get("/readyz") == 200, "ready", 40)
+        until(lambda: process.poll() is not None or gate.get("/readyz") == 200, "ready", 90)
         assert process.poll() is None, (directory / "gate.log").read_text()[-4000:]
         family = gate.everyone()
         yield gate

@@ -1,6 +1,7 @@
-"""Where nothing can be written, nothing is let through: a sealer that takes nothing, a full disk, a write that fails."""
+"""Where nothing can be written, nothing is let through: a sealer that takes nothing, a full disk, a write that fails. And before a disk is full."""
 
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -12,10 +13,12 @@ import pytest
 
 from tests.e2e.life.conftest import Deploy
 from tests.e2e.life.deployed import Answered, Deployed, call, until
+from tests.e2e.life.held import Held
 from tests.e2e.life.upstream import Upstream
 
 SMALLEST_SEGMENT = 1 << 20
 LARGE = "word " * 40_000
+BUDGET = "[disk]\nwarn_free_bytes = 25165824\nrefuse_free_bytes = 16777216\n"
 
 
 def ask(gate: Deployed, key: str = "key", **arguments: object) -> Answered:
@@ -66,10 +69,10 @@ def test_a_worker_whose_write_fails_refuses_and_is_replaced(deploy: Deploy) -> N
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MB of its own."""
+    """A file system of 48 MB of its own."""
     directory = tmp_path / "disk"
     directory.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(directory)]
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=48m", "none", str(directory)]
     try:
         mounted = subprocess.run(mounting, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
@@ -85,7 +88,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_on_a_full_disk_calls_are_refused_and_the_log_stays_whole(deploy: Deploy, small_disk: Path) -> None:
     data = small_disk / "data"
     data.mkdir()
-    with deploy(segment_bytes=SMALLEST_SEGMENT, workers=1, data_dir=data) as gate:
+    with deploy(segment_bytes=SMALLEST_SEGMENT, workers=1, data_dir=data, more=BUDGET) as gate:
         answered = [ask(gate, "before")]
         assert answered[0].status == 200
         filler = small_disk / "filler"
@@ -99,10 +102,64 @@ def test_on_a_full_disk_calls_are_refused_and_the_log_stays_whole(deploy: Deploy
             return answered[-1].status == 503
 
         until(refused, "refused", 60)
-        assert {(a.status, a.reason) for a in answered} <= {(200, None), (503, "ledger_unavailable")}
+        assert {(a.status, a.reason) for a in answered} <= {
+            (200, None),
+            (503, "ledger_unavailable"),
+            (503, "disk_short"),
+        }
         filler.unlink()
         until(lambda: {ask(gate, "after").status for _ in range(8)} == {200}, "served again")
         assert gate.stop() == 0
         in_the_log = {written.leaf for written in gate.log()}
         assert {answer.receipt for answer in answered if answer.status == 200} <= in_the_log
+        gate.verify()
+
+
+def fill(file: Path, leave_bytes: int) -> None:
+    """`file` takes so much that `leave_bytes` are free."""
+    space = os.statvfs(file.parent)
+    with file.open("wb") as filler:
+        os.posix_fallocate(filler.fileno(), 0, space.f_bavail * space.f_frsize - leave_bytes)
+
+
+def test_before_a_disk_is_full_it_is_said_then_calls_are_refused_and_what_is_under_way_ends_well(
+    deploy: Deploy, upstream: Upstream, small_disk: Path
+) -> None:
+    data = small_disk / "data"
+    data.mkdir()
+    with deploy(segment_bytes=SMALLEST_SEGMENT, workers=1, data_dir=data, more=BUDGET) as gate:
+        fill(small_disk / "some", 22 << 20)
+        until(lambda: gate.said("disk.low"), "said")
+        assert ask(gate, "while it is low").status == 200
+        held = Held(gate, "held")
+        until(lambda: upstream.held == {"held"}, "the call at the server")
+        fill(small_disk / "more", 14 << 20)
+        until(lambda: gate.said("disk.short"), "said")
+        until(lambda: gate.get("/readyz") == 503, "not ready")
+        refused = [ask(gate, f"refused-{number}") for number in range(20)]
+        assert {(each.status, each.reason) for each in refused} == {(503, "disk_short")}
+        assert not any(key.startswith("refused") for key in upstream.executed)
+        told = json.loads(gate.command("doctor", "--offline", "--json", check=False).stdout)
+        urgent = {finding["where"]: finding["line"] for finding in told if finding["urgency"] == "now"}
+        assert {"gate", "data_dir", "server counting"} <= set(urgent)
+        assert urgent["data_dir"] == f"df -h {gate.data_dir}"
+        upstream.released.set()
+        held.join()
+        assert held.answered is not None and held.answered.status == 200
+        # A worker that is started now knows it too.
+        [worker] = gate.rooms("gate")
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: gate.rooms("gate") not in ([], [worker]), "another worker")
+        until(lambda: gate.get("/healthz") == 200, "it serves")
+        assert ask(gate, "refused by the next").reason == "disk_short"
+        assert gate.get("/readyz") == 503
+        for filler in ("some", "more"):
+            (small_disk / filler).unlink()
+        until(lambda: gate.said("disk.enough"), "said")
+        until(lambda: ask(gate, "after").status == 200, "served again")
+        assert gate.stop() == 0
+        assert [written.entry.out.reason for written in gate.log("disk.space")] == ["low", "short", "enough"]
+        counted = [w.entry.x["attempts"] for w in gate.log("call.refused") if w.entry.out.reason == "disk_short"]
+        assert counted[0] == 1 and len(counted) <= 3
+        assert held.answered.receipt in {written.leaf for written in gate.log()}
         gate.verify()

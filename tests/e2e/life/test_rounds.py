@@ -31,6 +31,8 @@ def strike(gate: Deployed, victim: str, chance: random.Random) -> None:
         until(lambda: not alive(rooms), "the rooms ended", 20)
     else:
         kind = {"worker": "gate", "sealer": "sealer"}[victim]
+        # One that was struck before may just be starting once more: it is struck when it is there.
+        until(lambda: gate.rooms(kind), f"a {kind} to strike", 20)
         before = gate.rooms(kind)
         killed = chance.choice(before)
         os.kill(killed, signal.SIGKILL)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-HOLD_S = 60.0
+HOLD_S = 180.0
 SILENCE_S = 0.05
 
 
@@ -148,14 +148,14 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def counting_server(port: int = 0, upstream: Upstream | None = None) -> Iterator[Upstream]:
+def counting_server(port: int = 0, upstream: Upstream | None = None, host: str = "127.0.0.1") -> Iterator[Upstream]:
     """The server runs while the context is open, or until it is stopped; then it may be started again on its `port`, and goes on counting."""
     upstream = upstream or Upstream()
     handler = type("Handler", (_Handler,), {"upstream": upstream})
-    with _Server(("127.0.0.1", port), handler) as server:
+    with _Server((host, port), handler) as server:
         upstream.port = server.server_port
         upstream.stop = server.break_off
-        upstream.url = f"http://127.0.0.1:{server.server_port}/mcp"
+        upstream.url = f"http://{host}:{server.server_port}/mcp"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

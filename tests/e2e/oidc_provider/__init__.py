@@ -26,6 +26,7 @@ from tests.e2e.nodejs import node, node_environment
 PROGRAM = Path(__file__).with_name("provider.mjs")
 CLIENT_ID = "mcp-client"
 REDIRECT_URI = "http://127.0.0.1/callback"
+GATEBOOK_SECRET = "gatebook-secret-of-tests"
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +74,17 @@ class OidcProvider:
             }  # fmt: skip
             return self._tokens(browser.post(f"{self.url}/token", data=form))
 
+    def administer(self, **change: Any) -> None:
+        """What an administrator does there: `sub` and `groups`, `disabled` or `claims`, from now on; or `out`: it answers nobody."""
+        with httpx2.Client(trust_env=False, timeout=10) as client:
+            assert client.post(f"{self.url}/administrator", json=change).status_code == 200
+
+    def given(self) -> list[dict[str, Any]]:
+        """Every answer of its token endpoint that held tokens."""
+        with httpx2.Client(trust_env=False, timeout=10) as client:
+            found: list[dict[str, Any]] = client.post(f"{self.url}/administrator", json={}).json()
+            return found
+
     def token_of_application(self, *, audience: str) -> str:
         """An access token for `audience` that no person stands behind (client credentials)."""
         form = {"grant_type": "client_credentials", "resource": audience, "scope": "mcp"}
@@ -95,13 +107,15 @@ class OidcProvider:
 
 
 @contextmanager
-def oidc_provider() -> Iterator[OidcProvider]:
-    """A provider with keys of its own, on a free port, until the block ends."""
-    process = subprocess.Popen([str(node()), str(PROGRAM)], stdout=subprocess.PIPE, text=True, env=node_environment())
+def oidc_provider(host: str = "127.0.0.1", callbacks: tuple[str, ...] = ()) -> Iterator[OidcProvider]:
+    """A provider with keys of its own, on a free port of `host`, until the block ends. `callbacks`: where its client `gatebook` (secret
+    GATEBOOK_SECRET) may return to; a browser that comes without a login_hint finds a login page, see `tests.e2e.desk`."""
+    command = [str(node()), str(PROGRAM), host, *callbacks]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=node_environment())
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        assert line.startswith("http://127.0.0.1:"), f"oidc-provider did not start: {line!r}"
+        assert line.startswith(f"http://{host}:"), f"oidc-provider did not start: {line!r}"
         yield OidcProvider(line.strip())
     finally:
         process.terminate()

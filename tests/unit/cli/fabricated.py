@@ -4,9 +4,9 @@ import datetime
 import json
 from typing import Any
 
-from gatebook.cli.playback import Located
 from gatebook.ledger.entry import Clocked, Entry, Out, Pay, Written
 from gatebook.model.record import Asked, Origin, PolicyRef, Resource, Who
+from gatebook.reading.playback import Located
 
 SESSION = "5f0c" * 8
 ALICE = Who(

@@ -33,7 +33,7 @@ class SealedBook:
     """A deployment in `directory` whose book holds `drafts`, sealed. `config`: its gatebook.toml."""
 
     def __init__(self, directory: Path, drafts: list[Draft]) -> None:
-        place = Place(directory=directory, gate_port=8080, idp_port=9002, payments_port=9001)
+        place = Place(directory=directory, gate_port=8080, desk_port=8081, idp_port=9002, payments_port=9001)
         place.api_key_file.write_text("k")
         self.config = place.configuration
         self.config.write_text(configuration(place))

@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
-from gatebook.cli.playback import play
 from gatebook.cli.replay_page import Verification, highlighted, page
 from gatebook.model.record import Who
+from gatebook.reading.playback import play
 from tests.unit.cli.fabricated import ALICE, SESSION, FabricatedBook, story
 
 INTACT = Verification(

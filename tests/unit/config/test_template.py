@@ -32,9 +32,19 @@ def test_its_examples_are_the_file_s_own_syntax_once_they_are_uncommented(profil
     text = re.sub(r"(?m)^#(?=[a-z\[])", "", text)
     assert read(text.encode()).problems == ()
     examined = examine_bytes(text.encode(), tmp_path / "gatebook.toml")
-    assert all("there is no file" in p.what or "dev profile" in p.what for p in examined.problems), examined.problems
+    # A file and a user that an example names need not be on this machine.
+    expected = ("there is no file", "dev profile", "knows no user")
+    assert all(any(words in p.what for words in expected) for p in examined.problems), examined.problems
     assert examined.deployment is not None
     assert [role.name for role in examined.deployment.roles] == ["support", "nightly-report"]
+
+
+def test_it_names_another_data_dir_and_users_of_the_rooms_where_they_are_asked_for() -> None:
+    text = template("dev", None, None, Path("/srv/data"), users=True)
+    known = read(text.encode())
+    assert known.problems == () and known.file is not None and known.file.users is not None
+    assert (known.file.data_dir, known.file.payloads.public_key) == ("/srv/data", "/srv/data/payloads.pub")
+    assert known.file.users.sealer == "gatebook-sealer"
 
 
 def test_every_section_is_in_it() -> None:

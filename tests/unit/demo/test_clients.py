@@ -10,37 +10,43 @@ URL = "http://127.0.0.1:8080/payments/mcp"
 TOKEN = "eyJ.eyJ.sig-_"
 
 
-def test_claude_code_gets_one_command_with_the_header() -> None:
-    words = shlex.split(clients.claude_code(URL, TOKEN).text)
-    assert words[:3] == ["claude", "mcp", "add"]
-    assert words[words.index("--transport") + 1] == "http"
-    assert words[words.index("--header") + 1] == f"Authorization: Bearer {TOKEN}"
-    assert URL in words
+def test_claude_code_gets_one_command_with_the_url_and_nothing_else() -> None:
+    words = shlex.split(clients.claude_code(URL).text)
+    assert words == ["claude", "mcp", "add", "--transport", "http", "payments", URL]
 
 
 def test_vs_code_gets_servers_with_a_type() -> None:
-    instruction = clients.vs_code(URL, TOKEN)
-    server = json.loads(instruction.text)["servers"]["payments"]
+    instruction = clients.vs_code(URL)
     assert instruction.where == ".vscode/mcp.json"
-    assert server == {"type": "http", "url": URL, "headers": {"Authorization": f"Bearer {TOKEN}"}}
+    assert json.loads(instruction.text) == {"servers": {"payments": {"type": "http", "url": URL}}}
 
 
 def test_cursor_gets_mcp_servers_without_one() -> None:
-    instruction = clients.cursor(URL, TOKEN)
-    server = json.loads(instruction.text)["mcpServers"]["payments"]
+    instruction = clients.cursor(URL)
     assert instruction.where == ".cursor/mcp.json"
-    assert server == {"url": URL, "headers": {"Authorization": f"Bearer {TOKEN}"}}
+    assert json.loads(instruction.text) == {"mcpServers": {"payments": {"url": URL}}}
 
 
 def test_the_inspector_lists_tools_without_a_window() -> None:
-    words = shlex.split(clients.inspector(URL, TOKEN).text)
-    assert "--cli" in words
+    words = shlex.split(clients.inspector(URL).text)
+    assert "--cli" in words and "--header" not in words
     assert words[words.index("--method") + 1] == "tools/list"
 
 
-def test_every_client_is_named_once() -> None:
-    named = [instruction.client for instruction in clients.instructions(URL, TOKEN)]
-    assert named == ["Claude Code", "VS Code", "Cursor", "MCP Inspector"]
+def test_a_client_that_speaks_stdio_only_starts_mcp_remote() -> None:
+    server = json.loads(clients.mcp_remote(URL).text)["mcpServers"]["payments"]
+    assert (server["command"], server["args"]) == ("npx", ["mcp-remote", URL])
+
+
+def test_who_has_no_browser_pastes_a_token() -> None:
+    server = json.loads(clients.with_header(URL, TOKEN).text)["servers"]["payments"]
+    assert server == {"type": "http", "url": URL, "headers": {"Authorization": f"Bearer {TOKEN}"}}
+
+
+def test_every_client_is_named_once_and_none_is_given_a_secret() -> None:
+    told = clients.instructions(URL)
+    assert [each.client for each in told] == ["Claude Code", "VS Code", "Cursor", "MCP Inspector", "mcp-remote"]
+    assert not any("Bearer" in each.text or "Authorization" in each.text for each in told)
 
 
 def test_the_call_to_try_is_one_line_and_its_headers_mirror_its_body() -> None:

@@ -16,7 +16,10 @@ BLOCKS = re.findall(r"^```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 @pytest.mark.parametrize(
     "instruction",
-    clients.instructions("http://127.0.0.1:8080/payments/mcp", "TOKEN"),
+    [
+        *clients.instructions("http://127.0.0.1:8080/payments/mcp"),
+        clients.with_header("http://127.0.0.1:8080/payments/mcp", "TOKEN"),
+    ],
     ids=lambda instruction: instruction.client,
 )
 def test_the_page_has_the_printed_text(instruction: clients.Instruction) -> None:

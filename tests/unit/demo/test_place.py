@@ -14,7 +14,7 @@ from gatebook.demo.place import DemoError, Place, furnish, occupied, settle
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Place(directory=tmp_path, gate_port=8080, idp_port=9002, payments_port=9001)
+    return Place(directory=tmp_path, gate_port=8080, desk_port=8081, idp_port=9002, payments_port=9001)
 
 
 def test_its_configuration_is_accepted(place: Place) -> None:
@@ -24,6 +24,18 @@ def test_its_configuration_is_accepted(place: Place) -> None:
     [server] = deployment.servers
     assert server.resource == place.mcp_url
     assert Path(deployment.data_dir) == place.book
+    assert deployment.desk is not None and deployment.desk.registration
+    [idp] = deployment.idps
+    assert idp.url == place.people_url
+
+
+def test_a_person_holds_the_same_role_by_login_and_by_a_pasted_token(place: Place) -> None:
+    furnish(place)
+    [support] = [role for role in load(place.configuration).deployment.roles if role.name == "support"]
+    assert {(match.issuer, match.group) for match in support.match} == {
+        ("people", "support"),
+        ("people-tokens", "support"),
+    }
 
 
 def test_the_api_key_is_kept_and_for_its_owner_only(place: Place) -> None:
@@ -90,9 +102,9 @@ def test_a_port_in_use_is_refused_by_name(tmp_path: Path) -> None:
             settle(tmp_path, port)
 
 
-def test_its_three_ports_differ(tmp_path: Path) -> None:
+def test_its_four_ports_differ(tmp_path: Path) -> None:
     place = settle(tmp_path, None)
-    assert len({place.gate_port, place.idp_port, place.payments_port}) == 3
+    assert len({place.gate_port, place.desk_port, place.idp_port, place.payments_port}) == 4
 
 
 def test_there_are_forty_customers_with_published_test_numbers_only() -> None:

@@ -10,6 +10,7 @@ from gatebook.identity.keysets import (
     MAX_STALE_S,
     MIN_INTERVAL_S,
     TTL_S,
+    Changed,
     Event,
     Failed,
     Fetched,
@@ -253,3 +254,12 @@ def test_a_set_beyond_its_size_is_refused_unread() -> None:
 
 def test_issuers_of_tests_publish_acceptable_sets() -> None:
     assert kids(*Issuer().jwks()["keys"]) == ["corp-0"]
+
+
+def test_a_file_that_changed_is_read_at_once_and_once() -> None:
+    read = after((0, Started()), (1, Fetched(GOOD)))
+    assert not fetch_due(read, NOW_S + 2)
+    changed = after((2, Changed()), state=read)
+    assert fetch_due(changed, NOW_S + 2)
+    assert not fetch_due(after((2, Started()), state=changed), NOW_S + 2), "while it is read"
+    assert not fetch_due(after((2, Started()), (3, Fetched(OTHER)), state=changed), NOW_S + 3)

@@ -53,7 +53,7 @@ def test_a_signing_key_is_never_in_an_error() -> None:
     broken = signer.replace("+example.com/log+", "+example.com/other+")
     with pytest.raises(NoteError) as caught:
         load_signer(broken)
-    assert signer.rpartition("+")[2] not in str(caught.value)
+    assert signer.split("+", 4)[4] not in str(caught.value)
     assert "***" in repr(load_signer(signer))
 
 

@@ -6,19 +6,22 @@ import os
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gatebook.ledger import payload
 from gatebook.ledger.payload import PayloadError, Place
 from gatebook.model.secret import Secret
 
 PLACE = Place("ab" * 16, "gate-0", "0" * 20, 7, 1, 0, 1)
+PLACE_NAMES = (PLACE.session, PLACE.writer, PLACE.epoch)
 SALT = b"s" * 32
 
 
 def sealed(body: bytes = b"masked") -> tuple[Secret[bytes], bytes, payload.Pay]:
     data_key = Secret(os.urandom(32))
-    stored, pay = payload.seal(AESGCM(data_key.reveal()), "0" * 16, SALT, "request", body, PLACE)
+    key = payload.SessionKey(data_key, "0" * 16, *PLACE_NAMES)
+    stored, pay = key.seal(SALT, "request", body, PLACE.sequence, PLACE.part)
     return data_key, stored, pay
 
 
@@ -27,9 +30,6 @@ def test_keys_are_one_line_and_read_back() -> None:
     assert private.count(b"\n") == public.count(b"\n") == 1
     wrapped = payload.wrap_data_key(Secret(b"k" * 32), payload.load_public_key(public.decode()), *PLACE_NAMES)
     assert payload.open_data_key(wrapped, payload.load_private_key(private.decode()), PLACE).reveal() == b"k" * 32
-
-
-PLACE_NAMES = (PLACE.session, PLACE.writer, PLACE.epoch)
 
 
 def test_a_data_key_is_bound_to_its_session_and_writer() -> None:
@@ -84,6 +84,21 @@ def test_another_commitment_or_another_byte_is_refused() -> None:
             payload.open_sealed(stored, data_key, msgspec.structs.replace(pay, **wrong), PLACE)
     with pytest.raises(PayloadError):
         payload.open_sealed(stored[:-1] + bytes([stored[-1] ^ 1]), data_key, pay, PLACE)
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(max_size=300), st.integers(1, 2**40), st.integers(0, 9))
+def test_what_a_session_key_seals_opens_by_its_entry(salt: bytes, body: bytes, sequence: int, part: int) -> None:
+    data_key = Secret(b"k" * 32)
+    stored, pay = payload.SessionKey(data_key, "0" * 16, *PLACE_NAMES).seal(salt, "event", body, sequence, part)
+    place = msgspec.structs.replace(PLACE, sequence=sequence, part=part)
+    assert payload.open_sealed(stored, data_key, pay, place) == body
+    assert pay.c == hmac.digest(salt, body, "sha256").hex()
+
+
+def test_a_session_key_says_the_place_as_a_stored_frame_has_it() -> None:
+    key = payload.SessionKey(Secret(b"k" * 32), "0" * 16, *PLACE_NAMES)
+    place = msgspec.structs.replace(PLACE, piece=2, pieces=5)
+    assert key.place(7, 1, 2, 5) + b"content" == payload.stored_body(place, b"content")
 
 
 def test_a_stored_frame_says_its_place() -> None:

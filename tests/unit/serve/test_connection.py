@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gatebook.gate.leaving import Gone
 from gatebook.model.deployment import Limits
 from gatebook.model.http import Answer, Arrival, EventStream, Reply
 from tests.faults.http_ends import Served, on_both_loops, until
@@ -42,7 +43,7 @@ async def test_an_arrival_holds_the_request_and_the_reply_gets_a_length_and_a_da
 async def test_requests_sent_together_are_answered_one_at_a_time_and_in_order() -> None:
     running = most = 0
 
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         nonlocal running, most
         running += 1
         most = max(most, running)
@@ -94,7 +95,7 @@ async def test_http_1_0_is_answered_once() -> None:
 
 @on_both_loops
 async def test_204_and_304_have_neither_body_nor_length() -> None:
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         return Reply(status=int(arrival.target[1:]), body=b"dropped")
 
     async with Served(answer) as served:
@@ -109,7 +110,7 @@ async def test_204_and_304_have_neither_body_nor_length() -> None:
 async def test_framing_headers_of_an_answer_are_the_shells_own() -> None:
     headers = ((b"content-length", b"99"), (b"transfer-encoding", b"chunked"), (b"connection", b"x"), (b"x-kept", b"1"))
 
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         return Reply(status=200, headers=headers, body=b"ab")
 
     async with Served(answer) as served:
@@ -120,10 +121,10 @@ async def test_framing_headers_of_an_answer_are_the_shells_own() -> None:
         assert received.body == b"ab"
 
 
-@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb", b"a\0b"])
+@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb", b"a\0b", b"a\r", b"a\n", b"a\r\n"])
 @on_both_loops
 async def test_a_header_that_would_begin_another_is_never_written(value: bytes) -> None:
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         headers = ((b"x", value),)
         return (
             Reply(status=200, headers=headers)
@@ -142,7 +143,7 @@ async def test_a_header_that_would_begin_another_is_never_written(value: bytes) 
 
 @on_both_loops
 async def test_an_answer_that_raises_becomes_the_last_resorts_reply_and_the_connection_lives() -> None:
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         if arrival.target == b"/bug":
             raise RuntimeError("bug")
         return Reply(status=200, body=b"fine")
@@ -160,7 +161,7 @@ async def test_an_answer_that_raises_becomes_the_last_resorts_reply_and_the_conn
 async def test_events_leave_one_by_one_as_chunks() -> None:
     started = asyncio.Event()
 
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         return streaming(b"data: 1\n\n", b"", b"data: 2\n\n", started=started)
 
     async with Served(answer) as served:
@@ -177,7 +178,7 @@ async def test_events_leave_one_by_one_as_chunks() -> None:
 
 @on_both_loops
 async def test_a_stream_that_raises_is_cut_before_its_last_chunk() -> None:
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         return streaming(b"data: 1\n\n", failure=RuntimeError("bug"))
 
     async with Served(answer) as served:
@@ -190,7 +191,7 @@ async def test_a_stream_that_raises_is_cut_before_its_last_chunk() -> None:
 
 @on_both_loops
 async def test_http_1_0_gets_a_stream_that_ends_with_the_connection() -> None:
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         return streaming(b"data: 1\n\n", b"data: 2\n\n")
 
     async with Served(answer) as served:
@@ -202,7 +203,7 @@ async def test_http_1_0_gets_a_stream_that_ends_with_the_connection() -> None:
 
 @on_both_loops
 async def test_head_gets_the_head_of_a_stream_and_no_event() -> None:
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         return streaming(b"data: 1\n\n") if arrival.method == "HEAD" else Reply(status=200, body=b"next")
 
     async with Served(answer) as served:
@@ -230,7 +231,7 @@ async def test_a_trusted_proxy_is_believed_and_nobody_else() -> None:
 async def test_draining_closes_idle_connections_and_lets_answers_end() -> None:
     release = asyncio.Event()
 
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         await release.wait()
         return Reply(status=200, body=b"finished")
 
@@ -261,7 +262,7 @@ async def test_what_does_not_end_in_time_loses_its_client_and_may_still_record()
         finally:
             story.append("stream closed")
 
-    async def answer(arrival: Arrival, gone: asyncio.Event) -> Answer:
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
         if arrival.target == b"/stream":
             return EventStream(status=200, headers=(), events=events())
         await gone.wait()

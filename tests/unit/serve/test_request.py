@@ -75,6 +75,62 @@ def test_where_the_bytes_are_cut_makes_no_difference(cuts: set[int]) -> None:
     assert all(name != b"trailer" for head, _ in found for name, _ in head.headers)
 
 
+RAW = (
+    post(b"Content-Length: 4", body=b"\r\n\r\n"),
+    post(b"Content-Length: 0"),
+    b"GET /x?y HTTP/1.1\r\nHost: b\r\n\r\n",
+    post(b"Transfer-Encoding: chunked", body=b"3\r\nabc\r\n0\r\n\r\n"),
+    b"\r\n" + post(b"Content-Length: 2", b"Expect: 100-continue", body=b"ab"),
+)
+
+
+def met(pieces: list[bytes], *, heads: Heads, at_once: bool) -> list[tuple[Head, bytes]]:
+    """The requests in `pieces`, as a connection takes them; `at_once`: it tries first whether a piece is exactly one request."""
+    reader, found = RequestReader(LIMITS, heads), []
+    for piece in pieces:
+        if at_once and (whole := reader.at_once(piece)) is not None:
+            found.append(whole)
+            continue
+        reader.feed(piece)
+        while (request := reader.advance()) is not None:
+            found.append(request)
+    return found
+
+
+@given(order=st.lists(st.sampled_from(RAW), min_size=1, max_size=6), cuts=st.sets(st.integers(1, 600), max_size=6))
+def test_a_request_that_is_taken_at_once_is_the_one_that_the_slow_way_gives(order: list[bytes], cuts: set[int]) -> None:
+    raw = b"".join(order)
+    edges = [0, *sorted(cut for cut in cuts if cut < len(raw)), len(raw)]
+    heads = Heads()
+    for pieces in (order, [raw], [raw[start:end] for start, end in pairwise(edges)], order):
+        assert met(pieces, heads=heads, at_once=True) == met(pieces, heads=Heads(), at_once=False)
+
+
+def test_at_once_takes_a_known_head_and_exactly_its_body() -> None:
+    heads = Heads()
+    raw = post(b"Content-Length: 3", body=b"abc")
+    reader = RequestReader(LIMITS, heads)
+    assert reader.at_once(raw) is None  # nobody has judged that head yet
+    [expected] = met([raw], heads=heads, at_once=False)
+    for _ in range(2):
+        assert reader.at_once(raw) == expected
+        assert reader.at_once(raw[:-1]) is None
+        assert reader.at_once(raw + b"G") is None
+        assert reader.at_once(post(b"Content-Length: 4", body=b"abcd")) is None
+        assert (reader.head, reader.pending_bytes) == (None, 0)
+
+
+@pytest.mark.parametrize("held", [b"\r\n", b"P", post(b"Content-Length: 60")])
+def test_nothing_is_taken_at_once_behind_what_is_held(held: bytes) -> None:
+    heads = Heads()
+    raw = post(b"Content-Length: 3", body=b"abc")
+    met([raw], heads=heads, at_once=False)
+    reader = RequestReader(LIMITS, heads)
+    reader.feed(held)
+    assert reader.advance() is None
+    assert reader.at_once(raw) is None
+
+
 def test_what_follows_a_request_stays_unparsed_until_asked_for() -> None:
     reader = RequestReader(LIMITS)
     reader.feed(post(b"Transfer-Encoding: chunked", body=b"0\r\n\r\n") + b"nonsense\r\n\r\n")

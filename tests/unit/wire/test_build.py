@@ -15,7 +15,7 @@ LIST = (
 
 
 def without(*names: str) -> tuple[bytes, int]:
-    return filtered_list(LIST, "tools", lambda name: name not in names, "name", False)
+    return filtered_list(LIST, "tools", lambda name, _element: name not in names, "name", False)
 
 
 def test_an_error_echoes_the_id_as_it_stood() -> None:
@@ -71,27 +71,27 @@ def test_a_cache_scope_becomes_private_even_where_nothing_was_dropped(scope: str
     if not first:
         members.reverse()
     body = f'{{"jsonrpc":"2.0","id":1,"result":{{{", ".join(members)}}}}}'.encode()
-    changed, dropped = filtered_list(body, "tools", lambda _: True, "name", False)
+    changed, dropped = filtered_list(body, "tools", lambda _name, _element: True, "name", False)
     assert dropped == 0
     assert changed == body.replace(b'"cacheScope" : ' + scope.encode(), b'"cacheScope" : "private"')
-    both, dropped = filtered_list(body, "tools", lambda _: False, "name", True)
+    both, dropped = filtered_list(body, "tools", lambda _name, _element: False, "name", True)
     assert (json.loads(both)["result"], dropped) == ({"cacheScope": "private", "tools": [], "ttlMs": 5}, 1)
 
 
 def test_a_private_list_stays_as_it_is() -> None:
     body = b'{"jsonrpc":"2.0","id":1,"result":{"cacheScope":"private","tools":[]}}'
-    assert filtered_list(body, "tools", lambda _: True, "name", True)[0] is body
+    assert filtered_list(body, "tools", lambda _name, _element: True, "name", True)[0] is body
 
 
 def test_a_list_is_made_private_where_that_is_asked() -> None:
     body = b'{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"}], "ttlMs":5}}'
-    changed, _ = filtered_list(body, "tools", lambda _: True, "name", True)
+    changed, _ = filtered_list(body, "tools", lambda _name, _element: True, "name", True)
     assert changed == b'{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"}],"cacheScope":"private", "ttlMs":5}}'
 
 
 def test_an_error_passes_as_it_is() -> None:
     body = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"x"}}'
-    assert filtered_list(body, "tools", lambda _: False, "name", True) == (body, 0)
+    assert filtered_list(body, "tools", lambda _name, _element: False, "name", True) == (body, 0)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_an_error_passes_as_it_is() -> None:
 def test_a_list_of_another_shape_is_the_servers_fault_and_nothing_of_it_is_shown(result: bytes) -> None:
     body = b'{"jsonrpc":"2.0","id":1,"result":' + result + b"}"
     with pytest.raises(Malformed) as caught:
-        filtered_list(body, "tools", lambda _: True, "name", False)
+        filtered_list(body, "tools", lambda _name, _element: True, "name", False)
     assert caught.value.reason is Reason.UPSTREAM_INVALID
 
 

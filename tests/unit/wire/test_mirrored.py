@@ -9,7 +9,7 @@ import pytest
 from gatebook.model.errors import Malformed, Reason
 from gatebook.model.http import Headers
 from gatebook.wire.jsonrpc import Batch, Message, parse_client
-from gatebook.wire.mirrored import check_mirrored, decoded, param_values
+from gatebook.wire.mirrored import check_mirrored, decoded, param_values, stated
 
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
 
@@ -42,7 +42,7 @@ def wrapped(text: str | bytes) -> bytes:
 
 def refused(sent: Headers, said: Message) -> Reason:
     with pytest.raises(Malformed) as caught:
-        check_mirrored(sent, said)
+        check_mirrored(stated(sent), said)
     return caught.value.reason
 
 
@@ -70,7 +70,7 @@ def refused(sent: Headers, said: Message) -> Reason:
     ],
 )
 def test_headers_that_say_what_the_body_says_pass(sent: Headers, said: Message) -> None:
-    check_mirrored(sent, said)
+    check_mirrored(stated(sent), said)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_modern_client_sends_no_answers() -> None:
 
 def test_no_refusal_repeats_a_value() -> None:
     with pytest.raises(Malformed) as caught:
-        check_mirrored(headers(name=b"4111111111111111"), message(name="5500005555555559"))
+        check_mirrored(stated(headers(name=b"4111111111111111")), message(name="5500005555555559"))
     assert "4111" not in str(caught.value)
     assert "5500" not in str(caught.value)
 

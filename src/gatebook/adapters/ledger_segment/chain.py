@@ -10,6 +10,7 @@ import fcntl
 import mmap
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from gatebook.ledger.framing import (
 MARK_SHIFT = 40
 _ZEROS = bytes(1 << 20)
 _RETRY_S = 0.25
+_BREATH_S = 0.01
 
 
 class _Segment:
@@ -55,14 +57,17 @@ class SegmentChain:
         sequence: Callable[[], int],
         most: int = 4,
         spares: int = 2,
+        mode: int = 0o600,
     ) -> None:
-        """Makes the first segment, durably; raises OSError. `most`: segments that may wait for the sealer, the current one included."""
+        """Makes the first segment, durably; raises OSError. `most`: segments that may wait for the sealer, the current one included. `mode`: of the files;
+        a sealer that is another user needs more than ours alone."""
         self._directory, self._writer, self._epoch = directory, writer, epoch
         self._segment_bytes, self._most, self._spare_count = segment_bytes, most, spares
         self._published_size, self._sequence = published_size, sequence
         self._yield = segment_bytes - HEADER_BYTES - TURN_FRAME_BYTES - largest_frame
         if self._yield < largest_frame:
             raise ValueError(f"a segment of {segment_bytes} bytes is too small for frames of {largest_frame}")
+        self._mode = mode
         self._mutex = threading.Lock()
         self._wanted = threading.Condition(self._mutex)
         self._capacity = 0
@@ -202,7 +207,7 @@ class SegmentChain:
         number = self._last + 1
         path = self._directory / segment_name(self._writer, self._epoch, number)
         new = path.with_suffix(".new")
-        descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = self._made(new)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             header = SegmentHeader(
@@ -217,6 +222,8 @@ class SegmentChain:
             left = self._segment_bytes - HEADER_BYTES
             while left > 0:
                 left -= os.write(descriptor, memoryview(_ZEROS)[: min(left, len(_ZEROS))])
+                if left > 0:
+                    self._give_way(descriptor)
             os.fsync(descriptor)
             new.rename(path)
             sync_directory(self._directory)
@@ -227,12 +234,24 @@ class SegmentChain:
         self._last = number  # only now: a number left out would be a segment that the sealer waits for, for ever
         return _Segment(number, path, descriptor)
 
+    def _give_way(self, descriptor: int) -> None:
+        """While a spare is there, the next one is made a little at a time: 64 MiB at once would hold up every commit for as long as the disk
+        takes for them."""
+        if self._spares and not self._stopped:
+            os.fdatasync(descriptor)
+            time.sleep(_BREATH_S)
+
+    def _made(self, path: Path) -> int:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, self._mode)
+        os.fchmod(descriptor, self._mode)  # whatever the process masks
+        return descriptor
+
     @property
     def _mark_path(self) -> Path:
         return self._directory / f"{self._writer}-{self._epoch}.mark"
 
     def _open_mark(self) -> memoryview:
-        descriptor = os.open(self._mark_path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = self._made(self._mark_path)
         try:
             # Written, not only sized: a full disk is an error here, and would be SIGBUS in the mapping.
             os.write(descriptor, bytes(8))

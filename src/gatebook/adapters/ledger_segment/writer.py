@@ -1,4 +1,4 @@
-"""ports.Ledger on a segment chain: one queue, one thread, one fdatasync for all that arrived while the last was in flight."""
+"""ports.Ledger on a segment chain: one queue, one thread, one fdatasync for all that arrived meanwhile."""
 
 import asyncio
 import os
@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 
 import msgspec
 
+from gatebook import formats
 from gatebook.adapters.ledger_segment.chain import SegmentChain
 from gatebook.ledger.checkpoint import claimed
 from gatebook.ledger.entry import Clocked
@@ -17,43 +19,59 @@ from gatebook.ledger.merkle import Hash
 from gatebook.ledger.note import NoteError
 from gatebook.ledger.payload import PayloadError, PublicKey, load_public_key
 from gatebook.ledger.scribe import Composed, Scribe, largest_frame
+from gatebook.model.counting import Entries
 from gatebook.model.deployment import Deployment
-from gatebook.model.errors import LedgerUnavailable
+from gatebook.model.errors import ConfigurationError, LedgerUnavailable
 from gatebook.model.record import Draft
 from gatebook.ports import Clock, Receipt, Recorded
 
 SMALL_SEGMENT_BYTES = 256 << 10
 _INLINE_BYTES = 64 << 10
+_ADMITTED_BYTES = 64 << 10
+"""So much of the chain's space is asked for at a time: it is under a lock."""
 _QUEUE_BYTES = 64 << 20
+_WORTH_RECORDS = 16
+_WORTH_BYTES = 256 << 10
+_QUIET_TURNS = 2
+_QUICK_S, _UNKNOWN_S = 0.001, 0.01
 _PATIENCE_S = 0.5
 _STEP_S = 0.01
 
 
-class _Queued(msgspec.Struct):
+class _Queued(msgspec.Struct, gc=False):
     """One draft on its way: composed, or to be composed by the committing thread; `admitted` bytes of the chain are its own."""
 
     composed: Composed | None
     finish: Callable[[], Composed] | None
     admitted: int
     settled: "asyncio.Future[Hash]"
+    draft: Draft
 
 
 class SegmentLedger:
-    """One writer's hand in the book. `record_intent` and `record` belong to the event loop that first called one of them."""
+    """One writer's hand in the book. `record_intent` and `record` belong to the event loop that first called one of them.
+
+    One batch is on its way to the disk at a time. The next is gathered meanwhile, and then until it is worth a commit (`_gather`).
+
+    LIMIT: a small batch of a quiet moment is committed on the event loop itself while commits lately took less than a millisecond. A disk
+    that hangs in just such a commit holds up the worker, its health check included, until it answers."""
 
     def __init__(self, chain: SegmentChain, scribe: Scribe, clock: Clock, origin: str) -> None:
         self._chain, self._scribe, self._clock, self._origin = chain, scribe, clock, origin
-        self._mutex = threading.Lock()
-        self._work = threading.Condition(self._mutex)
+        self.entries = Entries()
         self._queue: list[_Queued] = []
         self._queued_bytes = 0
-        self._sleeping = False
+        self._admitted = 0  # bytes of the chain that are ours, and no record's yet
+        self._committing = False
+        self._gathering = False
+        self._seen = 0
+        self._quiet = 0
+        self._usual_s = _UNKNOWN_S
         self._closing = False
-        self._over = False
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._source: tuple[str, int, bool] | None = None
         self._clocked = Clocked(src="none", off=0, ok=False)
+        self._batches: SimpleQueue[list[_Queued] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._commit_all, name=f"commits of {scribe.writer}", daemon=True)
         self._thread.start()
 
@@ -93,56 +111,89 @@ class SegmentLedger:
         return None if self._failure is None else f"{type(self._failure).__name__}: {self._failure}"
 
     async def record_intent(self, draft: Draft) -> Receipt:
-        return Receipt(origin=self._origin, leaf=await self._recorded(draft))
+        return Receipt(origin=self._origin, leaf=await (self._enqueued(draft) or self._recorded(draft)))
 
     async def record(self, draft: Draft) -> Recorded:
-        return Recorded(origin=self._origin, leaf=await self._recorded(draft))
+        return Recorded(origin=self._origin, leaf=await (self._enqueued(draft) or self._recorded(draft)))
 
     async def close(self) -> None:
         """Everything recorded so far is durable, the epoch is ended and its locks are free. Idempotent."""
-        with self._mutex:
-            self._closing = True
-            self._work.notify()
+        self._closing = True
+        if self._queue:
+            self._hand_over()
+        self._batches.put(None)
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._chain.close, clean=self._failure is None)
 
     async def _recorded(self, draft: Draft) -> Hash:
-        bound = self._scribe.bound(draft)
+        """As `_enqueued`, once there is room."""
+        # A burst may be faster than the making of the next segment; a sealer that is behind is not waited for long.
         waited = 0.0
-        while True:
-            if self._failure is not None or self._closing:
-                raise LedgerUnavailable("this writer is over" if self._failure else "this writer is closing")
-            roomy = self._queued_bytes == 0 or self._queued_bytes + bound <= _QUEUE_BYTES
-            if roomy and self._chain.admit(bound):
-                return await self._enqueue(draft, bound)
-            # A burst may be faster than the making of the next segment; a sealer that is behind is not waited for long.
-            if waited >= _PATIENCE_S:
-                raise LedgerUnavailable("no free segment: the sealer is behind, or the disk is full or slow")
+        while waited < _PATIENCE_S:
             await asyncio.sleep(_STEP_S)
             waited += _STEP_S
+            settled = self._enqueued(draft)
+            if settled is not None:
+                return await settled
+        raise LedgerUnavailable("no free segment: the sealer is behind, or the disk is full or slow")
 
-    def _enqueue(self, draft: Draft, bound: int) -> "asyncio.Future[Hash]":
-        try:
-            queued = self._compose(draft, bound)
-        except BaseException:
-            self._chain.refund(bound)
-            raise
-        with self._mutex:
-            # Under the lock: what is queued behind the committing thread's last look would wait for ever.
-            if self._over:
-                raise LedgerUnavailable("this writer is over")
-            self._queue.append(queued)
-            self._queued_bytes += queued.admitted
-            wakes, self._sleeping = self._sleeping, False
-        if wakes and self._loop is not None:
-            # Behind all that the loop has ready: every one of those that records something shares the commit. Woken at once, the thread
-            # would commit one record at a time, and fight over the interpreter for each.
-            self._loop.call_soon(self._wake)
+    def _enqueued(self, draft: Draft) -> "asyncio.Future[Hash] | None":
+        """The draft has its number and is in the queue; what is returned is its leaf once it is durable. None where there is no room now."""
+        if self._failure is not None or self._closing:
+            raise LedgerUnavailable("this writer is over" if self._failure else "this writer is closing")
+        bound = self._scribe.bound(draft)
+        if self._queued_bytes and self._queued_bytes + bound > _QUEUE_BYTES:
+            return None
+        if self._admitted < bound and not self._admit(bound - self._admitted):
+            return None
+        queued = self._compose(draft, bound)
+        self._admitted -= queued.admitted
+        self._queue.append(queued)
+        self._queued_bytes += queued.admitted
+        if not (self._gathering or self._committing):
+            self._begin_to_gather()
         return queued.settled
 
-    def _wake(self) -> None:
-        with self._mutex:
-            self._work.notify()
+    def _admit(self, lacking: int) -> bool:
+        """`lacking` more bytes of the chain are ours, or more, where there is as much."""
+        for size in (lacking + _ADMITTED_BYTES, lacking):
+            if self._chain.admit(size):
+                self._admitted += size
+                return True
+        return False
+
+    def _begin_to_gather(self) -> None:
+        self._gathering, self._seen, self._quiet = True, 0, 0
+        assert self._loop is not None
+        self._loop.call_soon(self._gather)
+
+    def _gather(self) -> None:
+        """Hand the queue over once it is worth a commit; commit it here once two turns of the loop brought nothing more.
+
+        A commit costs two changes of threads whatever it holds. Records come in bunches, because those who waited for one commit go on
+        together: a commit at the first of them would hold one record, and so would the next. In a quiet moment nobody else could use
+        the time of the commit, and the changes of threads would be most of what a single call waits for."""
+        waiting = len(self._queue)
+        self._quiet = self._quiet + 1 if waiting == self._seen else 0
+        self._seen = waiting
+        if waiting < _WORTH_RECORDS and self._queued_bytes < _WORTH_BYTES and self._quiet < _QUIET_TURNS:
+            assert self._loop is not None
+            self._loop.call_soon(self._gather)
+            return
+        self._gathering = False
+        if not waiting:
+            return
+        here = self._quiet == _QUIET_TURNS and self._usual_s < _QUICK_S and self._queued_bytes < _WORTH_BYTES
+        if here and all(queued.composed is not None for queued in self._queue):
+            batch, self._queue, self._queued_bytes = self._queue, [], 0
+            self._told(batch, *self._commit(batch))
+        else:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        batch, self._queue, self._queued_bytes = self._queue, [], 0
+        self._committing = True
+        self._batches.put(batch)
 
     def _compose(self, draft: Draft, bound: int) -> _Queued:
         loop = self._loop
@@ -150,40 +201,38 @@ class SegmentLedger:
             loop = self._loop = asyncio.get_running_loop()
         instant = self._clock.now()
         clocked = self._clocked
-        if (clocked.src, clocked.off, clocked.ok) != (instant.source, instant.offset_us, instant.synchronised):
+        if clocked.off != instant.offset_us or clocked.ok is not instant.synchronised or clocked.src != instant.source:
             clocked = Clocked(src=instant.source, off=instant.offset_us, ok=instant.synchronised)
             self._clocked = clocked
-        settled: asyncio.Future[Hash] = loop.create_future()
         if bound > _INLINE_BYTES:
-            return _Queued(None, self._scribe.defer(draft, instant.unix_us, clocked), bound, settled)
+            return _Queued(
+                None, self._scribe.defer(draft, instant.unix_us, clocked), bound, loop.create_future(), draft
+            )
         composed = self._scribe.compose(draft, instant.unix_us, clocked)
-        size = sum(map(len, composed.frames))
-        self._chain.refund(bound - size)
-        return _Queued(composed, None, size, settled)
+        return _Queued(composed, None, sum(map(len, composed.frames)), loop.create_future(), draft)
 
     def _commit_all(self) -> None:
-        """Thread: commit until closed or failed. The order is the promise:"""
-        while True:
-            # 1. Take everything that arrived since the last commit.
-            with self._mutex:
-                while not self._queue and not self._closing:
-                    self._sleeping = True
-                    self._work.wait()
-                batch, self._queue, self._queued_bytes = self._queue, [], 0
-                self._over = not batch
-            if not batch:
-                return
-            try:
-                # 2. Write all frames, 3. make them durable, 4. let the sealer see them.
+        """Thread: commit what is handed over, until closed, and tell those who wait, all in one hop."""
+        while (batch := self._batches.get()) is not None:
+            self._tell(batch, *self._commit(batch))
+
+    def _commit(self, batch: list[_Queued]) -> tuple[list[Hash], LedgerUnavailable | None]:
+        """The leaves of `batch`, durable; or why they are not. On the loop or in the thread, never in both at a time. The order is the promise:"""
+        try:
+            if self._failure is None:
+                begun = time.monotonic()
+                # 1. Write all frames, 2. make them durable, 3. let the sealer see them. 4. Only then is anybody told.
                 leaves = self._store(batch)
                 self._chain.sync()
                 self._chain.publish()
-            except BaseException as error:
-                # A failed write or sync: the state of the pages is unknown, so this writer never says "durable" again.
-                self._fail(error, batch)
-                return
-            # 5. Only now tell those who wait, all in one hop.
-            self._tell(batch, leaves, None)
+                took_s = time.monotonic() - begun
+                self._usual_s += (took_s - self._usual_s) / 8
+                self.entries.commits.add(took_s)
+                return leaves, None
+        except BaseException as error:
+            # A failed write or sync: the state of the pages is unknown, so this writer never says "durable" again.
+            self._failure = error
+        return [], LedgerUnavailable(f"the record could not be made durable: {type(self._failure).__name__}")
 
     def _store(self, batch: list[_Queued]) -> list[Hash]:
         frames: list[bytes] = []
@@ -199,25 +248,31 @@ class SegmentLedger:
         self._chain.append(frames)
         return leaves
 
-    def _fail(self, error: BaseException, batch: list[_Queued]) -> None:
-        with self._mutex:
-            self._failure, self._over = error, True
-            batch = batch + self._queue
-            self._queue = []
-        self._tell(batch, [], LedgerUnavailable(f"the record could not be made durable: {type(error).__name__}"))
-
     def _tell(self, batch: list[_Queued], leaves: list[Hash], refusal: LedgerUnavailable | None) -> None:
         if self._loop is None:
             return
         try:
-            self._loop.call_soon_threadsafe(_settle, batch, leaves, refusal)
+            self._loop.call_soon_threadsafe(self._told, batch, leaves, refusal)
         except RuntimeError:
             # The loop is closed: nobody waits any more. What is durable stays durable.
             return
 
+    def _told(self, batch: list[_Queued], leaves: list[Hash], refusal: LedgerUnavailable | None) -> None:
+        """On the event loop: those who waited for `batch` go on, and what came meanwhile is the next. After a failure nothing is."""
+        self._committing = False
+        if refusal is not None:
+            batch = batch + self._queue
+            self._queue, self._queued_bytes = [], 0
+        else:
+            for queued in batch:
+                self.entries.add(queued.draft)
+            if self._queue and not self._gathering:
+                self._begin_to_gather()
+        _settle(batch, leaves, refusal)
+
 
 def _settle(batch: list[_Queued], leaves: list[Hash], refusal: LedgerUnavailable | None) -> None:
-    """On the event loop. One waiter's trouble (cancelled, its loop's handler) must not keep the others waiting."""
+    """One waiter's trouble (cancelled, its loop's handler) must not keep the others waiting."""
     for position, queued in enumerate(batch):
         settled = queued.settled
         if settled.done():
@@ -237,6 +292,7 @@ class SegmentHand:
     def __init__(self, deployment: Deployment, writer: str, clock: Clock) -> None:
         """Raises LedgerUnavailable."""
         self._clock = clock
+        self.entries = Entries()
         self._chain, self._scribe = open_chain(
             Path(deployment.data_dir), writer, deployment, segment_bytes=SMALL_SEGMENT_BYTES, sessions=False
         )
@@ -251,9 +307,12 @@ class SegmentHand:
         clocked = Clocked(src=instant.source, off=instant.offset_us, ok=instant.synchronised)
         composed = self._scribe.compose(draft, instant.unix_us, clocked)
         self._chain.refund(bound - sum(map(len, composed.frames)))
+        begun = time.monotonic()
         self._chain.append(composed.frames)
         self._chain.sync()
         self._chain.publish()
+        self.entries.commits.add(time.monotonic() - begun)
+        self.entries.add(draft)
 
     def close(self, *, clean: bool = True) -> None:
         self._chain.close(clean=clean)
@@ -268,7 +327,12 @@ def open_chain(
     sessions: bool = True,
     entropy: Callable[[int], bytes] = os.urandom,
 ) -> tuple[SegmentChain, Scribe]:
-    """A new epoch's files and its scribe, for those who commit by themselves (the sealer). Raises LedgerUnavailable."""
+    """A new epoch's files and its scribe, for those who commit by themselves (the sealer). Raises LedgerUnavailable, also where a newer release
+    has written."""
+    try:
+        formats.require_readable(data_dir)
+    except ConfigurationError as newer:
+        raise LedgerUnavailable(str(newer)) from newer
     size = segment_bytes or deployment.segment_bytes
     piece = max(4 << 10, min(1 << 20, size // 8))
     epoch = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(4)}"
@@ -282,19 +346,27 @@ def open_chain(
         piece_bytes=piece,
         forget_after_us=2 * idle_us,
     )
+    folder, mode = _place(data_dir, writer, deployment)
     try:
         chain = SegmentChain(
-            data_dir / "segments",
+            folder,
             writer,
             epoch,
             segment_bytes=size,
             largest_frame=largest_frame(piece),
             published_size=lambda: published_size(data_dir),
             sequence=lambda: scribe.sequence,
+            mode=mode,
         )
     except (OSError, ValueError) as error:
-        raise LedgerUnavailable(f"no segment can be made in {data_dir / 'segments'}: {error}") from error
+        raise LedgerUnavailable(f"no segment can be made in {folder}: {error}") from error
     return chain, scribe
+
+
+def _place(data_dir: Path, writer: str, deployment: Deployment) -> tuple[Path, int]:
+    """Where this writer's files lie, and their mode: where the rooms have users of their own, in its room's folder, whose group the sealer has."""
+    segments = data_dir / "segments"
+    return (segments, 0o600) if deployment.users is None else (segments / writer.partition("-")[0], 0o660)
 
 
 def published_size(data_dir: Path) -> int:

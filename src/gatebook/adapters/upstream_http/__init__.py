@@ -5,9 +5,9 @@ The path of a request: `HttpUpstreams.send` → `place` (its bytes) → `pool` (
 
 import asyncio
 
-from gatebook.adapters.upstream_http.connection import HttpResponse
 from gatebook.adapters.upstream_http.place import place
 from gatebook.adapters.upstream_http.pool import Pool
+from gatebook.adapters.upstream_http.response import HttpResponse
 from gatebook.model.deployment import Limits, Server
 from gatebook.model.errors import Reason, UpstreamError
 from gatebook.model.http import UpstreamRequest
@@ -25,6 +25,7 @@ class HttpUpstreams:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._pools: dict[tuple[str, str | None, str | None, str | None], Pool] = {}
+        self._latest: tuple[Server, Pool] | None = None
         self._closed = False
 
     async def send(
@@ -38,7 +39,7 @@ class HttpUpstreams:
             raise UpstreamError(Reason.DRAINING, "the gate is closing", sent=False)
         pool = self._pool(server)
         message = pool.place.message(request)
-        connection = await pool.checkout()
+        connection = pool.take_idle() or await pool.checkout()
         return await connection.exchange(message, request.method, first_byte_s=first_byte_s, idle_s=idle_s)
 
     async def close(self) -> None:
@@ -49,9 +50,12 @@ class HttpUpstreams:
         await asyncio.sleep(0)
 
     def _pool(self, server: Server) -> Pool:
+        if self._latest is not None and self._latest[0] is server:
+            return self._latest[1]
         # Server itself has no hash; and a change of anything else about it is no reason for new connections.
         key = (server.url, server.ca_file, server.client_certificate, server.client_key)
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = Pool(place(server), self._limits)
+        self._latest = server, pool
         return pool

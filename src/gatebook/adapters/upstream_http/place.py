@@ -11,11 +11,13 @@ import msgspec
 from gatebook.model import possessive
 from gatebook.model.deployment import Server
 from gatebook.model.errors import Reason, UpstreamError
-from gatebook.model.http import UpstreamRequest
+from gatebook.model.http import Headers, UpstreamRequest
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELDS = possessive.compiled(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++: [^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+")
 _BODILESS = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS"})
+_METHODS = {"DELETE": b"DELETE", "GET": b"GET", "POST": b"POST"}
+"""Those that need no second look."""
 
 # Framing and routing are this side's business; what the caller gives of these is dropped.
 _OURS = frozenset(
@@ -88,23 +90,34 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     def message(self, request: UpstreamRequest) -> bytes:
         """The request's bytes. Raises UpstreamError (INTERNAL, not sent) where a header would begin another one."""
-        fields = [field for field in request.headers if field[0] not in _OURS]
-        block = b"".join([b"%b: %b\r\n" % field for field in fields])
-        found = _FIELDS.fullmatch(block)
-        if found is None or block.count(b"\n") != len(fields):
-            raise _unsendable("a request header's name is not a token, or its value holds a control character")
-        method = request.method.encode("ascii", "replace")
-        if _TOKEN.fullmatch(method) is None or method == b"CONNECT":
-            raise _unsendable("the request's method cannot be sent")
-        length = b"" if method in _BODILESS and not request.body else b"content-length: %d\r\n" % len(request.body)
-        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%baccept-encoding: identity\r\n%b\r\n%b" % (
+        method = _METHODS.get(request.method) or _method(request.method)
+        body = request.body
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%baccept-encoding: identity\r\n%b\r\n%b" % (
             method,
             self.target,
             self.authority,
-            block,
-            length,
-            request.body,
+            request.passed_on.once(_block),
+            _block(request.ours),
+            request.injected.once(_block),
+            b"" if method in _BODILESS and not body else b"content-length: %d\r\n" % len(body),
+            body,
         )
+
+
+def _block(headers: Headers) -> bytes:
+    """The fields that are the caller's business, each with its line end."""
+    lines = [b": ".join(field) for field in headers if field[0] not in _OURS]
+    block = b"\r\n".join([*lines, b""])
+    if _FIELDS.fullmatch(block) is None or block.count(b"\n") != len(lines):
+        raise _unsendable("a request header's name is not a token, or its value holds a control character")
+    return block
+
+
+def _method(name: str) -> bytes:
+    method = name.encode("ascii", "replace")
+    if _TOKEN.fullmatch(method) is None or method == b"CONNECT":
+        raise _unsendable("the request's method cannot be sent")
+    return method
 
 
 def place(server: Server) -> Place:

@@ -5,8 +5,9 @@ import ssl
 from collections import deque
 from typing import cast
 
-from gatebook.adapters.upstream_http.connection import HEADS_KEPT, Connection, KnownHead
+from gatebook.adapters.upstream_http.connection import HEADS_KEPT, Connection
 from gatebook.adapters.upstream_http.place import Place
+from gatebook.adapters.upstream_http.response import KnownHead
 from gatebook.model.bounded import Bounded
 from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason, UpstreamError
@@ -30,9 +31,10 @@ class Pool:
 
     async def checkout(self) -> Connection:
         """A connection on which nothing is under way and, as far as can be known, nothing has ended. Raises UpstreamError, not sent."""
-        return self._take_idle() or await self._wait_for_idle() or await self._connect()
+        return self.take_idle() or await self._wait_for_idle() or await self._connect()
 
-    def _take_idle(self) -> Connection | None:
+    def take_idle(self) -> Connection | None:
+        """What `checkout` returns where it need not wait; None where it must."""
         while self._idle:
             # The one used last: the others may then grow old and go.
             connection = self._idle.pop()
@@ -49,7 +51,7 @@ class Pool:
             async with asyncio.timeout(self._limits.upstream_connect_s):
                 while len(self._open) + self._connecting >= CONNECTIONS:
                     await self._woken()
-                    connection = self._take_idle()
+                    connection = self.take_idle()
                     if connection is not None:
                         return connection
         except TimeoutError as error:
@@ -85,7 +87,8 @@ class Pool:
     def put_back(self, connection: Connection) -> None:
         """It may carry another request."""
         self._idle.append(connection)
-        self._wake_one()
+        if self._waiting:
+            self._wake_one()
 
     def lost(self, connection: Connection) -> None:
         """It is closed."""

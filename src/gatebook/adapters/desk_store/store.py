@@ -1,0 +1,478 @@
+"""The store. Each method is one transaction; one that writes holds the write lock from its beginning, so that what it decides by stays true."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine, Row
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from gatebook.adapters.desk_store import engines
+from gatebook.adapters.desk_store import tables as t
+from gatebook.adapters.desk_store.migrating import migrate
+from gatebook.federation import ended_runs
+from gatebook.federation.errors import StoreUnavailable
+from gatebook.federation.ports import Refreshed, Replay
+from gatebook.federation.records import Code, Consent, Grant, LoggedIn, Login, Registered, Transaction, Turn
+from gatebook.federation.refreshing import Repeat, Rotate, judge
+
+KEPT_S = 86_400.0
+"""How long what has expired is still kept: a code or token that comes again must be known as used, not as unknown."""
+UNUSED_CLIENT_S = 86_400.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+_DESK = "desk"
+"""What `seen` calls a desk that works on the database."""
+
+
+class SqlStore:
+    """A Store on `engine` (see `engines`). Opening brings the schema up to date; raises StoreUnavailable, also where a newer release has written there."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reader = engines.for_reading(engine)
+        try:
+            with _telling():
+                migrate(self._engine)
+        except StoreUnavailable:
+            engine.dispose()
+            raise
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "SqlStore":
+        """The store in `folder`/desk.db; the folder is made, for this user alone. Raises StoreUnavailable."""
+        return cls(engines.sqlite(folder))
+
+    @classmethod
+    def on_postgresql(cls, url: str, password: engines.Password | None = None) -> "SqlStore":
+        """The store in the database at `url`, which another desk may be using (an older process of this one). Raises StoreUnavailable."""
+        return cls(engines.postgresql(url, password))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # A request under way
+
+    def begin(self, transaction: Transaction) -> None:
+        with self._writing() as connection:
+            connection.execute(t.transactions.insert().values(**msgspec.structs.asdict(transaction)))
+
+    def transaction(self, handle_hash: str, now_s: float) -> Transaction | None:
+        table = t.transactions
+        with self._reading() as connection:
+            row = _one(connection, table.select().where(table.c.handle_hash == handle_hash, table.c.expires_at > now_s))
+        return None if row is None else _record(Transaction, row)
+
+    def wait_for(self, handle_hash: str, idp: str, now_s: float) -> bool:
+        table = t.transactions
+        here = sa.and_(table.c.handle_hash == handle_hash, table.c.expires_at > now_s)
+        with self._writing() as connection:
+            return connection.execute(table.update().where(here).values(idp=idp)).rowcount == 1
+
+    def answered(self, handle_hash: str, idp: str, now_s: float) -> bool:
+        table = t.transactions
+        waits = sa.and_(table.c.handle_hash == handle_hash, table.c.expires_at > now_s, table.c.idp == idp)
+        with self._writing() as connection:
+            return connection.execute(table.update().where(waits).values(idp=None)).rowcount == 1
+
+    def end(self, handle_hash: str) -> bool:
+        with self._writing() as connection:
+            gone = connection.execute(t.transactions.delete().where(t.transactions.c.handle_hash == handle_hash))
+            return gone.rowcount == 1
+
+    # People
+
+    def keep_login(self, login: Login, upstream: bytes | None = None) -> None:
+        with self._writing() as connection:
+            _keep_login(connection, login, upstream)
+
+    def upstream(self, login_id: str) -> bytes | None:
+        query = sa.select(t.logins.c.upstream).where(t.logins.c.id == login_id, t.logins.c.revoked_at.is_(None))
+        with self._reading() as connection:
+            found: bytes | None = connection.execute(query).scalar_one_or_none()
+        return found
+
+    def reread(self, login_id: str, was: bytes, seen: LoggedIn, upstream: bytes) -> bool:
+        table = t.logins
+        same = sa.and_(table.c.id == login_id, table.c.revoked_at.is_(None), table.c.upstream == was)
+        values = {"seen": msgspec.json.encode(seen).decode(), "upstream": upstream}
+        with self._writing() as connection:
+            return connection.execute(table.update().where(same).values(values)).rowcount == 1
+
+    def grants_of(self, login_id: str, now_s: float) -> tuple[Grant, ...]:
+        table = t.grants
+        good = sa.and_(table.c.login_id == login_id, table.c.revoked_at.is_(None), table.c.expires_at > now_s)
+        with self._reading() as connection:
+            return tuple(_record(Grant, row) for row in connection.execute(table.select().where(good)))
+
+    def login_of_browser(self, browser_hash: str, now_s: float) -> Login | None:
+        table = t.logins
+        good = sa.and_(table.c.browser_hash == browser_hash, table.c.revoked_at.is_(None), table.c.expires_at > now_s)
+        with self._reading() as connection:
+            row = _one(connection, table.select().where(good).order_by(table.c.created_at.desc()).limit(1))
+        return None if row is None else _login(row)
+
+    def login(self, login_id: str) -> Login | None:
+        with self._reading() as connection:
+            row = _one(connection, t.logins.select().where(t.logins.c.id == login_id))
+        return None if row is None else _login(row)
+
+    def forget_browser(self, login_id: str) -> None:
+        # The id is no hash of anything, so that no cookie finds it.
+        with self._writing() as connection:
+            connection.execute(
+                t.logins.update().where(t.logins.c.id == login_id).values(browser_hash=f"none:{login_id}")
+            )
+
+    def live_grants_of(self, issuer: str, subject: str, now_s: float) -> tuple[Grant, ...]:
+        of_person = sa.select(t.logins.c.id).where(t.logins.c.issuer == issuer, t.logins.c.subject == subject)
+        table = t.grants
+        live = sa.and_(table.c.login_id.in_(of_person), table.c.revoked_at.is_(None), table.c.expires_at > now_s)
+        with self._reading() as connection:
+            rows = connection.execute(table.select().where(live).order_by(table.c.created_at.desc(), table.c.sid))
+            return tuple(_record(Grant, row) for row in rows)
+
+    def keep_consent(self, consent: Consent) -> None:
+        table = t.consents
+        with self._writing() as connection:
+            connection.execute(
+                table.delete().where(
+                    table.c.issuer == consent.issuer,
+                    table.c.subject == consent.subject,
+                    table.c.client_id == consent.client_id,
+                    table.c.server == consent.server,
+                )
+            )
+            connection.execute(table.insert().values(**msgspec.structs.asdict(consent)))
+
+    def consent(self, issuer: str, subject: str, client_id: str, server: str) -> Consent | None:
+        table = t.consents
+        asked = table.select().where(
+            table.c.issuer == issuer,
+            table.c.subject == subject,
+            table.c.client_id == client_id,
+            table.c.server == server,
+        )
+        with self._reading() as connection:
+            row = _one(connection, asked)
+        return None if row is None else _record(Consent, row)
+
+    # Clients
+
+    def register(self, client: Registered, *, at_most: int, since_s: float) -> bool:
+        table = t.clients
+        unused = (
+            sa.select(sa.func.count())
+            .select_from(table)
+            .where(table.c.used_at.is_(None), table.c.created_at >= since_s)
+        )
+        with self._writing() as connection:
+            if connection.execute(unused).scalar_one() >= at_most:
+                return False
+            values = msgspec.structs.asdict(client) | {
+                "redirect_uris": msgspec.json.encode(client.redirect_uris).decode()
+            }
+            connection.execute(table.insert().values(**values))
+            return True
+
+    def registered(self, client_id: str) -> Registered | None:
+        with self._reading() as connection:
+            row = _one(connection, t.clients.select().where(t.clients.c.client_id == client_id))
+        if row is None:
+            return None
+        uris = msgspec.json.decode(row.redirect_uris, type=tuple[str, ...])
+        return Registered(**(row._asdict() | {"redirect_uris": uris}))
+
+    def client_used(self, client_id: str, now_s: float) -> None:
+        with self._writing() as connection:
+            connection.execute(t.clients.update().where(t.clients.c.client_id == client_id).values(used_at=now_s))
+
+    # Codes and grants
+
+    def keep_code(self, code: Code) -> None:
+        with self._writing() as connection:
+            connection.execute(t.codes.insert().values(**msgspec.structs.asdict(code)))
+
+    def code(self, code_hash: str) -> Code | None:
+        with self._reading() as connection:
+            row = _one(connection, t.codes.select().where(t.codes.c.code_hash == code_hash))
+        return None if row is None else _record(Code, row)
+
+    def redeem(self, code_hash: str, grant: Grant, first: Turn, now_s: float) -> Grant | Replay | None:
+        with self._writing() as connection:
+            code = _one(connection, t.codes.select().where(t.codes.c.code_hash == code_hash).with_for_update())
+            if code is None or code.grant_sid is not None:
+                made = None if code is None else _grant(connection, code.grant_sid)
+                if made is not None and made.revoked_at is None:
+                    _revoke(connection, (made,), "code_reused", now_s)
+                return Replay(grant=made)
+            login = _one(connection, t.logins.select().where(t.logins.c.id == grant.login_id).with_for_update())
+            if login is None or login.revoked_at is not None or login.expires_at <= now_s:
+                return None  # looked at here, too: whoever ended it was told that nothing of it goes on
+            connection.execute(t.grants.insert().values(**msgspec.structs.asdict(grant)))
+            connection.execute(t.turns.insert().values(**msgspec.structs.asdict(first)))
+            connection.execute(t.codes.update().where(t.codes.c.code_hash == code_hash).values(grant_sid=grant.sid))
+            return grant
+
+    def open_grant(self, login: Login, grant: Grant, first: Turn) -> bool:
+        ended = t.seen.select().where(
+            t.seen.c.kind == ended_runs.RUN_ENDED,
+            t.seen.c.value_hash.in_(ended_runs.keys_of(login.seen, grant.server)),
+            t.seen.c.expires_at > grant.created_at,
+        )
+        with self._writing() as connection:
+            if connection.execute(ended).first() is not None:
+                return False
+            _keep_login(connection, login)
+            connection.execute(t.grants.insert().values(**msgspec.structs.asdict(grant)))
+            connection.execute(t.turns.insert().values(**msgspec.structs.asdict(first)))
+            return True
+
+    def refresh(
+        self, sid: str, number: int, token_hash: str, successor: Turn, now_s: float
+    ) -> Refreshed | Replay | None:
+        with self._writing() as connection:
+            grant = _grant(connection, sid, lock=True)
+            if grant is None or grant.revoked_at is not None or grant.expires_at <= now_s:
+                return None
+            wanted = t.turns.select().where(t.turns.c.sid == sid, t.turns.c.number.in_((number, number + 1)))
+            found = {row.number: _record(Turn, row) for row in connection.execute(wanted)}
+            if number in found and found[number].token_hash != token_hash:
+                return None
+            match judge(number, found, now_s):
+                case Rotate():
+                    used = (
+                        t.turns.update().where(t.turns.c.sid == sid, t.turns.c.number == number).values(used_at=now_s)
+                    )
+                    connection.execute(used)
+                    connection.execute(t.turns.insert().values(**msgspec.structs.asdict(successor)))
+                    return Refreshed(grant=grant, number=successor.number, repeated=False)
+                case Repeat():
+                    return Refreshed(grant=grant, number=successor.number, repeated=True)
+                case _:
+                    _revoke(connection, (grant,), "refresh_reused", now_s)
+                    return Replay(grant=grant)
+
+    def grant(self, sid: str) -> Grant | None:
+        with self._reading() as connection:
+            return _grant(connection, sid)
+
+    def revoke(
+        self,
+        why: str,
+        now_s: float,
+        *,
+        sid: str | None = None,
+        login_id: str | None = None,
+        person: tuple[str, str] | None = None,
+        client_id: str | None = None,
+        server: str | None = None,
+        agreed_too: bool = False,
+    ) -> tuple[Grant, ...]:
+        given = {"sid": sid, "login_id": login_id, "client_id": client_id, "server": server}
+        conditions = [t.grants.c[name] == value for name, value in given.items() if value is not None]
+        of_login: list[sa.ColumnElement[bool]] = []
+        if login_id is not None:
+            of_login.append(t.logins.c.id == login_id)
+        if person is not None:
+            of_login += [t.logins.c.issuer == person[0], t.logins.c.subject == person[1]]
+            conditions.append(t.grants.c.login_id.in_(sa.select(t.logins.c.id).where(*of_login)))
+        if not conditions:
+            raise ValueError("nothing says what to revoke")
+        live = t.grants.select().where(*conditions, t.grants.c.revoked_at.is_(None), t.grants.c.expires_at > now_s)
+        with self._writing() as connection:
+            grants = tuple(_record(Grant, row) for row in connection.execute(live.with_for_update()))
+            _revoke(connection, grants, why, now_s)
+            for grant in grants if agreed_too else ():
+                _forget_agreement(connection, grant)
+            _end_runs(connection, grants, why, now_s, only_there=server is not None)
+            if of_login and sid is None and client_id is None and server is None:
+                over = t.logins.update().where(*of_login, t.logins.c.revoked_at.is_(None))
+                connection.execute(over.values(revoked_at=now_s, upstream=None))
+            return grants
+
+    def end_run(self, value_hash: str, for_s: float, now_s: float) -> None:
+        with self._writing() as connection:
+            _end_run(connection, value_hash, now_s + for_s)
+
+    def end_everything(self, why: str, now_s: float) -> int:
+        """Nobody is logged in, nothing is agreed to, and nothing is under way; how many grants ended. For a database that was put back: what
+        was ended after its copy was made must not live again. Registered clients, and what came once, stay."""
+        live = (t.grants.c.revoked_at.is_(None), t.grants.c.expires_at > now_s)
+        with self._writing() as connection:
+            ended = connection.execute(t.grants.update().where(*live).values(revoked_at=now_s, revoked_why=why))
+            over = t.logins.update().where(t.logins.c.revoked_at.is_(None))
+            connection.execute(over.values(revoked_at=now_s))
+            connection.execute(t.logins.update().values(upstream=None))
+            for table in (t.codes, t.transactions, t.consents):
+                connection.execute(table.delete())
+            return int(ended.rowcount)
+
+    def live_grants(self, now_s: float) -> tuple[tuple[Grant, Login], ...]:
+        live = (t.grants.c.revoked_at.is_(None), t.grants.c.expires_at > now_s)
+        newest_first = t.grants.select().where(*live).order_by(t.grants.c.created_at.desc(), t.grants.c.sid)
+        wanted = t.logins.select().where(t.logins.c.id.in_(sa.select(t.grants.c.login_id).where(*live)))
+        with self._reading() as connection:
+            found = [_record(Grant, row) for row in connection.execute(newest_first)]
+            logins = {row.id: _login(row) for row in connection.execute(wanted)}
+        return tuple((grant, logins[grant.login_id]) for grant in found)
+
+    def revoked_since(self, since_s: float) -> frozenset[str]:
+        with self._reading() as connection:
+            return frozenset(
+                connection.execute(sa.select(t.grants.c.sid).where(t.grants.c.revoked_at >= since_s)).scalars()
+            )
+
+    # Housekeeping
+
+    def once(self, kind: str, value_hash: str, expires_at: float, now_s: float) -> bool:
+        table = t.seen
+        key = sa.and_(table.c.kind == kind, table.c.value_hash == value_hash)
+        try:
+            with self._writing() as connection:
+                connection.execute(table.delete().where(key, table.c.expires_at <= now_s))
+                connection.execute(table.insert().values(kind=kind, value_hash=value_hash, expires_at=expires_at))
+        except IntegrityError:
+            return False
+        return True
+
+    def present(self, desk_hash: str, until_s: float, now_s: float) -> bool:
+        table, of_desks = t.seen, t.seen.c.kind == _DESK
+        other = sa.and_(of_desks, table.c.value_hash != desk_hash, table.c.expires_at > now_s)
+        with suppress(IntegrityError), self._writing() as connection:  # a replica was as fast
+            if connection.execute(sa.select(table.c.value_hash).where(other).limit(1)).first() is not None:
+                return False
+            connection.execute(table.delete().where(of_desks, table.c.value_hash == desk_hash))
+            connection.execute(table.insert().values(kind=_DESK, value_hash=desk_hash, expires_at=until_s))
+        return True
+
+    def leave(self, desk_hash: str) -> None:
+        with self._writing() as connection:
+            connection.execute(t.seen.delete().where(t.seen.c.kind == _DESK, t.seen.c.value_hash == desk_hash))
+
+    def came(self, kind: str, value_hash: str, now_s: float) -> bool:
+        table = t.seen
+        here = sa.and_(table.c.kind == kind, table.c.value_hash == value_hash, table.c.expires_at > now_s)
+        with self._reading() as connection:
+            return _one(connection, table.select().where(here)) is not None
+
+    def sweep(self, now_s: float) -> None:
+        old = now_s - KEPT_S
+        with self._writing() as connection:
+            for table, before in ((t.transactions, now_s), (t.seen, now_s), (t.codes, old), (t.grants, old)):
+                connection.execute(table.delete().where(table.c.expires_at <= before))
+            over = sa.and_(t.logins.c.expires_at <= now_s, t.logins.c.upstream.is_not(None))
+            connection.execute(t.logins.update().where(over).values(upstream=None))
+            used = sa.select(t.grants.c.login_id)
+            connection.execute(t.logins.delete().where(t.logins.c.expires_at <= old, t.logins.c.id.not_in(used)))
+            unused = sa.and_(t.clients.c.used_at.is_(None), t.clients.c.created_at <= now_s - UNUSED_CLIENT_S)
+            connection.execute(t.clients.delete().where(unused))
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with _telling(), self._engine.begin() as connection:
+            engines.come_first(connection)
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with _telling(), self._reader.begin() as connection:
+            yield connection
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """The driver's errors in our words; their text may quote values, so it is not passed on."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except SQLAlchemyError as failure:
+        raise StoreUnavailable(f"the desk's database cannot be used: {type(failure).__name__}") from failure
+
+
+def _one(connection: Connection, query: sa.Select[Any]) -> Row[Any] | None:
+    return connection.execute(query).one_or_none()
+
+
+def _record(kind: Callable[..., R], row: Row[Any]) -> R:
+    return kind(**row._asdict())
+
+
+def _keep_login(connection: Connection, login: Login, upstream: bytes | None = None) -> None:
+    connection.execute(
+        t.logins.insert().values(
+            id=login.id,
+            issuer=login.seen.person.issuer,
+            subject=login.seen.person.subject,
+            idp=login.seen.idp,
+            seen=msgspec.json.encode(login.seen).decode(),
+            browser_hash=login.browser_hash,
+            created_at=login.created_at,
+            expires_at=login.expires_at,
+            revoked_at=login.revoked_at,
+            upstream=upstream,
+        )
+    )
+
+
+def _login(row: Row[Any]) -> Login:
+    return Login(
+        id=row.id,
+        seen=msgspec.json.decode(row.seen, type=LoggedIn),
+        browser_hash=row.browser_hash,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+    )
+
+
+def _grant(connection: Connection, sid: str, *, lock: bool = False) -> Grant | None:
+    query = t.grants.select().where(t.grants.c.sid == sid)
+    row = _one(connection, query.with_for_update() if lock else query)
+    return None if row is None else _record(Grant, row)
+
+
+def _forget_agreement(connection: Connection, grant: Grant) -> None:
+    """The person of `grant` has agreed to nothing with its client at its server, and no code of theirs is on its way."""
+    login = _one(connection, t.logins.select().where(t.logins.c.id == grant.login_id))
+    if login is None:
+        return
+    agreed, codes = t.consents.c, t.codes.c
+    of_person = sa.select(t.logins.c.id).where(t.logins.c.issuer == login.issuer, t.logins.c.subject == login.subject)
+    of_client = (agreed.client_id == grant.client_id, agreed.server == grant.server)
+    whose = (agreed.issuer == login.issuer, agreed.subject == login.subject)
+    connection.execute(t.consents.delete().where(*whose, *of_client))
+    on_the_way = (codes.client_id == grant.client_id, codes.server == grant.server, codes.grant_sid.is_(None))
+    connection.execute(t.codes.delete().where(codes.login_id.in_(of_person), *on_the_way))
+
+
+def _revoke(connection: Connection, grants: tuple[Grant, ...], why: str, now_s: float) -> None:
+    for grant in grants:
+        change = t.grants.update().where(t.grants.c.sid == grant.sid).values(revoked_at=now_s, revoked_why=why)
+        connection.execute(change)
+
+
+def _end_runs(connection: Connection, grants: tuple[Grant, ...], why: str, now_s: float, *, only_there: bool) -> None:
+    for grant in grants:
+        login = _one(connection, t.logins.select().where(t.logins.c.id == grant.login_id))
+        ended = None if login is None else ended_runs.ended_by(_login(login).seen, why, grant.server, only_there)
+        if ended is not None:
+            _end_run(connection, ended[0], now_s + ended[1])
+
+
+def _end_run(connection: Connection, value_hash: str, until: float) -> None:
+    table, kind = t.seen, ended_runs.RUN_ENDED
+    here = sa.and_(table.c.kind == kind, table.c.value_hash == value_hash)
+    row = _one(connection, table.select().where(here))
+    if row is None:
+        connection.execute(table.insert().values(kind=kind, value_hash=value_hash, expires_at=until))
+    else:
+        connection.execute(table.update().where(here).values(expires_at=max(until, row.expires_at)))

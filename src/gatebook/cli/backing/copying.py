@@ -1,0 +1,340 @@
+"""A consistent copy of a deployment while it runs: the checkpoint is taken first, and of the log exactly what that checkpoint needs.
+
+Files under `log` never change their bytes, so what an earlier backup holds is linked, not copied. Payload files grow at their end; those that
+did not grow are linked too. Everything is durable, and has been verified, before the backup has its name.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gatebook import __version__, formats
+from gatebook.adapters.log_files import LogFiles
+from gatebook.cli.backing.manifest import MANIFEST, BackupUnusable, Item, Manifest, finished, pack, read
+from gatebook.durable import make_folder, sync_folder
+from gatebook.ledger import entry, framing
+from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
+from gatebook.ledger.note import NoteError, load_verifier
+from gatebook.ledger.payload import PayloadError
+from gatebook.ledger.reading import stored_frames
+from gatebook.ledger.tiles import join_bundle, read_bundle, read_tile, tile_name, widths
+from gatebook.ledger.verification import Report, verify
+from gatebook.model.deployment import Deployment
+
+_CHUNK_BYTES: Final = 8 << 20
+_SMALL_BYTES: Final = 1 << 20
+_AT_ONCE: Final = 64
+
+Tell = Callable[[int, int], None]
+"""(files done, files in all)"""
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished backup: its folder, its manifest, SHA-256 of the manifest's bytes; how many files were linked to the backup before it."""
+
+    folder: Path
+    manifest: Manifest
+    digest: str
+    linked: int
+    report: Report
+
+
+class Broken(Exception):
+    """The copy is not intact, or does not hold what the backup before it holds. It was kept, under a name of its own."""
+
+    def __init__(self, folder: Path, report: Report) -> None:
+        super().__init__(
+            f"{len(report.problems)} problems, the first: {report.problems[0].where}: {report.problems[0].what}"
+        )
+        self.folder, self.report = folder, report
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """What is backed up: the deployment, its configuration's bytes, who asks, when (RFC 3339 to the millisecond, UTC), and whether the private
+    keys come along that may."""
+
+    deployment: Deployment
+    config: bytes
+    by: str
+    at: str
+    private_keys: bool
+
+
+def take(source: Source, to: Path, tell: Tell) -> Taken:
+    """A new backup in a folder of its own under `to`. Raises BackupUnusable, Broken, OSError; then nothing under `to` claims to be finished.
+
+    The order is the proof:"""
+    deployment = source.deployment
+    data_dir = Path(deployment.data_dir)
+    make_folder(to)
+    with _alone(to):
+        _remove_leftovers(to)
+        # 1. The checkpoint, before anything that it covers.
+        vkey, note, head = _head(data_dir)
+        before = _previous(to, vkey)
+        name = f"{source.at.replace('-', '').replace(':', '')}-{head.size}"
+        partial, final = to / f".partial-{name}", to / name
+        if final.exists():
+            raise BackupUnusable(f"{final} is there already: try again in a second")
+        copy = _Copy(data_dir, partial, before)
+        # 2. What it covers, and what lies beside it.
+        plan = [*_of_log(data_dir, note, head), *_recordings(data_dir), *_of_former(data_dir), *_beside(source)]
+        for done, (name_in, content) in enumerate(plan):
+            copy.add(name_in, content)
+            tell(done + 1, len(plan))
+        copy.add_desk(deployment)
+        copy.finish()
+        # 3. It is whole, and holds all that the one before it held.
+        report = _verified(partial, vkey, before)
+        if not report.intact:
+            broken = to / f".broken-{name}"
+            partial.rename(broken)
+            raise Broken(broken, report)
+        # 4. Only now does it have a manifest, and then its name.
+        manifest = _manifest(source, vkey, note, head, copy.files)
+        raw = pack(manifest)
+        LogFiles(partial).write_once([(MANIFEST, raw)])
+        partial.rename(final)
+        sync_folder(to)
+    return Taken(
+        folder=final, manifest=manifest, digest=hashlib.sha256(raw).hexdigest(), linked=copy.linked, report=report
+    )
+
+
+class _Earlier(msgspec.Struct, frozen=True):
+    folder: Path
+    manifest: Manifest
+
+
+class _Copy:
+    """The folder of a backup that is being made. `files`: what is in it by now."""
+
+    def __init__(self, data_dir: Path, partial: Path, before: _Earlier | None) -> None:
+        self._data_dir, self._partial, self._before = data_dir, partial, before
+        self._store = LogFiles(partial)
+        self._waiting: list[tuple[str, bytes]] = []
+        self._folders: set[Path] = set()
+        self.files: dict[str, Item] = {}
+        self.linked = 0
+        make_folder(partial)
+
+    def add(self, name: str, content: bytes | None) -> None:
+        """`name` is in the copy, with `content`; None: with what lies under that name in the data directory, up to its last whole frame for
+        a recording. Durable after `finish`."""
+        if content is not None:
+            self._put(name, content)
+        elif name.startswith("payloads/"):
+            self._recording(name)
+        elif not self._linked(name, None):
+            self._put(name, (self._data_dir / name).read_bytes())
+
+    def add_desk(self, deployment: Deployment) -> None:
+        """The desk's SQLite database as of one moment, also while the desk writes."""
+        path = self._data_dir / "desk" / "desk.db"
+        if deployment.desk is None or deployment.desk.database is not None or not path.exists():
+            return
+        target = self._partial / "desk" / "desk.db"
+        make_folder(target.parent)
+        with contextlib.closing(sqlite3.connect(path)) as here, contextlib.closing(sqlite3.connect(target)) as there:
+            here.backup(there)
+            there.execute("PRAGMA journal_mode=DELETE")
+        target.chmod(0o600)
+        with target.open("rb+") as file:
+            os.fsync(file.fileno())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self.files["desk/desk.db"] = Item(bytes=target.stat().st_size, sha256=digest)
+        self._folders.add(target.parent)
+
+    def finish(self) -> None:
+        """Everything added is durable. Raises OSError."""
+        self._flush()
+        for folder in self._folders:
+            sync_folder(folder)
+
+    def _put(self, name: str, content: bytes) -> None:
+        self._waiting.append((name, content))
+        self.files[name] = Item(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+        if len(self._waiting) >= _AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._store.write_once(self._waiting)
+            self._waiting = []
+
+    def _recording(self, name: str) -> None:
+        with (self._data_dir / name).open("rb") as file:
+            end = os.fstat(file.fileno()).st_size
+            if self._linked(name, end):
+                return
+            with contextlib.suppress(PayloadError):  # a sealer is writing behind what is whole
+                end = 0
+                for stored in stored_frames(file):
+                    end = stored.end
+            file.seek(0)
+            if end <= _SMALL_BYTES:
+                if end:
+                    self._put(name, file.read(end))
+                return
+            digest, at = hashlib.sha256(), 0
+            while at < end:
+                piece = file.read(min(_CHUNK_BYTES, end - at))
+                if not piece:
+                    raise BackupUnusable(f"{name} became shorter while it was read")
+                self._store.append([(name, at, piece)])
+                digest.update(piece)
+                at += len(piece)
+        self.files[name] = Item(bytes=end, sha256=digest.hexdigest())
+
+    def _linked(self, name: str, size: int | None) -> bool:
+        """True where the backup before has this file (of this size, where one is given) and it is now in this one too."""
+        before = self._before
+        item = None if before is None else before.manifest.files.get(name)
+        if before is None or item is None or size not in (None, item.bytes):
+            return False
+        target = self._partial / name
+        if target.parent not in self._folders:
+            make_folder(target.parent)
+            self._folders.add(target.parent)
+        try:
+            target.hardlink_to(before.folder / name)
+        except OSError:
+            return False  # another file system, or one without links: it is copied
+        self.files[name] = item
+        self.linked += 1
+        return True
+
+
+def _head(data_dir: Path) -> tuple[str, bytes, Checkpoint]:
+    """The verifier key, and the newest signed state. Raises BackupUnusable."""
+    try:
+        vkey = (data_dir / "log.vkey").read_text("utf-8").strip()
+        note = (data_dir / "log" / "checkpoint").read_bytes()
+        return vkey, note, open_checkpoint(note, load_verifier(vkey))
+    except FileNotFoundError as failure:
+        raise BackupUnusable(
+            f"{failure.filename} is not there: nothing was sealed yet, or this is no data directory"
+        ) from failure
+    except (NoteError, ValueError) as failure:
+        raise BackupUnusable(f"{data_dir / 'log' / 'checkpoint'} is not signed by log.vkey: {failure}") from failure
+
+
+def _of_log(data_dir: Path, note: bytes, head: Checkpoint) -> Iterator[tuple[str, bytes | None]]:
+    """The log as it was at `head`, whatever is added to it meanwhile. A partial tile that has gone by now is the beginning of the full one."""
+    log = LogFiles(data_dir / "log")
+    sizes = [int(name.rpartition("/")[2]) for name in log.names("checkpoints") if name.rpartition("/")[2].isdecimal()]
+    archive = {size for size in sizes if size <= head.size} | {head.size}
+    for level, full, width in widths(head.size):
+        for kind in (None, 0) if level == 0 else (level,):
+            yield from ((f"log/{tile_name(kind, index)}", None) for index in range(full))
+            due = {size >> (8 * level) for size in archive if (size >> (8 * level)) // 256 == full}
+            for partial in sorted({hashes % 256 for hashes in due} - {0}):
+                yield f"log/{tile_name(kind, full, partial)}", _beginning(log, kind, full, width, partial)
+    for size in sorted(archive - {0, head.size}):
+        with contextlib.suppress(FileNotFoundError):  # thinned out meanwhile
+            yield f"log/checkpoints/{size}", log.read(f"checkpoints/{size}")
+    yield f"log/checkpoints/{head.size}", note
+    yield "log/checkpoint", note
+    yield from ((f"log/{name}", None) for name in sorted(log.names("configs")) if name.endswith(".toml"))
+
+
+def _beginning(log: LogFiles, level: int | None, index: int, width: int, count: int) -> bytes:
+    if level is None:
+        return join_bundle(read_bundle(index, width, log.read)[:count])
+    return b"".join(read_tile(level, index, width, log.read)[:count])
+
+
+def _recordings(data_dir: Path) -> Iterator[tuple[str, None]]:
+    yield from ((f"payloads/{name}", None) for name in sorted(LogFiles(data_dir / "payloads").names()))
+
+
+def _of_former(data_dir: Path) -> Iterator[tuple[str, None]]:
+    """Logs that ended at a restore: they never change."""
+    yield from ((f"former/{name}", None) for name in sorted(LogFiles(data_dir / "former").names()))
+
+
+def _beside(source: Source) -> Iterator[tuple[str, bytes]]:
+    """The configuration, public keys and, where they were asked for, private ones: never the log's, never what opens recordings."""
+    deployment = source.deployment
+    data_dir = Path(deployment.data_dir)
+    yield "gatebook.toml", source.config
+    public = {
+        formats.NAME: data_dir / formats.NAME,
+        "log.vkey": data_dir / "log.vkey",
+        "payloads.pub": Path(deployment.payload_public_key),
+    }
+    if deployment.desk is not None:
+        public["desk.jwks"] = Path(deployment.desk.public_keys)
+    for name, path in public.items():
+        with contextlib.suppress(FileNotFoundError):
+            yield name, path.read_bytes()
+    if not source.private_keys:
+        return
+    for path in sorted((data_dir / "keys").iterdir()):
+        if path.is_file() and not _stays_home(path, deployment):
+            yield f"keys/{path.name}", path.read_bytes()
+
+
+def _stays_home(path: Path, deployment: Deployment) -> bool:
+    return path == Path(deployment.log_key) or ".skey" in path.name or path.name == "payloads.key"
+
+
+def _verified(partial: Path, vkey: str, before: _Earlier | None) -> Report:
+    old = None if before is None else before.manifest.checkpoint.encode()
+    return verify(LogFiles(partial / "log"), LogFiles(partial / "payloads"), vkey, old_checkpoint=old)
+
+
+def _manifest(source: Source, vkey: str, note: bytes, head: Checkpoint, files: dict[str, Item]) -> Manifest:
+    desk = source.deployment.desk
+    return Manifest(
+        gatebook=__version__,
+        entry_format=entry.VERSION,
+        segment_format=framing.VERSION,
+        made_at=source.at,
+        made_by=source.by,
+        profile=source.deployment.profile,
+        origin=head.origin,
+        vkey=vkey,
+        size=head.size,
+        root=head.root.hex(),
+        checkpoint=note.decode(),
+        desk="none" if desk is None else "sqlite" if desk.database is None else "postgresql",
+        private_keys=source.private_keys,
+        files=files,
+    )
+
+
+def _previous(to: Path, vkey: str) -> _Earlier | None:
+    """The last backup there, where it is of this log: files of another one have the same names."""
+    there = finished(to)
+    if not there:
+        return None
+    manifest = read(there[-1])[0]
+    return _Earlier(there[-1], manifest) if manifest.vkey == vkey else None
+
+
+def _remove_leftovers(to: Path) -> None:
+    """Of backups that were broken off; their files are nobody's, or are linked from finished ones too."""
+    for partial in to.glob(".partial-*"):
+        shutil.rmtree(partial)
+
+
+@contextlib.contextmanager
+def _alone(to: Path) -> Iterator[None]:
+    descriptor = os.open(to / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as failure:
+            raise BackupUnusable(f"another backup is being written to {to}: wait for it") from failure
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,98 @@
+"""uvicorn as the desk uses it: quiet, deaf to signals, and with an end to every connection."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from gatebook.model.deployment import Desk
+from gatebook.model.errors import ConfigurationError
+from gatebook.serve.http import reload
+
+CONNECTION_S = 60.0
+"""A connection's longest life. The desk's answers are short, so whoever needs longer sends or reads on purpose slowly."""
+
+
+class Server(uvicorn.Server):
+    """Signals are the supervisor's affair."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Bounded(H11Protocol):
+    """uvicorn bounds the pause between two requests, but neither a head that trickles nor a connection that never asks."""
+
+    life_s = CONNECTION_S
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._end_of_life = self.loop.call_later(self.life_s, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_of_life.cancel()
+        super().connection_lost(exc)
+
+
+def prepared(app: ASGIApp, desk: Desk) -> Server:
+    """A server for `app`, not started. Raises ConfigurationError where the certificate cannot be used."""
+    # Its error log would print tracebacks with values in them; what the desk has to say, it says by itself.
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi", "authlib"):
+        logging.getLogger(name).disabled = True
+    config = uvicorn.Config(
+        app,
+        http=Bounded,
+        ws="none",
+        lifespan="off",
+        loop="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=10,
+        limit_concurrency=512,
+        backlog=256,
+        h11_max_incomplete_event_size=32 << 10,
+        timeout_graceful_shutdown=5,
+        ssl_certfile=desk.tls_certificate,
+        ssl_keyfile=desk.tls_key,
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as failure:
+        raise ConfigurationError((f"desk.tls: {failure.strerror or failure}",)) from failure
+    if config.ssl is not None:
+        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+    return Server(config)
+
+
+def reload_certificate(server: Server, desk: Desk) -> None:
+    """New handshakes use the files of `desk.tls` as they are now. Raises ConfigurationError: then the old ones stay."""
+    context = server.config.ssl
+    if context is None or desk.tls_certificate is None or desk.tls_key is None:
+        return
+    reload(context, desk.tls_certificate, desk.tls_key)
+
+
+def bound(address: str) -> socket.socket:
+    """A socket that is ours, not yet listening. Raises ConfigurationError."""
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host.strip("[]"), int(port)))
+        sock.setblocking(False)
+    except (OSError, ValueError) as failure:
+        sock.close()
+        raise ConfigurationError((f"desk.listen {address}: {failure}; is another program using it?",)) from failure
+    return sock

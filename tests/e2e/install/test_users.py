@@ -1,0 +1,423 @@
+"""Rooms under users of their own, run by root from an environment of /usr/bin/python3 that every user may read."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.gate import ISSUER_URL, config_for, free_port
+from tests.e2e.life.deployed import Deployed, alive, call, until
+from tests.e2e.life.upstream import Upstream, counting_server
+from tests.issuing import Issuer
+
+pytestmark = pytest.mark.usefixtures("root")
+UIDS = {"gate": 61001, "sealer": 61002, "desk": 61003, "runner": 61004, "meter": 61005}
+"""Numbers are enough: no account of this machine is made or needed."""
+SUPERVISOR = 61000
+USERS = "[users]\n" + "".join(f'{room} = "{uid}"\n' for room, uid in UIDS.items())
+
+
+SERVER = """
+import json, os, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "id" not in asked:
+        continue
+    if asked["method"] == "initialize":
+        result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}}
+    elif asked["method"] == "tools/call":
+        result = {"content": [{"type": "text", "text": f"uid {os.getuid()}, secret of {len(open(os.environ['KEY']).read())}"}]}
+    else:
+        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -32601, "message": "?"}}), flush=True)
+        continue
+    print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
+"""
+
+
+def with_command(folder: Path) -> str:
+    """A server that is a command and says whose it is, with a secret that the runner alone may read; and numbers."""
+    place = folder / "server"
+    place.mkdir(mode=0o755)
+    (place / "server.py").write_text(SERVER)
+    secret = folder / "secrets-of-commands" / "key"
+    secret.parent.mkdir(mode=0o711)
+    secret.write_text("k-of-the-command")
+    os.chown(secret, UIDS["runner"], 0)
+    secret.chmod(0o400)
+    return f"""
+[metrics]
+listen = "127.0.0.1:{free_port()}"
+[[server]]
+name = "command"
+command = ["/usr/bin/python3", "server.py"]
+[server.run]
+directory = "{place}"
+sandbox = "available"
+secret_files = {{ KEY = "file:{secret}" }}
+[[role]]
+name = "commanders"
+match = [ {{ issuer = "corp", group = "everybody" }} ]
+allow = [ {{ server = "command", tools = ["**"] }} ]
+"""
+
+
+def with_desk(port: int) -> str:
+    return f"""
+[desk]
+listen = ["127.0.0.1:{port}"]
+public_url = "http://127.0.0.1:{port}"
+[[idp]]
+name = "corp-idp"
+url = "http://127.0.0.1:9/idp"
+client_id = "gatebook"
+client_secret = "literal:not-a-real-one"
+"""
+
+
+class Installed(Deployed):
+    """A deployment of the installed Gatebook, whose rooms have users of their own."""
+
+    program: Path
+
+    def command(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        done = typed(self.program, self.directory, *arguments)
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+
+def typed(program: Path, directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([program, *arguments], cwd=directory, capture_output=True, text=True, timeout=100)
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with counting_server() as server:
+        yield server
+
+
+@pytest.fixture
+def folder(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    directory = open_folder / request.node.name
+    directory.mkdir(mode=0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def prepared(folder: Path, port: int, upstream: Upstream, more: str = USERS) -> Issuer:
+    """A configuration with all rooms in `folder`, and the keys of its issuer."""
+    issuer = Issuer(ISSUER_URL, name="corp")
+    (folder / "jwks.json").write_text(json.dumps(issuer.jwks()))
+    secret = folder / "key-of-the-server"
+    secret.write_text("k-never-seen\n")
+    os.chown(secret, UIDS["gate"], 0)
+    secret.chmod(0o400)
+    config = config_for(port, {"counting": upstream.url}, more=with_desk(free_port()) + more)
+    server = f'url = "{upstream.url}"\n'
+    assert server in config
+    (folder / "gatebook.toml").write_text(
+        config.replace(server, server + f'credential = {{ secret = "file:{secret}" }}\n', 1)
+    )
+    return issuer
+
+
+@contextlib.contextmanager
+def serving(
+    installed: Path,
+    folder: Path,
+    port: int,
+    issuer: Issuer,
+    prefix: tuple[str, ...] = (),
+    env: dict[str, str] | None = None,
+) -> Iterator[Installed]:
+    with (folder / "gate.log").open("ab") as log:
+        process = subprocess.Popen(
+            [*prefix, installed / "gatebook", "serve"],
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **(env or {})},
+        )
+    gate = Installed(folder, port, issuer, process)
+    gate.program = installed / "gatebook"
+    try:
+        until(lambda: process.poll() is not None or gate.get("/readyz") == 200, "ready", 120)
+        assert process.poll() is None, (folder / "gate.log").read_text()[-4000:]
+        family = gate.everyone()
+        yield gate
+    finally:
+        process.terminate()
+        process.wait(60)
+    assert not alive(family)
+
+
+def with_credential(folder: Path) -> dict[str, str]:
+    """The server's secret as systemd would load it: in a folder that the supervisor alone may enter. Gives the environment that names it."""
+    loaded = folder / "credentials"
+    loaded.mkdir(mode=0o700)
+    (loaded / "counting").write_text("k-never-seen-either\n")
+    for path in (loaded, loaded / "counting"):
+        os.chown(path, SUPERVISOR, SUPERVISOR)
+    config = folder / "gatebook.toml"
+    config.write_text(config.read_text().replace(f"file:{folder / 'key-of-the-server'}", "credential:counting"))
+    return {"CREDENTIALS_DIRECTORY": str(loaded)}
+
+
+class Heard:
+    """A service manager's ear. `environment`: what makes a service talk to it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._words: list[str] = []
+        name = sock.getsockname().decode().replace("\0", "@")
+        self.environment = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "600000"}
+
+    def listen(self) -> None:
+        """Until "that is all": few messages wait where nobody takes them."""
+        while (said := self._sock.recv(4096)) != ENOUGH:
+            self._words += said.decode().splitlines()
+
+    def words(self) -> list[str]:
+        return list(self._words)
+
+
+ENOUGH = b"that is all"
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[Heard]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind("")  # a name of its own in the abstract namespace, which every user may send to
+        ear = Heard(sock)
+        listening = threading.Thread(target=ear.listen)
+        listening.start()
+        try:
+            yield ear
+        finally:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
+                own.sendto(ENOUGH, sock.getsockname())
+            listening.join()
+
+
+def status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: " ".join(value.split()) for name, _, value in (line.partition(":") for line in lines)}
+
+
+def rooms_of(gate: Installed) -> dict[str, list[int]]:
+    return {room: gate.rooms(room) for room in UIDS}
+
+
+def as_user(uid: int, *words: str | Path) -> bool:
+    """Whether a process of that user, with no group but its own, can do this."""
+    done = subprocess.run(words, user=uid, group=uid, extra_groups=[], capture_output=True, cwd="/", check=False)
+    return done.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def gate(root: None, installed: Path, open_folder: Path, upstream: Upstream) -> Iterator[Installed]:
+    """One deployment for those who only look, or kill a room; it has answered one call. Stopped at the end, its log is whole."""
+    folder, port = open_folder / "looked-at", free_port()
+    folder.mkdir(mode=0o755)
+    issuer = prepared(folder, port, upstream, with_command(folder) + USERS)
+    with serving(installed, folder, port, issuer) as gate:
+        answer = gate.ask(call("work", "one"), gate.token("counting"))
+        assert (answer.status, upstream.executed["one"]) == (200, 1)
+        yield gate
+        assert gate.stop() == 0
+    gate.verify()
+
+
+def test_each_room_is_a_user_of_its_own_who_has_no_way_to_be_another(gate: Installed) -> None:
+    rooms = rooms_of(gate)
+    assert {room: len(pids) for room, pids in rooms.items()} == dict.fromkeys(UIDS, 1) | {"gate": 2}
+    for room, pids in rooms.items():
+        for pid in pids:
+            found, uid = status(pid), UIDS[room]
+            print(room, {name: found[name] for name in ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs")})  # fmt: skip
+            assert found["Uid"] == found["Gid"] == f"{uid} {uid} {uid} {uid}"
+            assert found["Groups"] == "" and found["NoNewPrivs"] == "1"
+            assert {found[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+            assert Path(f"/proc/{pid}/mem").stat().st_uid == 0, "its memory can be read by others of its user"
+    assert "Each room has a user of its own: gate is 61001" in (gate.directory / "gate.log").read_text()
+    said = until(lambda: gate.command("log", "--json", check=False).stdout, "a log that our command reads as root")
+    assert "call.intent" in said
+
+
+def test_no_room_can_reach_what_is_anothers(gate: Installed) -> None:
+    data, folder = gate.data_dir, gate.directory
+    # Who may open what for reading; nobody may open it for writing but the first.
+    readers = {
+        data / "keys/log.skey": ("sealer",),
+        data / "keys/session.key": ("gate",),
+        data / "keys/fingerprint.key": ("gate", "desk"),
+        data / "keys/refresh.key": ("desk",),
+        data / "keys/upstream.key": ("desk",),
+        data / "keys/desk-signing.jwk": ("desk",),
+        folder / "key-of-the-server": ("gate",),
+        next((data / "segments/gate").glob("*.seg")): ("gate", "sealer"),
+        next((data / "segments/desk").glob("*.seg")): ("desk", "sealer"),
+        next((data / "segments/sealer").glob("*.seg")): ("sealer",),
+        next((data / "segments/supervisor").glob("*.seg")): ("sealer",),
+        next(path for path in (data / "log").rglob("*") if path.is_file() and "entries" in str(path)): (
+            "sealer",
+            "desk",
+        ),
+        next(path for path in (data / "log/configs").iterdir()): ("desk",),
+        data / "run/sessions.map": ("gate", "desk"),
+        folder / "secrets-of-commands/key": ("runner",),
+        data / "desk/desk.db": ("desk",),
+    }
+    # What is there is what was asked about, and a stranger's user is as far from it as another room's.
+    everyone = {**UIDS, "stranger": 61099}
+    for path, allowed in readers.items():
+        assert path.exists()
+        opened = {name for name, uid in everyone.items() if as_user(uid, "head", "-c1", path)}
+        print(path.relative_to(folder), "is read by", sorted(opened))
+        assert opened == set(allowed), path
+    for place in (
+        "keys",
+        "log",
+        "log/configs",
+        "payloads",
+        "sealer",
+        "desk",
+        "segments/gate",
+        "segments/desk",
+        "run",
+    ):
+        owner = {"log": "sealer", "payloads": "sealer", "sealer": "sealer", "desk": "desk"}.get(place, "")
+        made = {name for name, uid in everyone.items() if as_user(uid, "touch", data / place / f"by-{uid}")}
+        allowed_to_make = {owner} - {""} or {
+            "segments/gate": {"gate", "sealer"}, "segments/desk": {"desk", "sealer"},
+        }.get(place, set())  # fmt: skip
+        assert made == allowed_to_make, place
+        for name in made:
+            (data / place / f"by-{UIDS[name]}").unlink()
+
+
+def test_a_server_that_is_a_command_is_the_runners_user_and_only_the_gate_reaches_it(gate: Installed) -> None:
+    bearer = gate.token("command")
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    opening = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}).encode()
+    opened = gate.ask(opening, bearer, server="command")
+    assert opened.status == 200, opened
+    session = {"mcp-session-id": opened.headers["mcp-session-id"]}
+    answer = gate.ask(call("who", "one"), bearer, server="command", headers=session)
+    assert f"uid {UIDS['runner']}, secret of 16" in answer.body.decode(), answer
+    sock = gate.data_dir / "run/runner/command.sock"
+    connect = f"import socket; socket.socket(socket.AF_UNIX).connect({str(sock)!r})"
+    reached = {name for name, uid in UIDS.items() if as_user(uid, "/usr/bin/python3", "-c", connect)}
+    assert reached == {"gate", "runner"}
+
+
+def test_a_room_that_is_killed_comes_back_under_its_user(gate: Installed) -> None:
+    for room in UIDS:
+        before = gate.rooms(room)
+        os.kill(before[0], signal.SIGKILL)
+        new = until(lambda room=room, before=before: sorted(set(gate.rooms(room)) - set(before)), f"another {room}")
+        until(lambda pid=new[0], room=room: status(pid)["Uid"].startswith(str(UIDS[room])), "under its user")
+    until(lambda: gate.ask(call("work", "after"), gate.token("counting")).status == 200, "served again")
+
+
+def test_a_supervisor_that_is_no_root_needs_the_three_capabilities_of_the_unit_and_no_more(
+    installed: Path, folder: Path, upstream: Upstream
+) -> None:
+    port = free_port()
+    issuer = prepared(folder, port, upstream, USERS + f'supervisor = "{SUPERVISOR}"\n')
+    environment = with_credential(folder)
+    refused = typed(installed / "gatebook", folder, "serve")
+    assert refused.returncode == 1 and "this is root, and the file says 61000" in refused.stderr
+    laid = typed(installed / "gatebook", folder, "layout")
+    assert laid.returncode == 0, laid.stderr
+    assert typed(installed / "gatebook", folder, "layout").stdout.splitlines() == laid.stdout.splitlines()[-1:], "twice"
+    powers = "+setuid,+setgid,+kill"
+    prefix = (
+        "setpriv", f"--reuid={SUPERVISOR}", f"--regid={SUPERVISOR}", "--clear-groups", f"--inh-caps=-all,{powers}",
+        f"--ambient-caps=-all,{powers}", f"--bounding-set=-all,{powers}", "--no-new-privs",
+    )  # fmt: skip
+    with (
+        heard() as messages,
+        serving(installed, folder, port, issuer, prefix, environment | messages.environment) as gate,
+    ):
+        assert status(gate.pid)["CapEff"] == f"{1 << 5 | 1 << 6 | 1 << 7:016x}"
+        assert gate.ask(call("work", "one"), gate.token("counting")).status == 200
+        rooms = {room: pids for room, pids in rooms_of(gate).items() if pids}
+        assert rooms.keys() == {"gate", "sealer", "desk"}
+        for room, pids in rooms.items():
+            assert {(status(pid)["Uid"].split()[0], status(pid)["CapEff"], status(pid)["Groups"]) for pid in pids} == {
+                (str(UIDS[room]), "0" * 16, "")
+            }
+        os.kill(gate.rooms("gate")[0], signal.SIGKILL)
+        until(lambda: len(gate.rooms("gate")) == 2, "another worker")
+        until(lambda: gate.ask(call("work", "two"), gate.token("counting")).status == 200, "it has the credential, too")
+        until(lambda: "READY=1" in messages.words(), "the service manager hears that it serves")
+        os.kill(gate.pid, signal.SIGHUP)
+        until(lambda: messages.words().count("READY=1") == 2, "and that it has read its configuration anew")
+        before = {room: set(pids) for room, pids in rooms_of(gate).items()}
+        gate.command("restart")
+        until(lambda: messages.words().count("READY=1") == 3, "and that another program serves in its place")
+        assert gate.ask(call("work", "three"), gate.token("counting")).status == 200
+        for room in ("gate", "sealer", "desk"):
+            new = until(lambda room=room: set(gate.rooms(room)) - before[room] and gate.rooms(room), f"another {room}")
+            assert {status(pid)["Uid"].split()[0] for pid in new} == {str(UIDS[room])}
+        assert gate.stop() == 0
+        words = messages.words()
+        assert words.index("READY=1") < words.index("RELOADING=1") < words.index("STOPPING=1")
+        assert "WATCHDOG=1" in words
+    gate.verify()
+    bare = (*prefix[:4], "--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all")
+    done = subprocess.run(
+        [*bare, installed / "gatebook", "serve"], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1 and "this process may not change its user" in done.stderr
+
+
+def test_a_start_names_the_path_that_a_room_cannot_reach(installed: Path, folder: Path, upstream: Upstream) -> None:
+    port = free_port()
+    prepared(folder, port, upstream)
+    secret = folder / "key-of-the-server"
+    os.chown(secret, 0, 0)
+    refused = typed(installed / "gatebook", folder, "serve")
+    assert refused.returncode == 1
+    assert f"users.gate: {secret} cannot be read by user 61001" in refused.stderr
+    assert "Traceback" not in refused.stderr and not (folder / "data/log/checkpoint").exists()
+    os.chown(secret, UIDS["gate"], 0)
+    closed = installed.parent
+    closed.chmod(0o700)
+    try:
+        refused = typed(installed / "gatebook", folder, "serve")
+    finally:
+        closed.chmod(0o755)
+    assert refused.returncode == 1, refused.stderr
+    assert f"users.desk: {closed} cannot be entered" in refused.stderr
+    folder.chmod(0o700)
+    refused = typed(installed / "gatebook", folder, "serve")
+    folder.chmod(0o755)
+    assert f"users.desk: {folder} cannot be entered" in refused.stderr
+
+
+def test_what_an_earlier_run_wrote_under_one_user_is_given_to_the_rooms(
+    installed: Path, folder: Path, upstream: Upstream
+) -> None:
+    port = free_port()
+    issuer = prepared(folder, port, upstream, "")
+    with serving(installed, folder, port, issuer) as gate:
+        assert gate.ask(call("work", "as-root"), gate.token("counting")).status == 200
+        assert "All rooms run under one user" in (folder / "gate.log").read_text()
+        gate.kill_everything()
+    config = folder / "gatebook.toml"
+    config.write_text(config.read_text() + USERS)
+    with serving(installed, folder, port, issuer) as gate:
+        assert gate.ask(call("work", "as-users"), gate.token("counting")).status == 200
+        assert gate.stop() == 0
+    assert {each.stat().st_uid for each in (folder / "data/log/tile").rglob("*")} == {UIDS["sealer"]}
+    assert not list((folder / "data/segments").glob("*.seg")), "what was left unsealed is in the log now"
+    gate.verify()

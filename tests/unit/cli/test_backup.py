@@ -1,0 +1,344 @@
+"""`gatebook backup` and `gatebook restore`: what is in a backup, what is refused, and which log goes on."""
+
+import json
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gatebook.adapters.desk_store import SqlStore
+from gatebook.adapters.log_files import LogFiles
+from gatebook.cli.backing import restoring
+from gatebook.cli.backing.manifest import BackupUnusable
+from gatebook.cli.backing.naming import next_origin, renamed
+from gatebook.cli.book import user_name
+from gatebook.federation.minting import Minter, verifies
+from gatebook.federation.records import Grant, LoggedIn, Login, Person, Turn, hashed
+from gatebook.ledger import reading
+from gatebook.ledger.entry import Entry
+from gatebook.model.errors import ConfigurationError
+from gatebook.serve.keys import publish_desk_keys
+from gatebook.serve.premises import require_restored
+from tests.unit.cli.by_commands import Deployed
+from tests.world_ledger import a_sealed_log, seal_once
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def deployed(tmp_path: Path) -> Deployed:
+    made = Deployed(tmp_path / "gate")
+    made.write(1, 2, 3)
+    return made
+
+
+def test_each_backup_is_whole_and_links_what_the_one_before_it_holds(deployed: Deployed) -> None:
+    a_sealed_log(deployed.place)
+    first = deployed.backup()
+    deployed.write(*range(300, 600))
+    second = deployed.backup()
+    assert first["linked"] == 0 < second["linked"]
+    assert second["size"] > first["size"] + 300
+    for made in (first, second):
+        folder = Path(made["folder"])
+        deployed.intact(folder, payload_key=deployed.place.payload_key)
+        there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+        assert {"manifest.json", "gatebook.toml", "log.vkey", "payloads.pub", "log/checkpoint"} <= there
+        assert not any(name.startswith(("keys", "segments", "sealer", "run")) for name in there)
+        assert all(path.stat().st_mode & 0o077 == 0 for path in folder.rglob("*"))
+    bundle = "log/tile/entries/000"
+    assert (Path(first["folder"]) / bundle).stat().st_ino == (Path(second["folder"]) / bundle).stat().st_ino
+
+
+def test_that_it_began_and_how_it_ended_are_entries_with_their_author(deployed: Deployed) -> None:
+    made = deployed.backup()
+    seal_once(deployed.place)
+    begun, completed = deployed.entries("log.backup")
+    assert (begun.out.reason, completed.out.reason) == ("begun", "completed")
+    assert completed.x["manifest"] == made["manifest_sha256"] and completed.x["root"] == made["root"]
+    assert begun.who.sub == completed.who.sub and begun.who.declared
+    assert begun.x["to"] == str(deployed.to)
+
+
+def test_private_keys_come_along_only_when_asked_for_and_the_logs_never(deployed: Deployed) -> None:
+    keys = deployed.data_dir / "keys"
+    for name in ("session.key", "refresh.key", "payloads.key", "log.skey.retired-x"):
+        (keys / name).write_bytes(bytes(32))
+    folder = Path(deployed.backup("--with-private-keys")["folder"])
+    assert {path.name for path in (folder / "keys").iterdir()} == {"session.key", "refresh.key", "desk-signing.jwk"}
+
+
+def test_a_backup_inside_the_data_directory_is_none(deployed: Deployed) -> None:
+    deployed.to = deployed.data_dir / "backups"
+    assert "belongs on another disk" in deployed.backup(code=1)["why"]
+    assert not deployed.to.exists()
+
+
+def test_what_a_sealer_was_just_writing_is_not_in_the_copy(deployed: Deployed) -> None:
+    [recording, *_] = sorted((deployed.data_dir / "payloads").rglob("*.pay"))
+    whole = recording.read_bytes()
+    recording.write_bytes(whole + whole[:40])
+    folder = Path(deployed.backup()["folder"])
+    assert (folder / recording.relative_to(deployed.data_dir)).read_bytes() == whole
+
+
+def test_a_log_that_lacks_what_the_last_backup_holds_is_reported(deployed: Deployed, tmp_path: Path) -> None:
+    shutil.copytree(deployed.data_dir, tmp_path / "older")
+    deployed.write(4)
+    deployed.backup()
+    shutil.rmtree(deployed.data_dir)
+    (tmp_path / "older").rename(deployed.data_dir)
+    told = deployed.backup(code=2)
+    assert "the log was cut" in told["why"]
+    seal_once(deployed.place)
+    assert [entry.out.reason for entry in deployed.entries("log.backup")] == ["begun", "broken"]
+
+
+def test_after_a_restore_a_new_log_goes_on_that_names_the_old_ones_head(deployed: Deployed) -> None:
+    a_sealed_log(deployed.place)
+    made = deployed.backup()
+    old_key = deployed.place.vkey
+    shutil.rmtree(deployed.data_dir)
+    done = deployed.restore("--key", old_key)
+    assert (done["rolled_back"], done["size"], done["known_size"], done["former"]) == (
+        True,
+        made["size"],
+        0,
+        "former/1",
+    )
+    assert deployed.place.vkey == done["verifier_key"] != old_key
+    deployed.write(7)
+    deployed.intact()
+    deployed.intact(deployed.data_dir / "former/1", payload_key=deployed.place.payload_key)
+    [init], [told] = deployed.entries("log.init"), deployed.entries("log.restore")
+    assert (init.x["previous_size"], init.x["previous_root"], init.x["previous_vkey"]) == (
+        made["size"],
+        made["root"],
+        old_key,
+    )
+    assert (told.out.reason, told.who.sub, told.x["manifest"]) == (
+        "rolled_back",
+        init_by(told),
+        made["manifest_sha256"],
+    )
+    assert {path.stat().st_mode & 0o777 for path in (deployed.data_dir / "keys").iterdir()} == {0o600}
+
+
+def init_by(entry: Entry) -> str:
+    assert entry.who.declared and entry.who.iss == "os"
+    return entry.who.sub
+
+
+DESK = """
+[desk]
+listen = ["127.0.0.1:8081"]
+public_url = "http://127.0.0.1:8081"
+"""
+
+
+def test_nobody_stays_logged_in_after_a_restore_and_no_token_of_before_is_good(tmp_path: Path) -> None:
+    """A grant that was revoked after the backup was made is alive in it."""
+    deployed = Deployed(tmp_path / "gate", more=DESK)
+    deployed.write(1)
+    person = LoggedIn(person=Person(issuer="https://idp.example", subject="alice"), idp="corp")
+    login = Login(id="1" * 32, seen=person, browser_hash=hashed("b"), created_at=1.0, expires_at=4e9)
+    grant = Grant(
+        sid="a" * 32, login_id=login.id, client_id="c", client_name="C", server="payments", resource="r", scope="s",
+        created_at=1.0, expires_at=4e9,
+    )  # fmt: skip
+    with closing(SqlStore.in_folder(deployed.data_dir / "desk")) as store:
+        assert store.open_grant(login, grant, Turn(sid=grant.sid, number=0, token_hash=hashed("t")))
+    signing = deployed.data_dir / "keys/desk-signing.jwk"
+    before = signing.read_bytes()
+    made = deployed.backup()
+    with closing(SqlStore.in_folder(deployed.data_dir / "desk")) as store:
+        store.revoke("by_admin", 2.0, sid=grant.sid)
+    shutil.rmtree(deployed.data_dir)
+    assert (made["desk"], deployed.restore()["grants_ended"]) == ("sqlite", 1)
+    with closing(SqlStore.in_folder(deployed.data_dir / "desk")) as store:
+        assert store.live_grants(3.0) == ()
+        assert store.login_of_browser(hashed("b"), 3.0) is None
+        assert store.revoked_since(3.0) == {grant.sid}
+    assert signing.read_bytes() != before and signing.stat().st_mode & 0o777 == 0o600
+
+
+def test_in_place_the_old_key_of_the_desk_vouches_for_nothing_any_more(tmp_path: Path) -> None:
+    deployed = Deployed(tmp_path / "gate", more=DESK)
+    deployed.write(1)
+    desk = deployed.deployment.desk
+    assert desk is not None
+    publish_desk_keys(desk, 1.0)
+    before = Minter.of(Path(desk.signing_key).read_bytes()).kid
+    deployed.restore("--in-place")
+    minter, public = publish_desk_keys(desk, 2.0)
+    assert verifies(public, minter.kid) and not verifies(public, before)
+
+
+def test_logs_before_the_one_before_are_kept_too(deployed: Deployed) -> None:
+    for former in ("former/1", "former/2"):
+        deployed.backup()
+        shutil.rmtree(deployed.data_dir)
+        assert deployed.restore()["former"] == former
+        deployed.write(8)
+    for former in ("former/1", "former/2"):
+        deployed.intact(deployed.data_dir / former)
+    deployed.intact()
+
+
+def test_over_something_that_is_there_nothing_is_restored(deployed: Deployed) -> None:
+    deployed.backup()
+    before = {path: path.stat().st_mtime_ns for path in deployed.data_dir.rglob("*")}
+    assert f"mv {deployed.data_dir}" in deployed.restore(code=1)["why"]
+    assert {path: path.stat().st_mtime_ns for path in deployed.data_dir.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "name", ["log/tile/entries/000.p/*", "payloads/*/*", "gatebook.toml", "log.vkey", "manifest.json"]
+)
+def test_a_changed_backup_is_not_put_back(deployed: Deployed, name: str) -> None:
+    folder = Path(deployed.backup()["folder"])
+    victim = sorted(folder.glob(name))[-1]
+    victim.write_bytes(victim.read_bytes()[:-2] + b"!\n")
+    shutil.rmtree(deployed.data_dir)
+    assert victim.name in deployed.restore(code=1)["why"]
+    assert not deployed.data_dir.exists()
+
+
+def test_a_file_that_nobody_backed_up_is_not_put_back(deployed: Deployed) -> None:
+    folder = Path(deployed.backup()["folder"])
+    (folder / "keys").mkdir()
+    (folder / "keys" / "desk-signing.jwk").write_text("mine")
+    shutil.rmtree(deployed.data_dir)
+    assert "keys/desk-signing.jwk: is not in the manifest" in deployed.restore(code=1)["why"]
+
+
+def test_a_manifest_that_names_files_elsewhere_is_refused(deployed: Deployed) -> None:
+    folder = Path(deployed.backup()["folder"])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["../outside"] = manifest["files"]["log.vkey"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    shutil.rmtree(deployed.data_dir)
+    assert "outside the backup" in deployed.restore(code=1)["why"]
+
+
+def test_a_backup_of_another_log_is_noticed_by_the_key(deployed: Deployed) -> None:
+    deployed.backup()
+    shutil.rmtree(deployed.data_dir)
+    assert "another log" in deployed.restore("--key", "localhost/test+00000000+AAAA", code=1)["why"]
+
+
+def test_a_backup_of_a_later_format_is_left_to_the_release_that_made_it(deployed: Deployed) -> None:
+    folder = Path(deployed.backup()["folder"])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "v": 2}))
+    shutil.rmtree(deployed.data_dir)
+    assert "is of format 2" in deployed.restore(code=1)["why"]
+
+
+def test_only_where_nothing_was_lost_the_same_log_goes_on(deployed: Deployed, tmp_path: Path) -> None:
+    made = deployed.backup()
+    older, newest, key = tmp_path / "older", tmp_path / "newest", tmp_path / "log.skey"
+    newest.write_bytes((deployed.data_dir / "log/checkpoint").read_bytes())
+    sizes = sorted(int(path.name) for path in (deployed.data_dir / "log/checkpoints").iterdir())
+    older.write_bytes((deployed.data_dir / f"log/checkpoints/{sizes[0]}").read_bytes())
+    shutil.copy(deployed.data_dir / "keys/log.skey", key)
+    shutil.rmtree(deployed.data_dir)
+    assert "nobody says" in deployed.restore("--log-key", str(key), code=1)["why"]
+    own = str(Path(made["folder"]) / "log/checkpoint")
+    assert "the backup's own" in deployed.restore("--log-key", str(key), "--newest-checkpoint", own, code=1)["why"]
+    done = deployed.restore("--log-key", str(key), "--newest-checkpoint", str(newest))
+    assert (done["rolled_back"], done["origin"]) == (False, "localhost/test")
+    deployed.write(9)
+    deployed.intact(old_checkpoint=newest.read_bytes())
+    assert [entry.out.reason for entry in deployed.entries("log.restore")] == ["continued"]
+    assert made["size"] < reading.head(LogFiles(deployed.data_dir / "log")).size
+
+
+def test_the_key_never_signs_again_what_somebody_was_shown_otherwise(deployed: Deployed, tmp_path: Path) -> None:
+    deployed.backup()
+    deployed.write(4)
+    later, key = tmp_path / "later", tmp_path / "log.skey"
+    later.write_bytes((deployed.data_dir / "log/checkpoint").read_bytes())
+    shutil.copy(deployed.data_dir / "keys/log.skey", key)
+    shutil.rmtree(deployed.data_dir)
+    why = deployed.restore("--log-key", str(key), "--newest-checkpoint", str(later), code=1)["why"]
+    assert "must not sign these sizes again" in why
+    assert not (deployed.data_dir / "log").exists()
+    assert deployed.restore("--newest-checkpoint", str(later))["known_size"] > 0
+
+
+def test_nothing_starts_on_a_restore_that_was_broken_off(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed.backup()
+    shutil.rmtree(deployed.data_dir)
+
+    def dies(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(restoring, "begin_new_log", dies)
+        assert "No space" in deployed.restore(code=1)["why"]
+    with pytest.raises(ConfigurationError, match="was broken off"):
+        require_restored(deployed.data_dir)
+    assert "was broken off here" in deployed.restore(code=1)["why"]
+    shutil.rmtree(deployed.data_dir)
+    deployed.restore()
+    require_restored(deployed.data_dir)
+
+
+def test_in_place_goes_on_where_it_was_broken_off(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = reading.head(LogFiles(deployed.data_dir / "log")).size
+    with monkeypatch.context() as broken:
+        broken.setattr(restoring, "end_logins", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            deployed.restore("--in-place")
+    done = deployed.restore("--in-place")
+    assert (done["size"], done["former"], done["known_size"]) == (size, "former/1", 0)
+    deployed.write(5)
+    deployed.intact()
+    deployed.intact(deployed.data_dir / "former/1")
+
+
+def test_in_pci_two_persons_restore(tmp_path: Path) -> None:
+    deployed = Deployed(tmp_path / "gate", "pci")
+    deployed.write(1)
+    deployed.backup()
+    shutil.rmtree(deployed.data_dir)
+    assert "--second" in deployed.restore(code=1)["why"]
+    assert "is you" in deployed.restore("--second", user_name(), code=1)["why"]
+    deployed.restore("--second", "mara")
+    seal_once(deployed.place)
+    [told] = deployed.entries("log.restore")
+    assert told.x["second"] == "mara"
+
+
+CONFIGS = {
+    "as it is": b'[log]\norigin = "a/b" # for ever\nheartbeat_s = 5\n',
+    "single quotes": b"[log]\n  origin='a/b'\n",
+    "dotted": b'log.origin = "a/b"\n',
+    "inline": b'log = { heartbeat_s = 5, origin = "a/b" }\n',
+    "without": b"[log]\nheartbeat_s = 5\n",
+    "no table": b"workers = 1\n",
+}
+
+
+@pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS)
+def test_only_the_logs_name_changes_in_the_file(text: bytes, tmp_path: Path) -> None:
+    before = b'profile = "dev"\n' + text
+    changed = renamed(before, tmp_path / "gatebook.toml", "a/b/r20261128t231502z")
+    (tmp_path / "gatebook.toml").write_bytes(changed)
+    assert b'origin = "a/b/r20261128t231502z"' in changed or b'origin="a/b/r20261128t231502z"' in changed
+    assert changed.replace(b"/r20261128t231502z", b"").replace(b'"', b"'").startswith(before.replace(b'"', b"'")[:16])
+
+
+def test_what_cannot_be_renamed_without_guessing_is_left_to_the_operator(tmp_path: Path) -> None:
+    text = b'profile = "dev"\nlog = { heartbeat_s = 5 }\n'
+    with pytest.raises(BackupUnusable, match=r"write origin = \"x/r1\""):
+        renamed(text, tmp_path / "gatebook.toml", "x/r1")
+
+
+def test_a_log_that_was_restored_twice_has_one_such_ending() -> None:
+    once = next_origin("mcp.example.com/prod", "2026-11-28T23:15:02Z")
+    assert once == "mcp.example.com/prod/r20261128t231502z"
+    assert next_origin(once, "2027-01-02T03:04:05Z") == "mcp.example.com/prod/r20270102t030405z"
+    assert len(next_origin("x" * 200, "2026-11-28T23:15:02Z")) == 200

@@ -1,0 +1,166 @@
+"""`gatebook doctor`: the most urgent first, each with the line to type; also where the gate is down, the log broken, and the user another."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatebook.adapters.log_files import LogFiles
+from gatebook.cli.doctoring.evidence import evidence
+from gatebook.cli.doctoring.findings import Finding
+from gatebook.cli.doctoring.patient import Patient
+from gatebook.config import examine
+from gatebook.ledger import reading
+from tests.unit.cli.by_commands import Deployed
+from tests.world_ledger import START_US, RunningSealer, a_draft, a_service_draft, wait_until, write_and_seal
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def deployed(tmp_path: Path) -> Deployed:
+    made = Deployed(tmp_path / "gate")
+    made.write(1, 2, 3)
+    return made
+
+
+def seen(deployed: Deployed, after_s: float = 0.0) -> list[Finding]:
+    """What the log says, so long after the entries were written."""
+    examined = examine(deployed.config)
+    assert examined.deployment is not None
+    now_s = START_US / 1_000_000 + after_s
+    return list(evidence(Patient(examined=examined, deployment=examined.deployment, now_s=now_s)))
+
+
+def whats(found: list[Finding], where: str = "") -> list[str]:
+    return [finding.what for finding in found if where in finding.where]
+
+
+def doctor(deployed: Deployed, *more: str, code: int = 1) -> list[dict[str, Any]]:
+    done = deployed.type("doctor", "-c", str(deployed.config), "--offline", "--json", *more, code=code)
+    return list(json.loads(done.output))
+
+
+def test_a_gate_that_does_not_run_is_the_first_thing_said(deployed: Deployed) -> None:
+    first, *rest = doctor(deployed)
+    assert (first["urgency"], first["where"]) == ("now", "service")
+    assert first["line"].startswith(("systemctl start", "gatebook serve"))
+    order = [{"now": 0, "soon": 1, "later": 2}[finding["urgency"]] for finding in rest]
+    assert order == sorted(order)
+    assert all(finding["line"] for finding in rest)
+    said = deployed.type("doctor", "-c", str(deployed.config), "--offline", code=1).output
+    assert said.startswith("now   service: the gate does not run")
+
+
+def test_without_a_configuration_there_is_nothing_to_look_at(tmp_path: Path) -> None:
+    Deployed(tmp_path / "gate").type("doctor", "-c", str(tmp_path / "absent.toml"), code=2)
+
+
+def test_a_broken_tile_is_said_at_once_and_with_what_not_to_do(deployed: Deployed) -> None:
+    tile = max((deployed.data_dir / "log/tile/0").rglob("*.p/*"), key=lambda path: int(path.name))
+    raw = bytearray(tile.read_bytes())
+    raw[5] ^= 1
+    tile.write_bytes(raw)
+    [told] = [finding for finding in doctor(deployed) if "VERIFICATION FAILED" in finding["what"]]
+    assert told["urgency"] == "now" and "delete nothing" in told["what"]
+    assert told["line"].startswith(f"gatebook verify {deployed.data_dir}")
+
+
+def test_an_entry_that_was_changed_is_found_among_the_newest(deployed: Deployed) -> None:
+    deployed.write(*range(10, 300))
+    bundle = deployed.data_dir / "log/tile/entries/000"
+    bundle.write_bytes(bundle.read_bytes().replace(b"refund", b"refunb", 1))
+    assert any("do not agree with their tile" in what for what in whats(seen(deployed), "log"))
+
+
+def test_a_checkpoint_by_another_key_is_said(deployed: Deployed, tmp_path: Path) -> None:
+    other = Deployed(tmp_path / "other")
+    other.write(1)
+    shutil.copy(other.data_dir / "log/checkpoint", deployed.data_dir / "log/checkpoint")
+    assert any("not signed by log.vkey" in what for what in whats(seen(deployed), "log"))
+
+
+def test_a_sealer_that_is_silent_is_said(deployed: Deployed) -> None:
+    with RunningSealer(deployed.place):
+        before = reading.head(LogFiles(deployed.data_dir / "log")).size
+        wait_until(lambda: reading.head(LogFiles(deployed.data_dir / "log")).size > before)
+        assert whats(seen(deployed, 70), "sealer") == []
+        [told] = whats(seen(deployed, 80), "sealer")
+        assert "is 80 s old" in told
+    assert whats(seen(deployed, 80), "sealer") == []
+
+
+def test_what_was_refused_lately_is_counted_by_reason_and_server(deployed: Deployed) -> None:
+    refused = [a_draft(number, event="call.refused", ok=False, reason="upstream_unreachable") for number in range(3)]
+    short = a_draft(7, event="call.refused", ok=False, reason="disk_short", detail={"attempts": 40}, payloads=())
+    write_and_seal(deployed.place, [*refused, short, a_draft(8, event="call.refused", ok=False, reason="denied")])
+    found = seen(deployed, 60)
+    assert whats(found, "server payments") == [
+        "40 in the last quarter of an hour: disk_short",
+        "3 in the last quarter of an hour: upstream_unreachable",
+    ]
+    assert [finding.urgency for finding in found if finding.where == "server payments"] == ["now", "soon"]
+    assert whats(seen(deployed, 1000), "server payments") == []
+
+
+def test_a_file_that_is_not_the_active_configuration_is_said(deployed: Deployed) -> None:
+    active = {"config_sha256": examine(deployed.config).sha256}
+    write_and_seal(deployed.place, [a_service_draft(detail=active)], writer="supervisor")
+    assert whats(seen(deployed), str(deployed.config)) == []
+    deployed.config.write_text(deployed.config.read_text() + "# changed\n")
+    assert whats(seen(deployed), str(deployed.config)) == ["the file is not the configuration that is active"]
+    refused = a_service_draft(event="config.refused", ok=False, reason="refused", detail=active)
+    write_and_seal(deployed.place, [refused], writer="supervisor")
+    assert whats(seen(deployed), str(deployed.config)) == [
+        "the file is not the configuration that is active (it was refused when it was last reloaded)"
+    ]
+
+
+def test_backups_that_are_not_made_are_said(deployed: Deployed) -> None:
+    [none] = [finding for finding in seen(deployed) if finding.where == "backup"]
+    assert none.urgency == "later" and none.what.startswith("none since 20")
+    deployed.backup()
+    deployed.write(4)
+    assert whats(seen(deployed), "backup") == []
+
+
+def test_a_restore_is_told_and_so_is_one_that_was_broken_off(deployed: Deployed) -> None:
+    deployed.restore("--in-place")
+    [told] = [finding for finding in doctor(deployed) if "RESTORED" in finding["what"] or "ROLLED" in finding["what"]]
+    assert told["urgency"] == "later" and "former/1" in told["what"]
+    (deployed.data_dir / ".restoring").mkdir()
+    first = doctor(deployed)[0]
+    assert (first["urgency"], "was broken off" in first["what"]) == ("now", True)
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A folder that another user may enter, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may look as another user")
+def test_another_user_is_told_what_was_not_seen_and_whom_to_be(open_to_all: Path) -> None:
+    deployed = Deployed(open_to_all / "gate")
+    deployed.write(1)
+    (open_to_all / "gate").chmod(0o755)
+    # Everything is imported by now: another user may not read our interpreter.
+    doctor(deployed)
+    "localhost".encode("idna")
+    os.seteuid(65534)
+    try:
+        found = doctor(deployed)
+    finally:
+        os.seteuid(0)
+    [told] = [finding for finding in found if finding["where"] == "user"]
+    assert told["line"] == f"sudo -u root gatebook doctor --config {deployed.config}"
+    assert "were not looked at" in told["what"]
+    assert not any(finding["where"] == "service" for finding in found)
