@@ -2,7 +2,7 @@
 #
 #   make demo            the gate in front of two MCP servers on this machine (make demo ARGS=--tour)
 #   make check           format, lint, types, layers, fast tests: before each commit
-#   make test            every test but the longest; what CI runs
+#   make test            every test but the longest, one file a core; what CI runs (make test PYTEST_ARGS="-n 0 -k ...")
 #   make nightly         the longest: soak and the like, the gate with 200 servers and 5,000 streams, a login of twenty minutes; some forty minutes
 #   make bench           the gate's speed beside nginx, Envoy and FastMCP's proxy (make bench ARGS=--help)
 #   make fuzz            coverage-guided fuzzing of everything that reads hostile bytes (make fuzz ARGS=--help)
@@ -73,7 +73,7 @@ check: $(PROJECT_STAMP)
 
 .PHONY: test
 test: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) $(SERVERS_STAMP) $(BENCH_STAMP) system-packages $(PROMTOOL_STAMP)
-	@$(BIN)/pytest --durations=15 $(PYTEST_ARGS)
+	@$(BIN)/pytest -n auto --maxprocesses 4 --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
 
 .PHONY: nightly
 nightly: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) $(SERVERS_STAMP) $(BENCH_STAMP) system-packages
