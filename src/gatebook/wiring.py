@@ -14,17 +14,22 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import uvloop
 
 from gatebook.model.counting import Report
-from gatebook.model.deployment import Deployment, Issuer, KeySet
+from gatebook.model.deployment import Deployment, Issuer, KeySet, Trust
 from gatebook.model.errors import GatebookError
 from gatebook.ports import Clock
 from gatebook.serve import control
 from gatebook.serve.diagnostics import say_bug
 from gatebook.serve.dropping import OWN_USER, hide
+
+if TYPE_CHECKING:
+    from gatebook.serve.desk_http.authority import Authority
+    from gatebook.serve.desk_http.provider_keys import ProviderKeys
 
 SMALL_SEGMENT_BYTES = 256 << 10
 
@@ -64,23 +69,14 @@ def gate(start: bytes, control_fd: int) -> None:
 
 
 def desk(_start: bytes, control_fd: int) -> None:
-    """The desk: configuration, key sets, and the authorization server."""
-    from gatebook.adapters.assertions_saml import SamlAssertions
+    """The desk: configuration, key sets, and the authorization server, whose parts are loaded when a deployment first has one."""
     from gatebook.adapters.clock_system import SystemClock
-    from gatebook.adapters.desk_store.opening import store_of
-    from gatebook.adapters.documents_https import HttpsDocuments
-    from gatebook.adapters.entropy_system import SystemEntropy
     from gatebook.adapters.keys_file import KeyFiles
     from gatebook.adapters.keys_oidc import KeyKeeper, KeySource, OidcKeys
     from gatebook.adapters.keys_registered import RegisteredKeys
-    from gatebook.adapters.ledger_segment import SegmentLedger
-    from gatebook.adapters.log_files import LogFiles
-    from gatebook.adapters.providers_oidc import OidcProviders
-    from gatebook.adapters.secrets import FileOrEnvironment
-    from gatebook.adapters.sessions_shared import SharedSessions
     from gatebook.federation.workloads import REGISTERED, job_issuers
     from gatebook.serve.desk import Desk, Publish
-    from gatebook.serve.desk_http.authority import Authority, AuthorityPorts, ProviderKeys
+    from gatebook.serve.desk_http.provider_keys import ProviderKeys
 
     async def run() -> None:
         clock, provider_keys = SystemClock(), ProviderKeys()
@@ -112,40 +108,46 @@ def desk(_start: bytes, control_fd: int) -> None:
             provider_keys.ask_again = made.unknown_kid
             return made
 
-        def providers_of(deployment: Deployment) -> OidcProviders:
-            return OidcProviders(deployment.profile, provider_keys.of, provider_keys.key_unknown)
-
-        ledgers: list[SegmentLedger] = []
-
-        def open_ports(deployment: Deployment) -> AuthorityPorts:
-            entropy, credentials = SystemEntropy(), FileOrEnvironment()
-            store = store_of(deployment, credentials)
-            ledgers[:] = [
-                SegmentLedger.open(
-                    deployment.data_dir, "desk", deployment, clock, segment_bytes=SMALL_SEGMENT_BYTES, sessions=False
-                )
-            ]
-            return AuthorityPorts(
-                store=store,
-                ledger=ledgers[0],
-                documents=HttpsDocuments(),
-                credentials=credentials,
-                calls=SharedSessions(Path(deployment.data_dir) / "run" / "sessions.map", deployment.limits),
-                key_sets=provider_keys,
-                clock=clock,
-                random=entropy,
-                files=LogFiles,
-            )
-
         channel = await control.room_end(control_fd)
-        await Desk(
-            channel,
-            keeper,
-            lambda publish: Authority(open_ports, providers_of, publish, SamlAssertions),
-            lambda: ledgers[0].entries if ledgers else None,
-        ).run()
+        await Desk(channel, keeper, lambda publish: _authority(clock, provider_keys, publish)).run()
 
     _run(run())
+
+
+def _authority(clock: Clock, provider_keys: "ProviderKeys", publish: Callable[[Trust], None]) -> "Authority":
+    from gatebook.adapters.assertions_saml import SamlAssertions
+    from gatebook.adapters.desk_store.opening import store_of
+    from gatebook.adapters.documents_https import HttpsDocuments
+    from gatebook.adapters.entropy_system import SystemEntropy
+    from gatebook.adapters.ledger_segment import SegmentLedger
+    from gatebook.adapters.log_files import LogFiles
+    from gatebook.adapters.providers_oidc import OidcProviders
+    from gatebook.adapters.secrets import FileOrEnvironment
+    from gatebook.adapters.sessions_shared import SharedSessions
+    from gatebook.serve.desk_http.authority import Authority, AuthorityPorts
+
+    def providers_of(deployment: Deployment) -> OidcProviders:
+        return OidcProviders(deployment.profile, provider_keys.of, provider_keys.key_unknown)
+
+    def open_ports(deployment: Deployment) -> AuthorityPorts:
+        entropy, credentials = SystemEntropy(), FileOrEnvironment()
+        store = store_of(deployment, credentials)
+        ledger = SegmentLedger.open(
+            deployment.data_dir, "desk", deployment, clock, segment_bytes=SMALL_SEGMENT_BYTES, sessions=False
+        )
+        return AuthorityPorts(
+            store=store,
+            ledger=ledger,
+            documents=HttpsDocuments(),
+            credentials=credentials,
+            calls=SharedSessions(Path(deployment.data_dir) / "run" / "sessions.map", deployment.limits),
+            key_sets=provider_keys,
+            clock=clock,
+            random=entropy,
+            files=LogFiles,
+        )
+
+    return Authority(open_ports, providers_of, publish, SamlAssertions)
 
 
 def runner(start: bytes, control_fd: int) -> None:

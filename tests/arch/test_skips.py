@@ -10,7 +10,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
+TREE = Path(__file__).parents[2]
+CONFTEST = TREE / "tests" / "conftest.py"
 SKIPPING = """
 import pytest
 
@@ -41,7 +42,8 @@ def run(folder: Path, test: str, allowed: str, ci: str) -> subprocess.CompletedP
         "no:cacheprovider",
         ".",
     ]
-    return subprocess.run(command, cwd=folder, env=os.environ | {"CI": ci}, capture_output=True, text=True, check=False)
+    environment = os.environ | {"CI": ci, "PYTHONPATH": str(TREE)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_a_skip_without_a_reason_fails_in_ci_and_is_named(tmp_path: Path) -> None:

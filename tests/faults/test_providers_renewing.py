@@ -18,7 +18,7 @@ from gatebook.identity.tokens import Verifier
 from gatebook.model.deployment import IdentityProvider, Server
 from gatebook.model.errors import Reason
 from gatebook.model.secret import Secret
-from gatebook.serve.desk_http.authority import ProviderKeys
+from gatebook.serve.desk_http.provider_keys import ProviderKeys
 from tests import issuing
 from tests.faults.test_keys_keeper import World, running
 from tests.faults.test_providers_oidc import NONCE, Provider, provider

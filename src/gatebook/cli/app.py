@@ -1,42 +1,67 @@
-"""`gatebook`: the list of commands."""
+"""`gatebook`: the list of commands. Each is loaded when it is asked for, so that none waits for what the others need."""
+
+import importlib
+from collections.abc import Iterator, MutableMapping
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from gatebook import __version__
-from gatebook.cli.alert_rules import alert_rules
-from gatebook.cli.backup import backup
-from gatebook.cli.check import check
-from gatebook.cli.connect import connect
-from gatebook.cli.demo import demo
-from gatebook.cli.doctor import doctor
-from gatebook.cli.formats import formats
-from gatebook.cli.grants import grants
-from gatebook.cli.idp import idp
-from gatebook.cli.import_clients import import_clients
-from gatebook.cli.init import init
-from gatebook.cli.layout import layout
-from gatebook.cli.log import log
-from gatebook.cli.login import login
-from gatebook.cli.logout import logout
-from gatebook.cli.prove import prove
-from gatebook.cli.replay import replay
-from gatebook.cli.restart import restart
-from gatebook.cli.restore import restore
-from gatebook.cli.revoke import revoke
-from gatebook.cli.roll_desk_key import roll_desk_key
-from gatebook.cli.saml_metadata import saml_metadata
-from gatebook.cli.scan_secrets import scan_secrets
-from gatebook.cli.serve import serve
-from gatebook.cli.server import server
-from gatebook.cli.sessions import sessions
-from gatebook.cli.token import token
-from gatebook.cli.units import units
-from gatebook.cli.upgrade import upgrade
-from gatebook.cli.verify import verify
-from gatebook.cli.whoami import whoami
-from gatebook.cli.why import why
+
+NAMES = (
+    *("serve", "check", "restart", "upgrade", "formats", "init", "units", "layout", "idp", "saml-metadata"),
+    *("roll-desk-key", "alert-rules", "doctor", "backup", "restore"),
+    *("log", "why", "sessions", "replay", "verify", "prove"),
+    *("login", "logout", "whoami", "token", "connect", "grants", "revoke"),
+    *("demo", "import", "scan-secrets", "server"),
+)
+"""In the order of the help."""
+_ELSEWHERE = {"import": "import_clients"}
+
+
+class _Loading(MutableMapping[str, Any]):
+    """Name → command, made of the function of that name in the module of that name."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded and name in NAMES:
+            self._loaded[name] = _load(name)
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)
+
+
+def _load(name: str) -> Any:
+    function = _ELSEWHERE.get(name, name.replace("-", "_"))
+    found = getattr(importlib.import_module(f"gatebook.cli.{function}"), function)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_group(found)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    alone.command(name)(found)
+    return typer.main.get_command(alone)
+
+
+class _Commands(TyperGroup):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _Loading()
+
 
 app = typer.Typer(
+    cls=_Commands,
     name="gatebook",
     help="The identity-aware gate in front of MCP servers, and the book kept at that gate.",
     no_args_is_help=True,
@@ -44,18 +69,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-for command in (
-    *(serve, check, restart, upgrade, formats, init, units, layout, idp, saml_metadata, roll_desk_key, alert_rules),
-    *(doctor, backup, restore),
-    *(log, why, sessions, replay, verify, prove),
-    *(login, logout, whoami, token, connect, grants, revoke),
-    demo,
-):
-    app.command()(command)
-app.command("import")(import_clients)
-app.command()(scan_secrets)
-app.add_typer(server)
 
 
 def _say_version(wanted: bool) -> None:

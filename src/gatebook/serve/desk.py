@@ -62,6 +62,9 @@ class Serving(Protocol):
 
     failed: Callable[[str], None]
 
+    @property
+    def written(self) -> Entries | None: ...
+
     async def serve(self, deployment: Deployment, trust_number: int) -> None: ...
 
     def in_force(self, number: int) -> None: ...
@@ -77,16 +80,15 @@ class Desk:
         channel: Channel[ToRoom, FromRoom],
         make_keeper: MakeKeeper,
         make_authority: Callable[[Callable[[Trust], None]], Serving],
-        written: Callable[[], Entries | None] = lambda: None,
     ) -> None:
-        """`written`: what the desk that serves now has put into the book; None while none does."""
+        """`make_authority` is called once, for the first deployment where people log in."""
         self._channel = channel
         self._make_keeper = make_keeper
-        self._authority = make_authority(lambda trust: channel.send(NewTrust(trust=trust)))
-        self._authority.failed = self._fail
+        self._make_authority = make_authority
+        self._authority: Serving | None = None
+        self._nobody_revoked = False
         self._keeper: Keeper | None = None
         self._keeping: tuple[asyncio.Task[None], ...] = ()
-        self._written = written
 
     async def run(self) -> None:
         """Serve the supervisor until it says drain or is gone, or until no keys can be kept any more."""
@@ -99,20 +101,33 @@ class Desk:
                     self._keep(deployment, known)
                     await self._serve(deployment, trust_number)
                 case InForce(number=number):
-                    self._authority.in_force(number)
+                    if self._authority is not None:
+                        self._authority.in_force(number)
                 case KeysWanted(issuer=issuer):
                     if self._keeper is not None:
                         self._keeper.unknown_kid(issuer)
                 case _:
                     say("control.unexpected", message=type(message).__name__)
         self._let_go()
-        await self._authority.stop()
+        if self._authority is not None:
+            await self._authority.stop()
 
     async def _serve(self, deployment: Deployment, trust_number: int) -> None:
+        if self._authority is None and deployment.desk is None:
+            if not self._nobody_revoked:
+                self._nobody_revoked = True
+                self._trust(Trust(number=trust_number + 1))
+            return
         try:
+            if self._authority is None:
+                self._authority = self._make_authority(self._trust)
+                self._authority.failed = self._fail
             await self._authority.serve(deployment, trust_number)
         except GatebookError as failure:
             self._fail(str(failure))
+
+    def _trust(self, trust: Trust) -> None:
+        self._channel.send(NewTrust(trust=trust))
 
     def _fail(self, why: str) -> None:
         """This desk cannot go on; another one is started."""
@@ -145,7 +160,7 @@ class Desk:
 
     async def _report(self, keeper: Keeper) -> None:
         while True:
-            written = self._written()
+            written = None if self._authority is None else self._authority.written
             samples = (*reporting.process(), *_key_sets(keeper), *(reporting.entries(written) if written else ()))
             spreads = (reporting.commits(written),) if written is not None else ()
             self._channel.send(Counted(report=Report(samples, spreads)))

@@ -16,7 +16,8 @@ from gatebook.federation.saml.ports import Assertions
 from gatebook.federation.saml.provider_metadata import Known
 from gatebook.gate.attempts import Attempts
 from gatebook.ledger.files import Files
-from gatebook.model.deployment import Deployment, Desk, KeySet, Trust
+from gatebook.model.counting import Entries
+from gatebook.model.deployment import Deployment, Desk, Trust
 from gatebook.model.errors import ConfigurationError, LedgerUnavailable
 from gatebook.model.record import Origin, Who
 from gatebook.ports import Clock, Credentials, Ledger
@@ -46,6 +47,8 @@ READINGS = 2
 
 
 class WatchedLedger(Ledger, Protocol):
+    entries: Entries
+
     @property
     def failed(self) -> str | None: ...
 
@@ -54,30 +57,6 @@ class WatchedLedger(Ledger, Protocol):
 
 class ClosingStore(Store, Protocol):
     def close(self) -> None: ...
-
-
-class ProviderKeys:
-    """The key sets of the identity providers and of jobs, as whoever keeps keys last published them."""
-
-    def __init__(self) -> None:
-        self._sets: dict[str, KeySet] = {}
-        self._changed = asyncio.Event()
-        self.ask_again: Callable[[str], None] = lambda name: None
-
-    def publish(self, key_sets: dict[str, KeySet]) -> None:
-        self._sets = key_sets
-        self._changed.set()
-
-    def of(self, name: str) -> KeySet | None:
-        return self._sets.get(name)
-
-    async def key_unknown(self, name: str) -> None:
-        """Asked again, at most as often as the keeper allows; returns when something changed, or after 3 s."""
-        self._changed.clear()
-        self.ask_again(name)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(3.0):
-                await self._changed.wait()
 
 
 class AuthorityPorts(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +163,11 @@ class Authority:
     async def revoke(self, where: Where, why: str, *, who: Who, origin: Origin) -> tuple[Grant, ...]:
         """See `ending.end`: what an administrator's command comes to. Raises StoreUnavailable, LedgerUnavailable, ValueError."""
         return await end(self._current(), where, why, origin, who=who)
+
+    @property
+    def written(self) -> Entries | None:
+        """What went into the book; None as long as there was no desk."""
+        return None if self._ports is None else self._ports.ledger.entries
 
     def in_force(self, number: int) -> None:
         """Every worker refuses what the trust of this number calls revoked."""
