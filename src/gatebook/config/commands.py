@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from gatebook.config import schema, values
+from gatebook.config import schema, servers_schema, values
 from gatebook.config.commands_schema import Run
 from gatebook.config.problem import Problem, error, warning
 from gatebook.config.reading import Read
@@ -23,12 +23,12 @@ def runner_of(file: schema.File) -> Runner:
     return Runner(processes=file.runner.processes)
 
 
-def url_of(server: schema.Server, data_dir: Path) -> str:
+def url_of(server: servers_schema.Server, data_dir: Path) -> str:
     """Where the gate finds a server that is a command: at the runner's socket of that name."""
     return f"unix:{data_dir / SOCKETS / server.name}.sock:/mcp"
 
 
-def command_of(server: schema.Server, file: schema.File, directory: Path) -> Command | None:
+def command_of(server: servers_schema.Server, file: schema.File, directory: Path) -> Command | None:
     if server.command is None:
         return None
     run = server.run or Run()
@@ -75,7 +75,7 @@ def problems(read: Read, file: schema.File, data_dir: Path) -> Iterator[Problem]
         yield warning(read.where("runner"), "has no effect: no server is a command", "remove it")
 
 
-def _of_command(read: Read, file: schema.File, server: schema.Server, number: int) -> Iterator[Problem]:
+def _of_command(read: Read, file: schema.File, server: servers_schema.Server, number: int) -> Iterator[Problem]:
     if server.url is not None:
         what = "stands beside url: a server is either started or called"
         yield error(read.where("server", number, "command"), what, "remove one of the two")
@@ -119,7 +119,7 @@ def _looks_secret(name: str, value: str) -> bool:
     )
 
 
-def _socket(read: Read, server: schema.Server, number: int, data_dir: Path) -> Iterator[Problem]:
+def _socket(read: Read, server: servers_schema.Server, number: int, data_dir: Path) -> Iterator[Problem]:
     path = url_of(server, data_dir).removeprefix("unix:").removesuffix(":/mcp")
     where = read.where("server", number, "name")
     if len(os.fsencode(path)) > SOCKET_BYTES:

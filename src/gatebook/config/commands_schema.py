@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from gatebook.config import values
+from gatebook.config.kinds import Path
 from gatebook.config.table import Table, setting
 from gatebook.model.deployment import Command as CommandModel
 from gatebook.model.deployment import Runner as RunnerModel
 
 _RUN = CommandModel(argv=())
-Path = Annotated[str, AfterValidator(values.path)]
 Variable = Annotated[str, AfterValidator(values.variable)]
 Argument = Annotated[str, AfterValidator(values.argument)]
 SecretText = Annotated[str, AfterValidator(values.secret)]

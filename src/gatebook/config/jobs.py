@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gatebook.config import schema, values
+from gatebook.config import jobs_schema, schema, values
 from gatebook.config.problem import Problem, error, warning
 from gatebook.config.reading import Read
 from gatebook.federation.workloads import WAYS, unbound
@@ -12,7 +12,7 @@ from gatebook.model.deployment import DESK_ISSUER
 from gatebook.model.workload import RegisteredJob, Workload
 
 
-def workload_of(file: schema.File, workload: schema.Workload, directory: Path) -> Workload:
+def workload_of(file: schema.File, workload: jobs_schema.Workload, directory: Path) -> Workload:
     way = WAYS[workload.preset]
     return Workload(
         name=workload.name,
@@ -29,7 +29,7 @@ def workload_of(file: schema.File, workload: schema.Workload, directory: Path) -
     )
 
 
-def job_of(job: schema.Job, directory: Path) -> RegisteredJob:
+def job_of(job: jobs_schema.Job, directory: Path) -> RegisteredJob:
     return RegisteredJob(
         name=job.name,
         owner=job.owner,
@@ -56,7 +56,7 @@ def problems(read: Read, file: schema.File) -> Iterator[Problem]:
     yield from _roles(read, file)
 
 
-def _workload(read: Read, file: schema.File, number: int, workload: schema.Workload) -> Iterator[Problem]:
+def _workload(read: Read, file: schema.File, number: int, workload: jobs_schema.Workload) -> Iterator[Problem]:
     def where(*key: str | int) -> str:
         return read.where("workload", number, *key)
 

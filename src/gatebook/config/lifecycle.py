@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gatebook.config import schema
+from gatebook.config import idps_schema, schema, servers_schema
 from gatebook.config.problem import Problem, error, warning
 from gatebook.config.reading import Read
 from gatebook.federation.presets import OFFLINE, PRESETS
@@ -21,7 +21,7 @@ def demanded_by_pci(read: Read, desk: schema.Desk) -> Iterator[Problem]:
         yield error(read.where("desk", "shared_accounts"), what, "the pci profile refuses them; remove it")
 
 
-def of_idp(read: Read, idp: schema.Idp, number: int) -> Iterator[Problem]:
+def of_idp(read: Read, idp: idps_schema.Idp, number: int) -> Iterator[Problem]:
     """Whether the provider can be asked again at a refresh."""
     way = PRESETS[idp.preset]
     if idp.scopes is not None and way.offline_scope and OFFLINE not in idp.scopes:
@@ -36,7 +36,7 @@ def of_idp(read: Read, idp: schema.Idp, number: int) -> Iterator[Problem]:
         yield warning(read.where("idp", number, "scopes"), what, mend)
 
 
-def of_tool(file: schema.File, rule: schema.ToolRule, where: str) -> Iterator[Problem]:
+def of_tool(file: schema.File, rule: servers_schema.ToolRule, where: str) -> Iterator[Problem]:
     """Whether anybody can give the proof that a tool's rule demands."""
     if rule.mfa_max_age_s is not None and rule.mfa is None:
         yield error(where, "has mfa_max_age_s without mfa", 'write mfa = "proven", or remove it')

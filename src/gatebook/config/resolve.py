@@ -6,7 +6,19 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from gatebook.config import commands, database, desk_roles, jobs, lifecycle, metrics, schema, users, values
+from gatebook.config import (
+    commands,
+    database,
+    desk_roles,
+    idps_schema,
+    jobs,
+    lifecycle,
+    metrics,
+    schema,
+    servers_schema,
+    users,
+    values,
+)
 from gatebook.config.problem import Problem, error, warning
 from gatebook.config.reading import Read
 from gatebook.config.saml import kind_problems, saml_side
@@ -177,7 +189,7 @@ def _desk_of(file: schema.File, desk: schema.Desk, data_dir: Path, directory: Pa
     )
 
 
-def _idp(idp: schema.Idp, directory: Path) -> IdentityProvider:
+def _idp(idp: idps_schema.Idp, directory: Path) -> IdentityProvider:
     return IdentityProvider(
         name=idp.name,
         url=idp.url,
@@ -213,7 +225,7 @@ def _issuer(issuer: schema.Issuer, directory: Path) -> Issuer:
     )
 
 
-def _server(server: schema.Server, file: schema.File, public_url: str, directory: Path) -> Server:
+def _server(server: servers_schema.Server, file: schema.File, public_url: str, directory: Path) -> Server:
     resource = f"{public_url}/{server.name}/mcp"
     return Server(
         name=server.name,
@@ -244,7 +256,7 @@ def _server(server: schema.Server, file: schema.File, public_url: str, directory
     )
 
 
-def _credential(credential: schema.Credential, directory: Path) -> Credential:
+def _credential(credential: servers_schema.Credential, directory: Path) -> Credential:
     return Credential(
         header=credential.header, template=credential.value, secret=secret_reference(credential.secret, directory)
     )
@@ -480,7 +492,7 @@ def _servers(read: Read, file: schema.File) -> Iterator[Problem]:
                 yield error(where, "makes no exception", "give record, card_numbers or mfa, or remove it")
 
 
-def _credentials(read: Read, server: schema.Server, number: int, *, pci: bool) -> Iterator[Problem]:
+def _credentials(read: Read, server: servers_schema.Server, number: int, *, pci: bool) -> Iterator[Problem]:
     if server.credential is None:
         return
     make = error if pci else warning

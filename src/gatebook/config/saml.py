@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic_core import PydanticCustomError
 
-from gatebook.config import schema, values
+from gatebook.config import idps_schema, values
 from gatebook.config.problem import Problem, error, warning
 from gatebook.config.reading import Read
 from gatebook.federation.saml.provider_metadata import (
@@ -26,7 +26,7 @@ from gatebook.model.deployment import Deployment, IdentityProvider, SamlSide
 _OIDC_ONLY = ("client_id", "client_secret", "scopes", "domain", "groups_claim", "algorithms", "leeway_s")
 
 
-def kind_problems(read: Read, idp: schema.Idp, number: int, *, pci: bool) -> Iterator[Problem]:
+def kind_problems(read: Read, idp: idps_schema.Idp, number: int, *, pci: bool) -> Iterator[Problem]:
     """What the keys of one `[[idp]]` must be together, by its kind."""
 
     def where(*keys: str) -> str:
@@ -66,7 +66,7 @@ def kind_problems(read: Read, idp: schema.Idp, number: int, *, pci: bool) -> Ite
         yield error(where("saml", lone), "stands alone", "give key and certificate, or neither")
 
 
-def saml_side(idp: schema.Idp, directory: Path) -> SamlSide | None:
+def saml_side(idp: idps_schema.Idp, directory: Path) -> SamlSide | None:
     if idp.kind != "saml" or idp.saml is None:
         return None
 

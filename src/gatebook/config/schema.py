@@ -1,4 +1,5 @@
-"""The keys of gatebook.toml: types, ranges, units, defaults, and one sentence each. The reference page is made from this file.
+"""The keys of gatebook.toml: types, ranges, units, defaults, and one sentence each. The reference page is made from this file and from
+those of its tables that have a file of their own (`…_schema`).
 
 Units stand in the names: `_s` seconds, `_bytes` bytes. What one key must be is decided here (`values` has the rules); what several keys
 together must be, in `resolve`. A key whose default depends on others is None here and says in words what that default is.
@@ -9,25 +10,19 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from gatebook.config import values
-from gatebook.config.commands_schema import Argument, Run, Runner
+from gatebook.config.commands_schema import Runner
+from gatebook.config.idps_schema import Idp
+from gatebook.config.jobs_schema import Job, Workload
+from gatebook.config.kinds import Glob, MethodGlob, Name, Path, RoleName, Text, UriGlob
+from gatebook.config.servers_schema import Server
 from gatebook.config.table import Table, setting
 from gatebook.model.deployment import Disk as DiskModel
 from gatebook.model.deployment import Issuer as IssuerModel
 from gatebook.model.deployment import Limits as LimitsModel
-from gatebook.model.deployment import SharedMarks as SharedModel
 from gatebook.model.deployment import Traces as TracesModel
-from gatebook.model.workload import RegisteredJob
 
 _LIMITS = LimitsModel()
 _DISK = DiskModel()
-
-Glob = Annotated[str, AfterValidator(values.glob)]
-UriGlob = Annotated[str, AfterValidator(values.uri_glob)]
-MethodGlob = Annotated[str, AfterValidator(values.method_glob)]
-Path = Annotated[str, AfterValidator(values.path)]
-RoleName = Annotated[str, AfterValidator(values.role_name)]
-Name = Annotated[str, AfterValidator(values.server_name)]
-Text = Annotated[str, AfterValidator(values.text)]
 
 
 class Tls(Table):
@@ -165,114 +160,6 @@ class Issuer(Table):
     leeway_s: int = setting("Tolerance for clocks that differ, on `exp`, `nbf` and `iat`. Seconds.", 60, ge=0, le=300)
 
 
-class Mfa(Table):
-    """What of a login at this provider counts as multi-factor. Without any, nothing does."""
-
-    amr: list[Text] = setting(
-        "Values of `amr` (RFC 8176), in SAML of Entra ID's `authnmethodsreferences`, one of which is enough.", []
-    )
-    acr: list[Text] = setting("Values of `acr`, in SAML of AuthnContextClassRef, one of which is enough.", [])
-    declared: bool = setting("The provider lets nobody in without it. Shown as declared, not as proven.", False)
-
-
-class Shared(Table):
-    """What tells that an account is not one person's: shared, system and service accounts."""
-
-    names: list[Text] = setting(
-        "What stands before the `@` of `email`, `preferred_username` or `upn`, in any case; `*` at the end for whatever follows.",
-        list(SharedModel().names),
-    )
-    groups: list[Text] = setting("Groups of such accounts.", [])
-    claims: dict[str, str] = setting('Claim → value, as in `match`; `{ is_shared = "true" }`.', {}, by_default="none")
-
-
-class Saml(Table):
-    """What is laid down of a provider of kind `saml`. Read when the gate starts and at SIGHUP; nothing is fetched meanwhile."""
-
-    metadata: Path | None = setting(
-        "File with its metadata (XML): where people log in, and its signing certificates, several while keys roll over.",
-        None,
-        by_default="`sso_url` and `certificates` say it",
-    )
-    metadata_url: Annotated[str, AfterValidator(values.https_url)] | None = setting(
-        "Where `gatebook saml-metadata` fetches `metadata` when somebody types that command.", None, by_default="none"
-    )
-    sso_url: Annotated[str, AfterValidator(values.web_url)] | None = setting(
-        "Its single sign-on service by HTTP-Redirect, instead of `metadata`.", None, by_default="as in `metadata`"
-    )
-    certificates: list[Path] = setting(
-        "PEM files: its signing certificates, instead of those in `metadata`. Any of them is believed.",
-        [],
-        by_default="those in `metadata`",
-    )
-    subject: Text | None = setting(
-        "The attribute that names a person for good, or `NameID`.",
-        None,
-        by_default="the preset's: Okta `id`, Entra ID its object id, else `NameID`",
-    )
-    groups: Text | None = setting(
-        "The attribute that lists a person's groups, one value for each.",
-        None,
-        by_default="the preset's: `groups`, for Entra ID and Auth0 their URI",
-    )
-    name_id: Literal["persistent", "unspecified"] | None = setting(
-        "The format of NameID that is asked for.", None, by_default="none is asked for"
-    )
-    key: Path | None = setting(
-        "PEM file: our private key (RSA), mode 0600. With it requests are signed and encrypted assertions opened.",
-        None,
-        by_default="none: unsigned requests, no encryption",
-    )
-    certificate: Path | None = setting("PEM file: the certificate of `key`, for our metadata.", None, by_default="none")
-
-
-class Idp(Table):
-    """Where people log in, by OpenID Connect or SAML 2.0, when `[desk]` is an authorization server."""
-
-    name: Name = setting("What roles call it (`issuer` of a match). Lower-case letters, digits, `-`.")
-    kind: Literal["oidc", "saml"] = setting("The protocol: OpenID Connect, or SAML 2.0.", "oidc")
-    preset: Literal["okta", "entra", "google", "keycloak", "auth0", "generic"] = setting(
-        "Whose ways to expect: which claim names a person, how missing groups show, what is asked for.", "generic"
-    )
-    url: Annotated[str, AfterValidator(values.provider_id)] = setting(
-        "Its issuer, exactly as its discovery document says, to the last slash; of a `saml` provider its entity id."
-    )
-    saml: Saml | None = setting(
-        "What is known of a `saml` provider.", None, by_default="required where `kind` is `saml`"
-    )
-    client_id: Text | None = setting(
-        "Gatebook's client id at this provider.", None, by_default="required where `kind` is `oidc`"
-    )
-    client_secret: Annotated[str, AfterValidator(values.secret)] | None = setting(
-        "Where Gatebook's client secret lies: `file:PATH`, `credential:NAME` or `env:NAME`; `literal:VALUE` only in `dev`.",
-        None,
-        by_default="none: a public client, by PKCE alone",
-    )
-    groups_claim: Text = setting("The claim that lists a person's groups.", "groups")
-    scopes: list[Text] | None = setting(
-        "What is asked of it, exactly so.",
-        None,
-        by_default="the preset's: `openid profile email`, for Okta also `groups`, for all but Google and Keycloak also `offline_access`, less that where its discovery document lists scopes without it",
-        min_length=1,
-    )
-    algorithms: list[Annotated[str, AfterValidator(values.algorithm)]] = setting(
-        "Signature algorithms accepted for its ID tokens; what its discovery document offers is not asked.",
-        list(IssuerModel(name="", url="", kind="person").algorithms),
-        min_length=1,
-    )
-    mfa: Mfa = setting("What counts as multi-factor.", Mfa(), by_default="nothing does")
-    shared: Shared = setting("Accounts that are not one person's.", Shared(), by_default="as its keys say")
-    domain: Text | None = setting(
-        "Google: the Workspace domain whose accounts may come; required there.", None, by_default="none"
-    )
-    ca_file: Path | None = setting(
-        "PEM file: the authorities that may vouch for its host, instead of the system's.",
-        None,
-        by_default="the system's",
-    )
-    leeway_s: int = setting("Tolerance for clocks that differ, on `exp`, `nbf` and `iat`. Seconds.", 60, ge=0, le=300)
-
-
 class Client(Table):
     """An MCP client that is known beforehand. It holds no secret: PKCE and its redirect URIs prove it."""
 
@@ -383,153 +270,6 @@ class Traces(Table):
         None,
         by_default="none is sent",
     )
-
-
-class Workload(Table):
-    """An issuer of job tokens (a CI system, a cluster), and which of its jobs may exchange them at the desk for access tokens."""
-
-    name: Name = setting("What roles call it (`issuer` of a match). Lower-case letters, digits, `-`.")
-    preset: Literal["github", "gitlab", "kubernetes", "generic"] = setting(
-        "Whose claims to expect: what names a run and the human behind it, what a match must bind, what may start a job.",
-        "generic",
-    )
-    url: Annotated[str, AfterValidator(values.issuer_url)] | None = setting(
-        "The issuer exactly as it stands in `iss`, to the last slash.",
-        None,
-        by_default="`github`: `https://token.actions.githubusercontent.com`; `gitlab`: `https://gitlab.com`; else required",
-    )
-    audience: Text | None = setting(
-        "The exact `aud` that its tokens must hold, and nothing beside it.", None, by_default="`desk.public_url`"
-    )
-    match: list[dict[str, Text]] = setting(
-        'Which jobs may come: claim → value, every claim of one of these tables. Values and claims are strings (`"true"`, ids too); nothing else '
-        "equals them. For `kubernetes` the claims are `namespace`, `serviceaccount`, `serviceaccount_uid`, `pod`, `pod_uid`.",
-        min_length=1,
-    )
-    events: list[Text] | None = setting(
-        "What may have started a job (GitHub `event_name`, GitLab `pipeline_source`). `pull_request` and its like let outsiders start one.",
-        None,
-        by_default="`github`: `push`, `release`, `schedule`, `workflow_dispatch`; `gitlab`: `push`, `schedule`, `web`",
-        min_length=1,
-    )
-    owner: Text | None = setting(
-        "Who answers for a job behind which its token names no human; recorded as `acting_for`.",
-        None,
-        by_default="such jobs are refused; required for `kubernetes` and `generic`",
-    )
-    algorithms: list[Annotated[str, AfterValidator(values.algorithm)]] = setting(
-        "Signature algorithms accepted from it.",
-        list(IssuerModel(name="", url="", kind="job").algorithms),
-        min_length=1,
-    )
-    jwks_file: Path | None = setting(
-        "File with its public keys (JWK Set), instead of discovery: for clusters that the desk cannot reach.",
-        None,
-        by_default="discovery",
-    )
-    ca_file: Path | None = setting(
-        "PEM file: the authorities that may vouch for its host, instead of the system's.",
-        None,
-        by_default="the system's",
-    )
-    leeway_s: int = setting("Tolerance for clocks that differ, on `exp`, `nbf` and `iat`. Seconds.", 60, ge=0, le=300)
-
-
-class Job(Table):
-    """A job that proves itself with a key of its own (`private_key_jwt`): cron, Jenkins. Roles call its issuer `gatebook`, and it the `subject`."""
-
-    name: Name = setting("Its `client_id`, and the subject in roles and records. Lower-case letters, digits, `-`.")
-    owner: Text = setting("Who answers for it; recorded as `acting_for`.")
-    public_key: Path = setting(
-        "File with its public key: PEM (then `kid` is the job's name), or a JWK Set. Re-read when it changes."
-    )
-    algorithms: list[Annotated[str, AfterValidator(values.algorithm)]] = setting(
-        "Signature algorithms accepted from it.",
-        list(RegisteredJob(name="", owner="", public_key="").algorithms),
-        min_length=1,
-    )
-
-
-class Credential(Table):
-    """The credential that is put into requests to this server. Callers never see it."""
-
-    header: Annotated[str, AfterValidator(values.header)] = setting("The header that carries it.", "Authorization")
-    value: Annotated[str, AfterValidator(values.template)] = setting(
-        "The header's value, in which `{secret}` stands for the secret.", "Bearer {secret}"
-    )
-    secret: Annotated[str, AfterValidator(values.secret)] = setting(
-        "Where the secret lies: `file:PATH` (re-read on change, a trailing newline is cut), `credential:NAME` (systemd's LoadCredential) or `env:NAME`. "
-        "`literal:VALUE` only in `dev`."
-    )
-
-
-class ToolRule(Table):
-    """Exceptions for some tools of one server. The first rule that matches a tool counts."""
-
-    match: list[Glob] = setting("Globs over the tools' names (`*` stops at `/`, `**` does not).", min_length=1)
-    record: Literal["masked", "shape"] | None = setting("As on the server.", None, by_default="the server's")
-    card_numbers: Literal["refuse", "mask", "allow"] | None = setting(
-        "As on the server.", None, by_default="the server's"
-    )
-    mfa: Literal["proven"] | None = setting(
-        "`proven`: only after a login by several factors, as `idp.mfa` knows them; what is only declared is not enough. Clients are sent to log "
-        "in again.",
-        None,
-        by_default="any login",
-    )
-    mfa_max_age_s: float | None = setting(
-        "How old that login may be. Seconds.", None, by_default="as old as it is", ge=60, le=86_400
-    )
-
-
-class Server(Table):
-    """A protected MCP server, served at `public_url/NAME/mcp`."""
-
-    name: Name = setting(
-        "Its name in URLs, roles and records. Lower-case letters, digits, `-`; not one of the reserved "
-        + ", ".join(f"`{name}`" for name in sorted(values.RESERVED))
-        + "."
-    )
-    url: Annotated[str, AfterValidator(values.server_url)] | None = setting(
-        "Where it listens: `https://…`, `unix:/path/to.sock:/mcp`, and in `dev` `http://…`. Never followed elsewhere.",
-        None,
-        by_default="required, unless `command` is there",
-    )
-    command: list[Argument] | None = setting(
-        "The program that speaks MCP on its standard input and output, and its arguments, instead of `url`. No shell reads it.",
-        None,
-        by_default="none: it listens at `url`",
-        min_length=1,
-    )
-    run: Run | None = setting("How `command` is run.", None, by_default="as its keys say")
-    ca_file: Path | None = setting(
-        "PEM file: the authorities that may vouch for it, instead of the system's.", None, by_default="the system's"
-    )
-    client_certificate: Path | None = setting("PEM file: the certificate shown to it (mTLS).", None, by_default="none")
-    client_key: Path | None = setting("PEM file: the private key of `client_certificate`.", None, by_default="none")
-    audience: dict[str, Annotated[str, AfterValidator(values.text)]] = setting(
-        "Issuer → the exact `aud` that its tokens must hold for this server. Two servers never share one of an issuer.",
-        {},
-        by_default="for every issuer the server's own resource URL, `public_url/NAME/mcp`",
-    )
-    credential: Credential | None = setting(
-        "The credential injected into its requests.", None, by_default="none is injected"
-    )
-    record: Literal["masked", "shape"] = setting(
-        "What recordings keep: `masked` bodies, or their `shape` (names, types, counts; no values).", "masked"
-    )
-    card_numbers: Literal["refuse", "mask", "allow"] = setting(
-        "Card numbers in arguments: `refuse` the call, `mask` them before they are sent, or `allow` them (for payment tools; "
-        "the recording stays masked).",
-        "refuse",
-    )
-    pins: Path | None = setting(
-        "File with the definitions of its tools that somebody looked at; `gatebook server add` makes it. A tool that is new or otherwise is left out of "
-        "lists, and calls to it are refused.",
-        None,
-        by_default="none: definitions may change",
-    )
-    tool: list[ToolRule] = setting("Exceptions per tool.", [])
 
 
 class Match(Table):
