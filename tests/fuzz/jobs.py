@@ -2,7 +2,7 @@
 
 import json
 
-from gatebook.config.resolve import desk_issuer
+from gatebook.config.desk import desk_issuer
 from gatebook.federation.errors import LoginRefused
 from gatebook.federation.exchanging import demand_assertion
 from gatebook.federation.minting import Minter, new_key

@@ -17,11 +17,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gatebook import formats
+from gatebook.config.key_files import PAYLOAD_PRIVATE_KEY
 from gatebook.config.load import Examined
 from gatebook.config.names import certificate_covers, certificates
 from gatebook.config.problem import Problem, error, warning
 from gatebook.config.reach import reach
-from gatebook.config.resolve import LOG_VKEY, PAYLOAD_PRIVATE_KEY
+from gatebook.config.resolve import LOG_VKEY
 from gatebook.config.rolled_back import rolled_back
 from gatebook.config.saml import saml_files_problems
 from gatebook.federation.minting import Minter

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gatebook.config.resolve import desk_issuer
+from gatebook.config.desk import desk_issuer
 from gatebook.federation.minting import KEPT_S, UNTIL, Minter, claims_of, new_key, published, verifies
 from gatebook.federation.records import Grant, LoggedIn, Login, Person
 from gatebook.identity.errors import TokenRefused

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gatebook.config.resolve import desk_issuer
+from gatebook.config.desk import desk_issuer
 from gatebook.federation.minting import Minter, new_key
 from gatebook.federation.minting_jobs import client_of, job_claims_of
 from gatebook.federation.records import Grant, Job, LoggedIn, Person

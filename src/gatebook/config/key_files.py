@@ -1,0 +1,10 @@
+"""What key files are called under `data_dir`, where the file does not say another path, and what our commands call them."""
+
+LOG_KEY = "keys/log.skey"
+"""Under `data_dir`, where `log.key` is not given."""
+DESK_KEY = "keys/desk-signing.jwk"
+DESK_PUBLIC_KEYS = "desk.jwks"
+"""Under `data_dir`: what the gate verifies the desk's tokens with."""
+PAYLOAD_PUBLIC_KEY = "payloads.pub"
+PAYLOAD_PRIVATE_KEY = "payloads.key"
+"""What our commands call the private half; it belongs on another machine, and `check` looks for it."""
