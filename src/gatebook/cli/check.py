@@ -14,7 +14,8 @@ from gatebook.adapters.secrets import FileOrEnvironment
 from gatebook.cli.database import database_fault
 from gatebook.cli.visible import visible
 from gatebook.config import Problem, examine
-from gatebook.config.check import Probe, problems
+from gatebook.config.check import problems
+from gatebook.config.checking.probe import Probe
 from gatebook.model.deployment import Deployment
 from gatebook.model.users import Users
 from gatebook.serve.needs import unreached_by_rooms

@@ -21,7 +21,7 @@ from gatebook.cli.doctoring.patient import Patient
 from gatebook.cli.doctoring.service import service
 from gatebook.cli.visible import visible
 from gatebook.config import examine
-from gatebook.config.check import Probe
+from gatebook.config.checking.probe import Probe
 
 WELL, ILL, CANNOT_LOOK = 0, 1, 2
 _COLOURS = {"now": "bold red", "soon": "yellow", "later": "dim"}

@@ -19,7 +19,8 @@ from cryptography.x509.oid import NameOID
 
 from gatebook.adapters.secrets import FileOrEnvironment
 from gatebook.config import Problem, examine
-from gatebook.config.check import Probe, problems
+from gatebook.config.check import problems
+from gatebook.config.checking.probe import Probe
 from gatebook.config.names import certificate_covers, certificates
 from gatebook.config.reach import reach
 from gatebook.ledger import note, payload

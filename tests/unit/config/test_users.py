@@ -8,7 +8,8 @@ import pytest
 
 from gatebook.adapters.secrets import FileOrEnvironment
 from gatebook.config import examine
-from gatebook.config.check import Probe, problems
+from gatebook.config.check import problems
+from gatebook.config.checking.probe import Probe
 from gatebook.model.deployment import Deployment
 from gatebook.model.users import Account, Users
 from tests.unit.config.test_check import FixedClock

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from gatebook.cli.doctoring.findings import Finding, Urgency
 from gatebook.cli.doctoring.patient import Patient
-from gatebook.config.check import Probe, problems
+from gatebook.config.check import problems
+from gatebook.config.checking.probe import Probe
 from gatebook.config.problem import Problem
 
 _NOW = ("clock", "data_dir", "log", "log.key", "log.watermark", "payloads.public_key", "desk.signing_key")
