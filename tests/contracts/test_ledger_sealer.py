@@ -13,7 +13,7 @@ from gatebook.ledger import reading
 from gatebook.ledger.entry import Entry
 from gatebook.ledger.verification import verify
 from gatebook.model.errors import LedgerUnavailable
-from gatebook.serve.sealing import SealingRefused
+from gatebook.serve.sealing_ports import SealingRefused
 from tests.world_ledger import (
     Place,
     RunningSealer,

@@ -19,7 +19,8 @@ from gatebook.ledger.payload import read_stored_body, stored_body
 from gatebook.ledger.scribe import Composed
 from gatebook.ledger.verification import verify
 from gatebook.model.record import Payload
-from gatebook.serve.sealing import Sealing, SealingRefused
+from gatebook.serve.sealing import Sealing
+from gatebook.serve.sealing_ports import SealingRefused
 from tests.world_ledger import Place, StillClock, a_draft, a_place, a_service_draft, seal_once, write_and_seal
 
 SECOND_US = 1_000_000

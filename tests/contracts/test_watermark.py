@@ -11,7 +11,7 @@ from gatebook.adapters.watermark_file import WatermarkFile
 from gatebook.config.rolled_back import rolled_back
 from gatebook.ledger import reading
 from gatebook.ledger.verification import verify
-from gatebook.serve.sealing import SealingRefused
+from gatebook.serve.sealing_ports import SealingRefused
 from tests.world_ledger import Place, a_draft, a_place, seal_once, write_and_seal
 
 pytestmark = pytest.mark.slow

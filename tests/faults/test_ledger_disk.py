@@ -16,7 +16,7 @@ from gatebook.ledger import reading
 from gatebook.ledger.verification import verify
 from gatebook.model.errors import LedgerUnavailable
 from gatebook.model.record import Payload
-from gatebook.serve.sealing import SealingRefused
+from gatebook.serve.sealing_ports import SealingRefused
 from tests.world_ledger import Place, StillClock, a_draft, a_place, seal_once, write_and_seal
 
 pytestmark = pytest.mark.slow

@@ -1,4 +1,4 @@
-"""serve.sealing.Watermark in a file: one note, replaced whole."""
+"""serve.sealing_ports.Watermark in a file: one note, replaced whole."""
 
 import os
 from pathlib import Path

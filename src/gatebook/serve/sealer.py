@@ -20,7 +20,8 @@ from gatebook.model.deployment import Deployment
 from gatebook.model.record import Draft
 from gatebook.ports import Clock
 from gatebook.serve.metering import reporting
-from gatebook.serve.sealing import Hand, LogStore, Sealing, SealingRefused, Tails, Watermark, own_draft
+from gatebook.serve.sealing import Sealing, own_draft
+from gatebook.serve.sealing_ports import Hand, LogStore, SealingRefused, Tails, Watermark
 
 POLL_S = 0.025
 IDLE_POLL_S = 0.1

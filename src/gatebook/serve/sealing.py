@@ -4,8 +4,7 @@ What it derives, it derives from the bundles: how far each writer's entries are 
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator
 
 import msgspec
 
@@ -13,17 +12,18 @@ from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpo
 from gatebook.ledger.entry import Entry, decode, instant_us
 from gatebook.ledger.framing import Ending, Group
 from gatebook.ledger.growing import GrowingLog, entries_beyond
-from gatebook.ledger.merkle import TILE_HEIGHT, Hash, range_hash
+from gatebook.ledger.merkle import Hash, range_hash
 from gatebook.ledger.note import NoteError, Signer, load_verifier
 from gatebook.ledger.payload import PayloadError
 from gatebook.ledger.reading import leaves
 from gatebook.ledger.remembering import Memory, pack, unpack
 from gatebook.ledger.sessions import SEALER, Sessions, closings
 from gatebook.ledger.shelving import PayloadFiles, Shelf
-from gatebook.ledger.tiles import nodes_from_tiles, tile_name, widths
+from gatebook.ledger.tiles import nodes_from_tiles
 from gatebook.model.deployment import Deployment
-from gatebook.model.errors import GatebookError
 from gatebook.model.record import Draft, Event, Origin, Resource, Who
+from gatebook.serve.sealing_leftovers import edge_folders
+from gatebook.serve.sealing_ports import LogStore, SealingRefused, Tail, Tails, Watermark
 
 STATE = "state"
 _GRACE_US = 30_000_000
@@ -31,82 +31,9 @@ _WAITING_BYTES = 64 << 20
 _CLOSINGS = 64
 _ARCHIVE_WHOLE_US = 3_600_000_000
 _ARCHIVE_EVERY_US = 60_000_000
-_TILES_IN_FOLDER = 1000
-_MOST_IN_BATCH = 1 << 19
 _MEMORY = "memory"
 _REMEMBER_ENTRIES = 200_000
 _REMEMBER_PER_SESSION = 20
-
-
-class SealingRefused(GatebookError):
-    """The log on the disk is not the one that was signed, or a segment is not what its writer promised. Nothing is signed until a
-    person has looked: restored from an older copy, edited, or another deployment's directory."""
-
-
-class LogStore(PayloadFiles, Protocol):
-    def write_once(self, files: list[tuple[str, bytes]]) -> None:
-        """Every (name, content) is there, durably. Raises FileExistsError where a name holds something else."""
-
-    def write_in_order(self, files: list[tuple[str, bytes]]) -> None:
-        """As `write_once`, and no name survives a power loss without those before it."""
-
-    def replace(self, name: str, content: bytes) -> None:
-        """`name` holds `content`, durably; a reader sees the old bytes or the new."""
-
-    def remove(self, name: str) -> None:
-        """The file `name` is gone; nothing where there was none."""
-
-    def remove_tree(self, name: str) -> None: ...
-
-    def remove_leftovers(self, folders: Iterable[str]) -> None:
-        """Temporary files of a sealer that died are gone from these folders, and from the directories of partial tiles in them."""
-
-
-class Tail(Protocol):
-    """One writer's epoch, as the sealer reads it."""
-
-    writer: str
-    epoch: str
-
-    @property
-    def bound(self) -> int:
-        """Its entries have this index in the log or a higher one."""
-
-    @property
-    def position(self) -> tuple[int, int]: ...
-
-    def ended(self) -> bool:
-        """True once the writer is gone for good and what it wrote is durable."""
-
-    def take(self) -> list[Group]:
-        """The next leaves, in the order they were written; of a living writer only durable ones."""
-
-    def ending(self) -> Ending: ...
-
-    def remove_taken(self, upto: tuple[int, int]) -> None: ...
-
-    def remove_all(self) -> None: ...
-
-
-class Tails(Protocol):
-    def look(self) -> Sequence[Tail]:
-        """Every epoch that has segments, oldest first."""
-
-    def remove_orphans(self, own: str) -> None:
-        """Files of epochs that died before they had a segment are gone; `own`: the caller's writer, of which none is starting."""
-
-    def forget(self, writer: str, epoch: str) -> None:
-        """That epoch was removed from the disk."""
-
-
-class Watermark(Protocol):
-    """The newest signed state, kept where a restored data directory does not bring an older one back."""
-
-    def read(self) -> bytes | None:
-        """The signed note; None where there is none yet. Raises OSError: it cannot be known."""
-
-    def replace(self, note: bytes) -> None:
-        """It is `note`, durably. Raises OSError."""
 
 
 class _Promise(msgspec.Struct, frozen=True):
@@ -120,16 +47,6 @@ class _Promise(msgspec.Struct, frozen=True):
         """Raises SealingRefused where the log has another."""
         if root != self.root:
             raise SealingRefused(f"size {self.size} was signed with another root, as {self.said_by} says")
-
-
-class Hand(Protocol):
-    """The sealer's own segment."""
-
-    writer: str
-    epoch: str
-
-    def write(self, draft: Draft) -> None:
-        """Durable on return. Raises LedgerUnavailable."""
 
 
 class Sealing:
@@ -203,7 +120,7 @@ class Sealing:
         self.signed = self._growing.size
         # 3. What bundles hold beyond it keeps its place; the state that was about to be signed must come out of it.
         self._adopt()
-        self._log.remove_leftovers(_edge_folders(self.signed, self.size))
+        self._log.remove_leftovers(edge_folders(self.signed, self.size))
         # 4. Who wrote how far, and which sessions are open.
         self._rebuild()
 
@@ -511,18 +428,6 @@ class Sealing:
             else:
                 high = middle
         return low
-
-
-def _edge_folders(signed: int, size: int) -> Iterator[str]:
-    """Where a sealer can have left temporary files that died after it had signed `signed` entries and given `size` their bundles: from there on,
-    as far as one batch can reach."""
-    end = size + _MOST_IN_BATCH
-    yield from ("", "checkpoints")
-    levels: list[int | None] = [None, *(level for level, _, _ in widths(end))]
-    for level in levels:
-        height = TILE_HEIGHT * ((level or 0) + 1)
-        folders = range((signed >> height) // _TILES_IN_FOLDER, (end >> height) // _TILES_IN_FOLDER + 1)
-        yield from (tile_name(level, folder * _TILES_IN_FOLDER).rpartition("/")[0] for folder in folders)
 
 
 def own_draft(event: Event, *, ok: bool = True, reason: str, **detail: str | int | bool) -> Draft:
