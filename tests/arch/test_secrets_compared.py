@@ -18,7 +18,7 @@ SECRET = re.compile(
 )
 PLAIN = {
     (
-        "gate/asking.py",
+        "gate/identifying.py",
         "caller.session == session",
     ): "the id of a session in the book, which every auditor reads; both are our own",
     (

@@ -2,11 +2,13 @@
 
 Read `exchange.py` first; it is the story. It calls, in this order:
 
-    doors.py      what is served without a caller: health, metadata, preflight
-    asking.py     who asks what: Caller (identified) → Question (parsed, inspected) → Permitted (authorized)
-    drafting.py   what goes into the book at each step
-    answering.py  the server's answer, message by message: inspected, recorded, then released
-    refusal.py    one table: reason → status, code, words
+    doors.py        what is served without a caller: health, metadata, preflight
+    identifying.py  who asks: Caller
+    asking.py       what is asked: Question (parsed, inspected)
+    authorizing.py  may it pass: Permitted
+    drafting.py     what goes into the book at each step
+    answering.py    the server's answer, message by message: inspected, recorded, then released
+    refusal.py      one table: reason → status, code, words
 
 Each stage takes the value that only the stage before can make: nothing is sent without a `Receipt`, nothing answered without a
 `Recorded`, and only a ledger makes those.

@@ -5,7 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from gatebook.gate import doors, refusal
-from gatebook.gate.asking import Element, Permitted
+from gatebook.gate.asking import Element
+from gatebook.gate.authorizing import Permitted
 from gatebook.gate.leaving import Gone
 from gatebook.gate.outliving import reason_to_cut
 from gatebook.gate.places import Place

@@ -5,7 +5,9 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from gatebook.gate.asking import Caller, Element, Permitted, Question, origin_of, recording_of
+from gatebook.gate.asking import Element, Question, recording_of
+from gatebook.gate.authorizing import Permitted
+from gatebook.gate.identifying import Caller, origin_of
 from gatebook.gate.quarantine import Seen
 from gatebook.gate.world import Standing
 from gatebook.masking import Masked

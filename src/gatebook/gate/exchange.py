@@ -14,8 +14,10 @@ import msgspec
 
 from gatebook.gate import doors, drafting, refusal, tracing
 from gatebook.gate.answering import answer
-from gatebook.gate.asking import Caller, Denied, Permitted, Question, StepUp, authorize, identify, new_call_id, read
+from gatebook.gate.asking import Question, new_call_id, read
+from gatebook.gate.authorizing import Denied, Permitted, StepUp, authorize
 from gatebook.gate.forwarding import forward, trace_passed_on
+from gatebook.gate.identifying import Caller, identify
 from gatebook.gate.leaving import Gone
 from gatebook.gate.places import Place
 from gatebook.gate.refusal import Refused

@@ -2,7 +2,9 @@
 
 import hmac
 
-from gatebook.gate.asking import Caller, Permitted, Question
+from gatebook.gate.asking import Question
+from gatebook.gate.authorizing import Permitted
+from gatebook.gate.identifying import Caller
 from gatebook.gate.leaving import Gone
 from gatebook.gate.tracing import traceparent
 from gatebook.gate.world import World

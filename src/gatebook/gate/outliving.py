@@ -4,7 +4,8 @@ A call that was permitted is answered, also where its token ends meanwhile; a st
 ends with the token it was opened with. Roles and revocations end either. The worker asks every second.
 """
 
-from gatebook.gate.asking import Denied, Permitted, by_standing, permits_of
+from gatebook.gate.authorizing import Denied, Permitted, permits_of
+from gatebook.gate.identifying import by_standing
 from gatebook.gate.world import Standing
 from gatebook.model.deployment import DESK_ISSUER, Deployment, Trust
 from gatebook.model.errors import Reason

@@ -1,6 +1,6 @@
 """How many calls one principal may have under way at a time, and how many streams open, in one worker."""
 
-from gatebook.gate.asking import Caller
+from gatebook.gate.identifying import Caller
 from gatebook.gate.refusal import Refused
 from gatebook.gate.world import World
 from gatebook.model.errors import Reason
