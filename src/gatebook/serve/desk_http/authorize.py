@@ -15,13 +15,26 @@ from gatebook.federation.records import Login, Transaction, hashed
 from gatebook.federation.standing import is_idle
 from gatebook.model.deployment import IdentityProvider
 from gatebook.serve.desk_http import answers, asked, book, clients
-from gatebook.serve.desk_http.machine import Asked, DeskRequest, Machine
+from gatebook.serve.desk_http.for_authlib import DeskRequest
+from gatebook.serve.desk_http.machine import Machine
 from gatebook.serve.desk_http.refusing import refusal
 from gatebook.serve.desk_http.world import DeskWorld, in_thread
 
 TRANSACTION_S = 600.0
 OWN = ClientView(client_id="gatebook:own-page", name="Gatebook", redirect_uris=(), vouched="operator")
 """Who asks when a person logs in for `/me` alone. No client can be it: `clients.find` does not know it, and it has nowhere to return to."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """An authorization request whose client, redirect URI and server have been found. It is stored sealed (`binding`)."""
+
+    client_id: str
+    redirect_uri: str
+    state: str | None
+    scope: str
+    server: str
+    resource: str
+    code_challenge: str
 
 
 async def authorize(request: Request, world: DeskWorld) -> Response:

@@ -11,8 +11,9 @@ from gatebook.federation.own_roles import allowed_at, own_roles, principal_of_lo
 from gatebook.federation.records import Consent, Login, hashed
 from gatebook.model.record import Resource
 from gatebook.serve.desk_http import answers, asked, book
-from gatebook.serve.desk_http.authorize import OWN, back_with_error, session_of, wanted_of, with_parameters
-from gatebook.serve.desk_http.machine import Asked, DeskRequest, Machine
+from gatebook.serve.desk_http.authorize import OWN, Asked, back_with_error, session_of, wanted_of, with_parameters
+from gatebook.serve.desk_http.for_authlib import DeskRequest
+from gatebook.serve.desk_http.machine import Machine
 from gatebook.serve.desk_http.refusing import refusal
 from gatebook.serve.desk_http.world import DeskWorld, in_thread
 

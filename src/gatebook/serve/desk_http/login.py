@@ -15,9 +15,8 @@ from gatebook.model.deployment import IdentityProvider
 from gatebook.model.record import Resource
 from gatebook.model.secret import Secret
 from gatebook.serve.desk_http import answers, asked, book
-from gatebook.serve.desk_http.authorize import OWN, demand_in, demand_on, wanted_of, wish_in
+from gatebook.serve.desk_http.authorize import OWN, Asked, demand_in, demand_on, wanted_of, wish_in
 from gatebook.serve.desk_http.beside import in_use_beside
-from gatebook.serve.desk_http.machine import Asked
 from gatebook.serve.desk_http.refusing import refusal
 from gatebook.serve.desk_http.saml_asking import saml_url
 from gatebook.serve.desk_http.secrets import client_secret

@@ -10,15 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-from authlib.oauth2 import AuthorizationServer, OAuth2Request
+from authlib.oauth2 import AuthorizationServer
 from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidRequestError, InvalidScopeError, OAuth2Error
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, RefreshTokenGrant
-from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 from authlib.oauth2.rfc7636 import CodeChallenge
 
-from gatebook.federation import own_client, redirects, refreshing, scopes
+from gatebook.federation import own_client, refreshing, scopes
 from gatebook.federation.errors import Cause, LoginRefused
 from gatebook.federation.known import ClientView
 from gatebook.federation.minting import claims_of
@@ -30,132 +28,21 @@ from gatebook.identity.tokens import verified_claims
 from gatebook.model.deployment import DESK_ISSUER, Issuer, KeySet, Server
 from gatebook.model.record import Draft, Origin
 from gatebook.serve.desk_http import book
+from gatebook.serve.desk_http.for_authlib import (
+    Answered,
+    DeskRequest,
+    Held,
+    HeldCode,
+    HeldRefresh,
+    InvalidTargetError,
+    OAuthClient,
+)
 from gatebook.serve.desk_http.world import DeskWorld
 
 CODE_S = 60.0
 _NO_CODE = "The code is not valid, or not any more."
 """Whatever is wrong with a code: who guesses learns nothing from the words. The entry says what it was."""
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # SHA-256 in base64url, RFC 7636 §4.2
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """An authorization request whose client, redirect URI and server have been found. It is stored sealed (`binding`)."""
-
-    client_id: str
-    redirect_uri: str
-    state: str | None
-    scope: str
-    server: str
-    resource: str
-    code_challenge: str
-
-
-class Answered(msgspec.Struct):
-    """What Authlib answers: a body of JSON, or a redirect."""
-
-    status: int
-    body: Any
-    headers: list[tuple[str, str]]
-
-    @property
-    def location(self) -> str | None:
-        return next((value for name, value in self.headers if name == "Location"), None)
-
-
-class DeskRequest(OAuth2Request):  # type: ignore[misc]
-    """A request's parameters, each of which stood in it once. Whether the transport is safe is the configuration's affair: Authlib is shown
-    an https URI."""
-
-    def __init__(self, method: str, parameters: Mapping[str, str]) -> None:
-        super().__init__(method, "https://desk.invalid/")
-        self.payload = BasicOAuth2Payload(dict(parameters))
-        self._parameters = dict(parameters)
-
-    @property
-    def args(self) -> dict[str, str]:
-        return self._parameters
-
-    @property
-    def form(self) -> dict[str, str]:
-        return self._parameters
-
-
-class OAuthClient:
-    """A ClientView as Authlib asks for it: public, by code and refresh token alone."""
-
-    def __init__(self, view: ClientView) -> None:
-        self.view = view
-
-    def get_client_id(self) -> str:
-        return self.view.client_id
-
-    def get_default_redirect_uri(self) -> str:
-        return ""  # it must be in the request: OAuth 2.1 §4.1.1
-
-    def get_allowed_scope(self, scope: str | None) -> str:
-        return scope or ""
-
-    def check_redirect_uri(self, redirect_uri: str) -> bool:
-        return redirects.matches(self.view.redirect_uris, redirect_uri) is not None
-
-    def check_client_secret(self, client_secret: str) -> bool:
-        return False
-
-    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
-        return method == "none"
-
-    def check_response_type(self, response_type: str) -> bool:
-        return response_type == "code"
-
-    def check_grant_type(self, grant_type: str) -> bool:
-        return grant_type in ("authorization_code", "refresh_token")
-
-
-class InvalidTargetError(OAuth2Error):  # type: ignore[misc]
-    error = "invalid_target"  # RFC 8707 §2
-
-
-class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """What a token is made of: a grant, the login behind it, the turn whose refresh token goes out, and how it came to that."""
-
-    grant: Grant
-    login: Login
-    number: int
-    how: str
-
-
-class _HeldCode(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored code as Authlib asks for it."""
-
-    code: Code
-
-    @property
-    def code_challenge(self) -> str:
-        return self.code.code_challenge
-
-    @property
-    def code_challenge_method(self) -> str:
-        return "S256"
-
-    def get_redirect_uri(self) -> str:
-        return self.code.redirect_uri
-
-    def get_scope(self) -> str:
-        return self.code.scope
-
-
-class _HeldRefresh(msgspec.Struct, frozen=True, kw_only=True):
-    """A genuine refresh token of a grant, which may be over."""
-
-    grant: Grant
-    number: int
-    token: str
-
-    def check_client(self, client: OAuthClient) -> bool:
-        return client.view.client_id == self.grant.client_id
-
-    def get_scope(self) -> str:
-        return self.grant.scope
 
 
 class Machine(AuthorizationServer):  # type: ignore[misc]
@@ -320,7 +207,7 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
             )
         )
 
-    def query_authorization_code(self, code: str, client: OAuthClient) -> _HeldCode:
+    def query_authorization_code(self, code: str, client: OAuthClient) -> HeldCode:
         machine = self.server
         found = machine.world.store.code(hashed(code))
         if found is None:
@@ -333,12 +220,12 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
         if found.expires_at <= machine.now_s:
             raise machine.refuse(InvalidGrantError, Cause.CODE_EXPIRED, _NO_CODE)
         machine.demand_target(self.request.payload.data.get("resource"), found.resource)
-        return _HeldCode(code=found)
+        return HeldCode(code=found)
 
-    def delete_authorization_code(self, authorization_code: _HeldCode) -> None:
+    def delete_authorization_code(self, authorization_code: HeldCode) -> None:
         """It is kept, marked as used, so that a second use is known as one."""
 
-    def authenticate_user(self, authorization_code: _HeldCode) -> Held:
+    def authenticate_user(self, authorization_code: HeldCode) -> Held:
         """The grant is open: everything was checked, PKCE included. Of two that redeem one code, one gets here first."""
         machine, code = self.server, authorization_code.code
         login = machine.live_login(code.login_id)
@@ -373,7 +260,7 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc]
     INCLUDE_NEW_REFRESH_TOKEN = True
     server: Machine
 
-    def authenticate_refresh_token(self, refresh_token: str) -> _HeldRefresh:
+    def authenticate_refresh_token(self, refresh_token: str) -> HeldRefresh:
         machine = self.server
         found = refreshing.read(machine.world.keys.refresh, refresh_token)
         grant = None if found is None else machine.world.store.grant(found[0])
@@ -389,9 +276,9 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc]
         if not scopes.within(self.request.payload.data.get("scope"), grant.scope):
             raise machine.refuse(InvalidScopeError, Cause.SCOPE_INVALID, "A scope was not granted.")
         self.request.payload.data.pop("scope", None)
-        return _HeldRefresh(grant=grant, number=found[1], token=refresh_token)
+        return HeldRefresh(grant=grant, number=found[1], token=refresh_token)
 
-    def authenticate_user(self, refresh_token: _HeldRefresh) -> Held:
+    def authenticate_user(self, refresh_token: HeldRefresh) -> Held:
         """The next turn, decided and kept in one transaction."""
         machine, grant = self.server, refresh_token.grant
         login = machine.live_login(grant.login_id)
@@ -412,7 +299,7 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc]
         how = "refresh_repeated" if found.repeated else "refresh"
         return Held(grant=found.grant, login=login, number=found.number, how=how)
 
-    def revoke_old_credential(self, refresh_token: _HeldRefresh) -> None:
+    def revoke_old_credential(self, refresh_token: HeldRefresh) -> None:
         """Done, by the rule of rotation."""
 
 
@@ -422,14 +309,14 @@ class Revocation(RevocationEndpoint):  # type: ignore[misc]
     CLIENT_AUTH_METHODS = ["none"]  # noqa: RUF012
     server: Machine
 
-    def query_token(self, token_string: str, token_type_hint: str | None) -> _HeldRefresh | None:
+    def query_token(self, token_string: str, token_type_hint: str | None) -> HeldRefresh | None:
         machine = self.server
         found = refreshing.read(machine.world.keys.refresh, token_string)
         sid = found[0] if found is not None else _sid_of_access_token(token_string, machine)
         grant = None if sid is None else machine.world.store.grant(sid)
-        return None if grant is None else _HeldRefresh(grant=grant, number=0, token=token_string)
+        return None if grant is None else HeldRefresh(grant=grant, number=0, token=token_string)
 
-    def revoke_token(self, token: _HeldRefresh, request: object) -> None:
+    def revoke_token(self, token: HeldRefresh, request: object) -> None:
         machine = self.server
         for grant in machine.world.store.revoke("by_client", machine.now_s, sid=token.grant.sid):
             machine.replayed(grant, "by_client")

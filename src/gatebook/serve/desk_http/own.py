@@ -12,8 +12,7 @@ from gatebook.federation.own_groups import groups_source
 from gatebook.federation.own_roles import own_roles
 from gatebook.federation.records import Grant, Login
 from gatebook.serve.desk_http import answers, asked, book
-from gatebook.serve.desk_http.authorize import OWN, go_on, session_of
-from gatebook.serve.desk_http.machine import Asked
+from gatebook.serve.desk_http.authorize import OWN, Asked, go_on, session_of
 from gatebook.serve.desk_http.refusing import refusal
 from gatebook.serve.desk_http.world import DeskWorld, in_thread
 

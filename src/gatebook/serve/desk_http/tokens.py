@@ -6,7 +6,8 @@ from starlette.responses import Response
 from gatebook.federation.errors import Cause, LoginRefused
 from gatebook.federation.standing import Standing
 from gatebook.serve.desk_http import answers, asked, book, clients, jobs
-from gatebook.serve.desk_http.machine import Answered, DeskRequest, Machine
+from gatebook.serve.desk_http.for_authlib import Answered, DeskRequest
+from gatebook.serve.desk_http.machine import Machine
 from gatebook.serve.desk_http.world import DeskWorld, in_thread
 
 
