@@ -1,18 +1,18 @@
 """The store. Each method is one transaction; one that writes holds the write lock from its beginning, so that what it decides by stays true."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine, Row
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from gatebook.adapters.desk_store import engines
+from gatebook.adapters.desk_store import ends, engines
 from gatebook.adapters.desk_store import tables as t
 from gatebook.adapters.desk_store.migrating import migrate
+from gatebook.adapters.desk_store.rows import grant_of, insert_login, login_of, one, record_of
 from gatebook.federation import ended_runs
 from gatebook.federation.errors import StoreUnavailable
 from gatebook.federation.ports import Refreshed, Replay
@@ -22,10 +22,6 @@ from gatebook.federation.refreshing import Repeat, Rotate, judge
 KEPT_S = 86_400.0
 """How long what has expired is still kept: a code or token that comes again must be known as used, not as unknown."""
 UNUSED_CLIENT_S = 86_400.0
-
-P = ParamSpec("P")
-T = TypeVar("T")
-R = TypeVar("R", bound=msgspec.Struct)
 
 
 _DESK = "desk"
@@ -67,8 +63,8 @@ class SqlStore:
     def transaction(self, handle_hash: str, now_s: float) -> Transaction | None:
         table = t.transactions
         with self._reading() as connection:
-            row = _one(connection, table.select().where(table.c.handle_hash == handle_hash, table.c.expires_at > now_s))
-        return None if row is None else _record(Transaction, row)
+            row = one(connection, table.select().where(table.c.handle_hash == handle_hash, table.c.expires_at > now_s))
+        return None if row is None else record_of(Transaction, row)
 
     def wait_for(self, handle_hash: str, idp: str, now_s: float) -> bool:
         table = t.transactions
@@ -91,7 +87,7 @@ class SqlStore:
 
     def keep_login(self, login: Login, upstream: bytes | None = None) -> None:
         with self._writing() as connection:
-            _keep_login(connection, login, upstream)
+            insert_login(connection, login, upstream)
 
     def upstream(self, login_id: str) -> bytes | None:
         query = sa.select(t.logins.c.upstream).where(t.logins.c.id == login_id, t.logins.c.revoked_at.is_(None))
@@ -110,19 +106,19 @@ class SqlStore:
         table = t.grants
         good = sa.and_(table.c.login_id == login_id, table.c.revoked_at.is_(None), table.c.expires_at > now_s)
         with self._reading() as connection:
-            return tuple(_record(Grant, row) for row in connection.execute(table.select().where(good)))
+            return tuple(record_of(Grant, row) for row in connection.execute(table.select().where(good)))
 
     def login_of_browser(self, browser_hash: str, now_s: float) -> Login | None:
         table = t.logins
         good = sa.and_(table.c.browser_hash == browser_hash, table.c.revoked_at.is_(None), table.c.expires_at > now_s)
         with self._reading() as connection:
-            row = _one(connection, table.select().where(good).order_by(table.c.created_at.desc()).limit(1))
-        return None if row is None else _login(row)
+            row = one(connection, table.select().where(good).order_by(table.c.created_at.desc()).limit(1))
+        return None if row is None else login_of(row)
 
     def login(self, login_id: str) -> Login | None:
         with self._reading() as connection:
-            row = _one(connection, t.logins.select().where(t.logins.c.id == login_id))
-        return None if row is None else _login(row)
+            row = one(connection, t.logins.select().where(t.logins.c.id == login_id))
+        return None if row is None else login_of(row)
 
     def forget_browser(self, login_id: str) -> None:
         # The id is no hash of anything, so that no cookie finds it.
@@ -137,7 +133,7 @@ class SqlStore:
         live = sa.and_(table.c.login_id.in_(of_person), table.c.revoked_at.is_(None), table.c.expires_at > now_s)
         with self._reading() as connection:
             rows = connection.execute(table.select().where(live).order_by(table.c.created_at.desc(), table.c.sid))
-            return tuple(_record(Grant, row) for row in rows)
+            return tuple(record_of(Grant, row) for row in rows)
 
     def keep_consent(self, consent: Consent) -> None:
         table = t.consents
@@ -161,8 +157,8 @@ class SqlStore:
             table.c.server == server,
         )
         with self._reading() as connection:
-            row = _one(connection, asked)
-        return None if row is None else _record(Consent, row)
+            row = one(connection, asked)
+        return None if row is None else record_of(Consent, row)
 
     # Clients
 
@@ -184,7 +180,7 @@ class SqlStore:
 
     def registered(self, client_id: str) -> Registered | None:
         with self._reading() as connection:
-            row = _one(connection, t.clients.select().where(t.clients.c.client_id == client_id))
+            row = one(connection, t.clients.select().where(t.clients.c.client_id == client_id))
         if row is None:
             return None
         uris = msgspec.json.decode(row.redirect_uris, type=tuple[str, ...])
@@ -202,18 +198,18 @@ class SqlStore:
 
     def code(self, code_hash: str) -> Code | None:
         with self._reading() as connection:
-            row = _one(connection, t.codes.select().where(t.codes.c.code_hash == code_hash))
-        return None if row is None else _record(Code, row)
+            row = one(connection, t.codes.select().where(t.codes.c.code_hash == code_hash))
+        return None if row is None else record_of(Code, row)
 
     def redeem(self, code_hash: str, grant: Grant, first: Turn, now_s: float) -> Grant | Replay | None:
         with self._writing() as connection:
-            code = _one(connection, t.codes.select().where(t.codes.c.code_hash == code_hash).with_for_update())
+            code = one(connection, t.codes.select().where(t.codes.c.code_hash == code_hash).with_for_update())
             if code is None or code.grant_sid is not None:
-                made = None if code is None else _grant(connection, code.grant_sid)
+                made = None if code is None else grant_of(connection, code.grant_sid)
                 if made is not None and made.revoked_at is None:
-                    _revoke(connection, (made,), "code_reused", now_s)
+                    ends.revoke(connection, (made,), "code_reused", now_s)
                 return Replay(grant=made)
-            login = _one(connection, t.logins.select().where(t.logins.c.id == grant.login_id).with_for_update())
+            login = one(connection, t.logins.select().where(t.logins.c.id == grant.login_id).with_for_update())
             if login is None or login.revoked_at is not None or login.expires_at <= now_s:
                 return None  # looked at here, too: whoever ended it was told that nothing of it goes on
             connection.execute(t.grants.insert().values(**msgspec.structs.asdict(grant)))
@@ -230,7 +226,7 @@ class SqlStore:
         with self._writing() as connection:
             if connection.execute(ended).first() is not None:
                 return False
-            _keep_login(connection, login)
+            insert_login(connection, login)
             connection.execute(t.grants.insert().values(**msgspec.structs.asdict(grant)))
             connection.execute(t.turns.insert().values(**msgspec.structs.asdict(first)))
             return True
@@ -239,11 +235,11 @@ class SqlStore:
         self, sid: str, number: int, token_hash: str, successor: Turn, now_s: float
     ) -> Refreshed | Replay | None:
         with self._writing() as connection:
-            grant = _grant(connection, sid, lock=True)
+            grant = grant_of(connection, sid, lock=True)
             if grant is None or grant.revoked_at is not None or grant.expires_at <= now_s:
                 return None
             wanted = t.turns.select().where(t.turns.c.sid == sid, t.turns.c.number.in_((number, number + 1)))
-            found = {row.number: _record(Turn, row) for row in connection.execute(wanted)}
+            found = {row.number: record_of(Turn, row) for row in connection.execute(wanted)}
             if number in found and found[number].token_hash != token_hash:
                 return None
             match judge(number, found, now_s):
@@ -257,12 +253,12 @@ class SqlStore:
                 case Repeat():
                     return Refreshed(grant=grant, number=successor.number, repeated=True)
                 case _:
-                    _revoke(connection, (grant,), "refresh_reused", now_s)
+                    ends.revoke(connection, (grant,), "refresh_reused", now_s)
                     return Replay(grant=grant)
 
     def grant(self, sid: str) -> Grant | None:
         with self._reading() as connection:
-            return _grant(connection, sid)
+            return grant_of(connection, sid)
 
     def revoke(
         self,
@@ -288,11 +284,11 @@ class SqlStore:
             raise ValueError("nothing says what to revoke")
         live = t.grants.select().where(*conditions, t.grants.c.revoked_at.is_(None), t.grants.c.expires_at > now_s)
         with self._writing() as connection:
-            grants = tuple(_record(Grant, row) for row in connection.execute(live.with_for_update()))
-            _revoke(connection, grants, why, now_s)
+            grants = tuple(record_of(Grant, row) for row in connection.execute(live.with_for_update()))
+            ends.revoke(connection, grants, why, now_s)
             for grant in grants if agreed_too else ():
-                _forget_agreement(connection, grant)
-            _end_runs(connection, grants, why, now_s, only_there=server is not None)
+                ends.forget_agreement(connection, grant)
+            ends.end_runs(connection, grants, why, now_s, only_there=server is not None)
             if of_login and sid is None and client_id is None and server is None:
                 over = t.logins.update().where(*of_login, t.logins.c.revoked_at.is_(None))
                 connection.execute(over.values(revoked_at=now_s, upstream=None))
@@ -300,7 +296,7 @@ class SqlStore:
 
     def end_run(self, value_hash: str, for_s: float, now_s: float) -> None:
         with self._writing() as connection:
-            _end_run(connection, value_hash, now_s + for_s)
+            ends.end_run(connection, value_hash, now_s + for_s)
 
     def end_everything(self, why: str, now_s: float) -> int:
         """Nobody is logged in, nothing is agreed to, and nothing is under way; how many grants ended. For a database that was put back: what
@@ -320,8 +316,8 @@ class SqlStore:
         newest_first = t.grants.select().where(*live).order_by(t.grants.c.created_at.desc(), t.grants.c.sid)
         wanted = t.logins.select().where(t.logins.c.id.in_(sa.select(t.grants.c.login_id).where(*live)))
         with self._reading() as connection:
-            found = [_record(Grant, row) for row in connection.execute(newest_first)]
-            logins = {row.id: _login(row) for row in connection.execute(wanted)}
+            found = [record_of(Grant, row) for row in connection.execute(newest_first)]
+            logins = {row.id: login_of(row) for row in connection.execute(wanted)}
         return tuple((grant, logins[grant.login_id]) for grant in found)
 
     def revoked_since(self, since_s: float) -> frozenset[str]:
@@ -361,7 +357,7 @@ class SqlStore:
         table = t.seen
         here = sa.and_(table.c.kind == kind, table.c.value_hash == value_hash, table.c.expires_at > now_s)
         with self._reading() as connection:
-            return _one(connection, table.select().where(here)) is not None
+            return one(connection, table.select().where(here)) is not None
 
     def sweep(self, now_s: float) -> None:
         old = now_s - KEPT_S
@@ -396,83 +392,3 @@ def _telling() -> Iterator[None]:
         raise
     except SQLAlchemyError as failure:
         raise StoreUnavailable(f"the desk's database cannot be used: {type(failure).__name__}") from failure
-
-
-def _one(connection: Connection, query: sa.Select[Any]) -> Row[Any] | None:
-    return connection.execute(query).one_or_none()
-
-
-def _record(kind: Callable[..., R], row: Row[Any]) -> R:
-    return kind(**row._asdict())
-
-
-def _keep_login(connection: Connection, login: Login, upstream: bytes | None = None) -> None:
-    connection.execute(
-        t.logins.insert().values(
-            id=login.id,
-            issuer=login.seen.person.issuer,
-            subject=login.seen.person.subject,
-            idp=login.seen.idp,
-            seen=msgspec.json.encode(login.seen).decode(),
-            browser_hash=login.browser_hash,
-            created_at=login.created_at,
-            expires_at=login.expires_at,
-            revoked_at=login.revoked_at,
-            upstream=upstream,
-        )
-    )
-
-
-def _login(row: Row[Any]) -> Login:
-    return Login(
-        id=row.id,
-        seen=msgspec.json.decode(row.seen, type=LoggedIn),
-        browser_hash=row.browser_hash,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        revoked_at=row.revoked_at,
-    )
-
-
-def _grant(connection: Connection, sid: str, *, lock: bool = False) -> Grant | None:
-    query = t.grants.select().where(t.grants.c.sid == sid)
-    row = _one(connection, query.with_for_update() if lock else query)
-    return None if row is None else _record(Grant, row)
-
-
-def _forget_agreement(connection: Connection, grant: Grant) -> None:
-    """The person of `grant` has agreed to nothing with its client at its server, and no code of theirs is on its way."""
-    login = _one(connection, t.logins.select().where(t.logins.c.id == grant.login_id))
-    if login is None:
-        return
-    agreed, codes = t.consents.c, t.codes.c
-    of_person = sa.select(t.logins.c.id).where(t.logins.c.issuer == login.issuer, t.logins.c.subject == login.subject)
-    of_client = (agreed.client_id == grant.client_id, agreed.server == grant.server)
-    whose = (agreed.issuer == login.issuer, agreed.subject == login.subject)
-    connection.execute(t.consents.delete().where(*whose, *of_client))
-    on_the_way = (codes.client_id == grant.client_id, codes.server == grant.server, codes.grant_sid.is_(None))
-    connection.execute(t.codes.delete().where(codes.login_id.in_(of_person), *on_the_way))
-
-
-def _revoke(connection: Connection, grants: tuple[Grant, ...], why: str, now_s: float) -> None:
-    for grant in grants:
-        change = t.grants.update().where(t.grants.c.sid == grant.sid).values(revoked_at=now_s, revoked_why=why)
-        connection.execute(change)
-
-
-def _end_runs(connection: Connection, grants: tuple[Grant, ...], why: str, now_s: float, *, only_there: bool) -> None:
-    for grant in grants:
-        login = _one(connection, t.logins.select().where(t.logins.c.id == grant.login_id))
-        ended = None if login is None else ended_runs.ended_by(_login(login).seen, why, grant.server, only_there)
-        if ended is not None:
-            _end_run(connection, ended[0], now_s + ended[1])
-
-
-def _end_run(connection: Connection, value_hash: str, until: float) -> None:
-    table, kind = t.seen, ended_runs.RUN_ENDED
-    here = sa.and_(table.c.kind == kind, table.c.value_hash == value_hash)
-    row = _one(connection, table.select().where(here))
-    if row is None:
-        connection.execute(table.insert().values(kind=kind, value_hash=value_hash, expires_at=until))
-    else:
-        connection.execute(table.update().where(here).values(expires_at=max(until, row.expires_at)))
