@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from gatebook import __version__
-from gatebook.durable import make_folder, sync_folder
 from gatebook.model.deployment import Deployment, Snapshot, Trust
 from gatebook.model.errors import ConfigurationError, LedgerUnavailable
 from gatebook.model.record import Draft, Origin, Resource, Who
 from gatebook.ports import Ledger
+from gatebook.serve.configs_kept import keep_by_hash, require_own_hash
 from gatebook.serve.control import (
     Activate,
     Adopt,
@@ -67,6 +67,8 @@ class DeskSide:
             del self._asked[number]
         if isinstance(compiled, NotCompiled):
             raise ConfigurationError(compiled.problems)
+        # The hash goes into snapshots and into the book, and names a file: it is not the desk's to choose.
+        require_own_hash(compiled.raw, compiled.sha256)
         return compiled
 
     def _ask(self, number: int) -> None:
@@ -237,7 +239,7 @@ class Activation:
         if why := await self._unprepared(snapshot):
             raise ConfigurationError((f"the workers could not prepare the configuration: {why}",))
         # 2. The file is kept and the entry durable: what will judge is known before it judges.
-        _keep_by_hash(compiled)
+        keep_by_hash(compiled.deployment, compiled.raw, compiled.sha256)
         await self._record_load(snapshot, author)
         # 3. All are told. A runner that cannot follow shows at the calls of its servers, and is started again.
         self._adopt(snapshot)
@@ -333,24 +335,6 @@ def _require_same(old: Deployment, new: Deployment, names: tuple[str, ...], mend
     changed = tuple(name for name in names if getattr(old, name) != getattr(new, name))
     if changed:
         raise ConfigurationError(tuple(f"{name}: cannot change while running; {mend}" for name in changed))
-
-
-def _keep_by_hash(compiled: Compiled) -> None:
-    """The configuration file's bytes beside the log, named by their hash; durable on return, never rewritten. Raises ConfigurationError."""
-    directory = Path(compiled.deployment.data_dir) / "log" / "configs"
-    path = directory / f"{compiled.sha256}.toml"
-    temporary = directory / f".{compiled.sha256}.tmp"
-    try:
-        make_folder(directory)
-        if not path.exists():
-            with temporary.open("wb") as file:
-                file.write(compiled.raw)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-        sync_folder(directory)  # also where it was there: who renamed it may have died before this
-    except OSError as failure:
-        raise ConfigurationError((f"it could not be kept in {directory}: {failure.strerror}",)) from failure
 
 
 def operator(uid: int, *, invoked: bool) -> Who:

@@ -303,11 +303,14 @@ class Channel(Generic[In, Out]):
         self._decoder = decoder
 
     async def receive(self) -> In | None:
-        """The next message. To be called by one task at a time; cancelled, it has taken nothing."""
+        """The next message. To be called by one task at a time; cancelled, it has taken nothing. Raises ValueError where the other end does not
+        speak as we do, or says more than anybody has to say: a supervisor must not hold whatever a room sends."""
         incoming = self._incoming
         while True:
             if len(incoming.held) >= 4:
                 (size,) = struct.unpack_from(">I", incoming.held)
+                if size > MAX_MESSAGE_BYTES:
+                    raise ValueError("a control message is too large")
                 if len(incoming.held) >= 4 + size:
                     body = bytes(incoming.held[4 : 4 + size])
                     del incoming.held[: 4 + size]

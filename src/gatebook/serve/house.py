@@ -10,7 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -171,7 +171,10 @@ class House:
         return tuple(room for name, room in self.rooms.items() if name.startswith(_GATE))
 
     def hear(self, room: Room, message: FromRoom | None) -> None:
-        """What `room` says; None: it has ended, or ends now."""
+        """What `room` says; None: it has ended, or ends now. Raises ValueError where it is not this room's to say: then it is ended."""
+        if message is not None and room.kind != _WHOSE.get(type(message), room.kind):
+            say("room.overstepped", room=room.name, message=type(message).__name__)
+            raise ValueError(f"{room.name} says {type(message).__name__}")
         match message:
             case Compiled() | NotCompiled() | KeysAnswered():
                 self.desk.heard(message)
@@ -276,6 +279,12 @@ class House:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+
+_WHOSE: Final[dict[type, str]] = {
+    **dict.fromkeys((Compiled, NotCompiled, Keys, KeysAnswered, NewTrust), "desk"),
+    **dict.fromkeys((Adopted, Prepared, Unprepared, KeysWanted, Told), "gate"),
+}
+"""Who alone may say it: a worker that was taken over gives nobody a configuration, keys, or logins that were ended. Everything else any room may."""
 
 _REFUSE = Refuse(on=True, why="nothing has been sealed for too long")
 _SERVE = Refuse(on=False, why="the log grows again")

@@ -59,7 +59,8 @@ def places(deployment: Deployment, users: Users) -> Iterator[Place]:
             yield Place(path=name, mode=0o600, owner=desk, group=desk, folder=False)
         yield Place(path=deployment.desk.signing_key, mode=0o600, owner=desk, group=desk, folder=False)
         yield Place(path=deployment.desk.public_keys, mode=0o644, owner=supervisor, group=supervisor, folder=False)
-    yield Place(path="segments", mode=0o771, owner=supervisor, group=sealer)
+    # Sticky: the sealer removes there what is its own, and puts no other folder in the place of a room's, nor of ours, into which root writes.
+    yield Place(path="segments", mode=0o1771, owner=supervisor, group=sealer)
     writers = {"supervisor": supervisor, CLI: supervisor, "gate": gate, "sealer": sealer, "desk": desk}
     for name, account in writers.items():
         yield Place(path=f"segments/{name}", mode=0o2770, owner=account, group=sealer)
@@ -109,7 +110,7 @@ def _lay(path: Path, place: Place) -> None:
         if place.whole:
             _give_all_within(descriptor, place)
         # Last: a walk that was broken off is begun again.
-        _give(descriptor, place, place.mode)
+        _give(descriptor, place, place.mode, path)
 
 
 def _is_laid(descriptor: int, place: Place) -> bool:
@@ -127,20 +128,34 @@ def _give_all_within(top: int, place: Place) -> None:
         for name in (*folders, *files):
             folder = name in folders
             with contextlib.suppress(FileNotFoundError), _opened(Path(name), folder=folder, within=here) as descriptor:
-                _give(descriptor, place, place.mode & 0o7750 if folder else place.mode & 0o640)
+                _give(descriptor, place, place.mode & 0o7750 if folder else place.mode & 0o640, Path(name))
 
 
 def _adopt_old_segments(segments: Path, sealer: Account) -> None:
     """What writers left there before the rooms had users of their own is the sealer's to take."""
     for path in (each for each in segments.iterdir() if each.suffix in (".seg", ".mark", ".new")):
         with contextlib.suppress(FileNotFoundError), _opened(path, folder=False) as descriptor:
+            _require_one_name(descriptor, sealer, path)
             os.fchown(descriptor, sealer.uid, sealer.gid)
 
 
-def _give(descriptor: int, place: Place, mode: int) -> None:
+def _give(descriptor: int, place: Place, mode: int, path: Path) -> None:
+    _require_one_name(descriptor, place.owner, path)
     # The mode last: a change of owner clears the set-group-id bit.
     os.fchown(descriptor, place.owner.uid, place.group.gid)
     os.fchmod(descriptor, mode)
+
+
+def _require_one_name(descriptor: int, owner: Account, path: Path) -> None:
+    """Nothing is given to `owner` that also lies elsewhere: where the kernel permits it (fs.protected_hardlinks = 0, and what the room could write), a room
+    makes another name in its folder for a file that is not its own, the log's key for one, and waits for root to give it away. Raises OSError."""
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and status.st_uid != owner.uid:
+        raise OSError(
+            0,
+            f"is not {owner.name}'s and has another name (a hard link), so it is not given away: look who made it, and remove the one too many",
+            str(path),
+        )
 
 
 @contextlib.contextmanager

@@ -53,6 +53,11 @@ class Room:
         self._listens = asyncio.Event()
 
     @property
+    def kind(self) -> str:
+        """desk, sealer, gate, …: whichever of them it is, and whether or not another one has its place."""
+        return self.name.partition(".")[0].partition("-")[0]
+
+    @property
     def alive(self) -> bool:
         return self.process.returncode is None
 
@@ -186,7 +191,8 @@ def _passed_on() -> dict[str, str]:
 
 def _command(kind: str, control_fd: int, account: Account | None) -> list[str]:
     arguments = ["-m", "gatebook.wiring", kind, str(control_fd)]
-    return [sys.executable, *arguments] if account is None else program(account, *arguments, OWN_USER)
+    # -P: nothing is imported from the working directory, which may be anybody's.
+    return [sys.executable, "-P", *arguments] if account is None else program(account, *arguments, OWN_USER)
 
 
 async def adopted(handed: HandedRoom) -> Room:
