@@ -117,14 +117,14 @@ class Children:
         idp = self._start(
             "identity-providers",
             [
-                *(python, "-m", "gatebook.demo.idp", "--port", str(place.idp_port)),
+                *(python, "-P", "-m", "gatebook.demo.idp", "--port", str(place.idp_port)),
                 *("--redirect-uri", place.login_callback),
             ],
         )
         payments = self._start(
             "payments-server",
             [
-                *(python, "-m", "gatebook.demo.payments", "--port", str(place.payments_port)),
+                *(python, "-P", "-m", "gatebook.demo.payments", "--port", str(place.payments_port)),
                 *("--data", str(place.directory / "payments"), "--api-key-file", str(place.api_key_file)),
             ],
         )

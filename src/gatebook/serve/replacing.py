@@ -14,8 +14,10 @@ ANSWER_S = 60.0
 
 
 def line_of(python: str, config: Path) -> tuple[str, ...]:
-    """How a release is started: every release must understand that, and `GATEBOOK_HANDOVER` with it."""
-    return (python, "-m", "gatebook", "serve", "--config", str(config))
+    """How a release is started: every release must understand that, and `GATEBOOK_HANDOVER` with it.
+
+    -P, here and wherever we start ourselves: nothing is imported from the working directory, which may be anybody's."""
+    return (python, "-P", "-m", "gatebook", "serve", "--config", str(config))
 
 
 async def require_able(python: str, config: Path) -> str:
@@ -54,6 +56,7 @@ async def _asked(python: str, *arguments: str) -> tuple[int, str]:
     try:
         process = await asyncio.create_subprocess_exec(
             python,
+            "-P",
             "-m",
             "gatebook",
             *arguments,
