@@ -15,7 +15,7 @@ from gatebook import formats
 from gatebook.adapters.log_files import LogFiles
 from gatebook.cli import book, printing
 from gatebook.cli.backing import restoring as putting
-from gatebook.cli.backing.manifest import BackupUnusable, Manifest, faults, newest, read
+from gatebook.cli.backing.manifest import DESK, BackupUnusable, Manifest, faults, newest, read
 from gatebook.cli.backing.naming import next_origin, renamed
 from gatebook.cli.backup import act
 from gatebook.cli.verify import verifier_key
@@ -39,6 +39,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     log_key: Path | None
     key: str | None
     second: str
+    private_keys: bool
     by: str
     at: str
 
@@ -86,6 +87,12 @@ def restore(
     second: str = typer.Option(
         "", "--second", metavar="NAME", help="Who stands beside you and agrees. Required in pci."
     ),
+    private_keys: bool = typer.Option(
+        False,
+        "--with-private-keys",
+        help="Also put back the keys that a backup --with-private-keys holds; else they are made anew. Only where nobody else could write into the"
+        " backup since: whoever knows them can be anybody at the desk.",
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print what was restored as JSON."),
 ) -> None:
     """Put a deployment back into an empty data_dir, after everything was verified. The gate must not run.
@@ -97,7 +104,7 @@ def restore(
     Exit codes: 0 restored, 1 nothing that could be started was put in place, and why, 2 not what the command takes.
     """
     asked = Asked(
-        config=config.absolute(), newest_checkpoint=newest_checkpoint, log_key=log_key, key=key, second=second.strip(),
+        config=config.absolute(), newest_checkpoint=newest_checkpoint, log_key=log_key, key=key, second=second.strip(), private_keys=private_keys,
         by=book.operator().sub, at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )  # fmt: skip
     if (source is None) is not in_place:
@@ -117,6 +124,7 @@ def _from_backup(source: Path, asked: Asked) -> Restored:
     manifest, digest = read(folder)
     if wrong := faults(folder, manifest):
         raise BackupUnusable(f"{folder}: {len(wrong)} files are not as they were backed up:\n" + "\n".join(wrong[:10]))
+    putting.demand_plain_desk(folder / DESK)
     formats.require_readable(folder)
     raw = asked.config.read_bytes() if asked.config.exists() else (folder / "gatebook.toml").read_bytes()
     deployment = _deployment(raw, asked)
@@ -130,9 +138,9 @@ def _from_backup(source: Path, asked: Asked) -> Restored:
     _demand_second(asked, deployment)
     data_dir = Path(deployment.data_dir)
     putting.demand_empty(data_dir)
-    with locked(data_dir), putting.restoring(data_dir) as staging:
+    with locked(data_dir), putting.restoring(data_dir, deployment.users) as staging:
         # 3. Everything is on this disk, compared once more.
-        _with_progress(folder, manifest, staging / "whole")
+        _with_progress(folder, manifest, staging / "whole", asked)
         # 4. The old log beside, or in its place; what is new; and the entry that says so.
         whole = staging / "whole"
         if (whole / "former").exists():
@@ -169,7 +177,7 @@ def _in_place(asked: Asked) -> Restored:
     raw = _renamed(examined.raw, asked, head.checkpoint.origin)
     deployment = _deployment(raw, asked)
     _demand_second(asked, deployment)
-    with locked(data_dir), putting.restoring(data_dir):
+    with locked(data_dir), putting.restoring(data_dir, deployment.users):
         former = putting.set_aside(data_dir, data_dir)
         restored = _go_on(asked, deployment, head, former, "")
         _write_config(asked, raw)
@@ -299,12 +307,16 @@ def _write_config(asked: Asked, raw: bytes) -> None:
             putting.as_before(path.with_name(name), before)
 
 
-def _with_progress(folder: Path, manifest: Manifest, staging: Path) -> None:
+def _with_progress(folder: Path, manifest: Manifest, staging: Path, asked: Asked) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = printing.errors()
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("restoring")
-        putting.lay(folder, manifest, staging, lambda done, of: progress.update(task, completed=done, total=of))
+
+        def tell(done: int, of: int) -> None:
+            progress.update(task, completed=done, total=of)
+
+        putting.lay(folder, manifest, staging, tell, private_keys=asked.private_keys)
 
 
 def _why(failure: Exception) -> str:

@@ -131,6 +131,22 @@ def _give_all_within(top: int, place: Place) -> None:
                 _give(descriptor, place, place.mode & 0o7750 if folder else place.mode & 0o640, Path(name))
 
 
+def give_whole(top: int, uid: int, gid: int) -> None:
+    """Everything in the folder behind the descriptor `top` belongs to this user, with the modes that it has; the folder itself as before. Root may do
+    so while that user is at work there: no link is followed, nor a folder that was put in another's place. Raises OSError where a file has a
+    name elsewhere, too."""
+    account = Account(name=f"user {uid}", uid=uid, gid=gid)
+    for _, folders, files, here in os.fwalk(".", dir_fd=top, follow_symlinks=False):
+        for name in (*folders, *files):
+            with contextlib.suppress(FileNotFoundError):
+                kind = os.stat(name, dir_fd=here, follow_symlinks=False).st_mode
+                if not (stat.S_ISDIR(kind) or stat.S_ISREG(kind)):
+                    continue
+                with _opened(Path(name), folder=stat.S_ISDIR(kind), within=here) as descriptor:
+                    _require_one_name(descriptor, account, Path(name))
+                    os.fchown(descriptor, uid, gid)
+
+
 def _adopt_old_segments(segments: Path, sealer: Account) -> None:
     """What writers left there before the rooms had users of their own is the sealer's to take."""
     for path in (each for each in segments.iterdir() if each.suffix in (".seg", ".mark", ".new")):

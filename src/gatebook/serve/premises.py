@@ -21,7 +21,7 @@ def locked(data_dir: Path) -> Iterator[int]:
     """One deployment per data directory, for as long as this process lives, or whoever is given the descriptor."""
     try:
         make_folder(data_dir)
-        descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as failure:
         raise ConfigurationError(
             (f"data_dir {data_dir}: {failure.strerror}; make it writable for this user",)

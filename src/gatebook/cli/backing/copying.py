@@ -18,7 +18,7 @@ import msgspec
 
 from gatebook import __version__, formats
 from gatebook.adapters.log_files import LogFiles
-from gatebook.cli.backing.manifest import MANIFEST, BackupUnusable, Item, Manifest, finished, pack, read
+from gatebook.cli.backing.manifest import MANIFEST, BackupUnusable, Item, Manifest, finished, may_come_along, pack, read
 from gatebook.durable import make_folder, sync_folder
 from gatebook.ledger import entry, framing
 from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
@@ -119,6 +119,7 @@ class _Copy:
 
     def __init__(self, data_dir: Path, partial: Path, before: _Earlier | None) -> None:
         self._data_dir, self._partial, self._before = data_dir, partial, before
+        self._source = LogFiles(data_dir)
         self._store = LogFiles(partial)
         self._waiting: list[tuple[str, bytes]] = []
         self._folders: set[Path] = set()
@@ -134,7 +135,7 @@ class _Copy:
         elif name.startswith("payloads/"):
             self._recording(name)
         elif not self._linked(name, None):
-            self._put(name, (self._data_dir / name).read_bytes())
+            self._put(name, self._source.read(name))
 
     def add_desk(self, deployment: Deployment) -> None:
         """The desk's SQLite database as of one moment, also while the desk writes."""
@@ -171,7 +172,7 @@ class _Copy:
             self._waiting = []
 
     def _recording(self, name: str) -> None:
-        with (self._data_dir / name).open("rb") as file:
+        with self._source.open(name) as file:
             end = os.fstat(file.fileno()).st_size
             if self._linked(name, end):
                 return
@@ -284,7 +285,7 @@ def _beside(source: Source) -> Iterator[tuple[str, bytes]]:
 
 
 def _stays_home(path: Path, deployment: Deployment) -> bool:
-    return path == Path(deployment.log_key) or ".skey" in path.name or path.name == "payloads.key"
+    return path == Path(deployment.log_key) or not may_come_along(path.name)
 
 
 def _verified(partial: Path, vkey: str, before: _Earlier | None) -> Report:

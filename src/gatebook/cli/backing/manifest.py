@@ -1,13 +1,21 @@
 """What a backup says of itself: manifest.json in its folder, beside what it names."""
 
 import hashlib
+import os
+import stat
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
+from gatebook import formats
+
 MANIFEST: Final = "manifest.json"
 VERSION: Final = 1
+DESK: Final = "desk/desk.db"
+KEYS: Final = "keys/"
+_FILES: Final = frozenset({"gatebook.toml", formats.NAME, "log.vkey", "payloads.pub", "desk.jwks", DESK})
+_FOLDERS: Final = ("log/", "payloads/", "former/")
 
 
 class BackupUnusable(Exception):
@@ -66,6 +74,8 @@ def read(folder: Path) -> tuple[Manifest, str]:
         raise BackupUnusable(f"{path} is no manifest of a backup") from failure
     if any(not _inside(name) for name in manifest.files):
         raise BackupUnusable(f"{path} names a file outside the backup: somebody made it up")
+    if strange := sorted(name for name in manifest.files if not _backed_up(name, manifest)):
+        raise BackupUnusable(f"{path} names {strange[0]}, which no backup holds: somebody made it up")
     return manifest, hashlib.sha256(raw).hexdigest()
 
 
@@ -99,11 +109,28 @@ def faults(folder: Path, manifest: Manifest) -> list[str]:
 
 def _fault(path: Path, name: str, item: Item) -> str | None:
     try:
-        with path.open("rb") as file:
+        # No link and nothing to wait for: a backup holds plain files, wherever it has lain meanwhile.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return f"{name}: is no plain file"
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as failure:
         return f"{name}: {failure.strerror}"
     return None if digest == item.sha256 else f"{name}: holds other bytes than were backed up"
+
+
+def _backed_up(name: str, manifest: Manifest) -> bool:
+    """Whether `gatebook backup` puts a file of this name into a backup. Segments above all: what lies there is signed at the next start."""
+    if name in _FILES or name.startswith(_FOLDERS):
+        return True
+    key = name.removeprefix(KEYS)
+    return manifest.private_keys and key != name and "/" not in key and may_come_along(key)
+
+
+def may_come_along(key: str) -> bool:
+    """Whether a private key of this name may be in a backup: never the log's, never what opens recordings."""
+    return ".skey" not in key and key != "payloads.key"
 
 
 def _inside(name: str) -> bool:

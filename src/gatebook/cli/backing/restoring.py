@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ from gatebook.adapters.clock_system import SystemClock
 from gatebook.adapters.desk_store.store import SqlStore
 from gatebook.adapters.ledger_segment import SegmentHand
 from gatebook.adapters.log_files import LogFiles
-from gatebook.cli.backing.manifest import BackupUnusable, Manifest
+from gatebook.cli.backing.manifest import KEYS, BackupUnusable, Manifest
 from gatebook.config.resolve import LOG_VKEY
 from gatebook.durable import make_folder, sync_folder
 from gatebook.federation import minting
@@ -30,11 +31,18 @@ from gatebook.ledger.tiles import nodes_from_tiles
 from gatebook.ledger.verification import CannotJudge, verify
 from gatebook.model.deployment import RESTORING, Deployment
 from gatebook.model.record import Draft
-from gatebook.serve.layout import lay_out
+from gatebook.model.users import Users
+from gatebook.serve.layout import give_whole, lay_out
 
 _AT_ONCE: Final = 64
 _CHUNK_BYTES: Final = 8 << 20
 _MAY_LIE_THERE: Final = frozenset({"lock", "lost+found"})
+_ACTING: Final = """
+SELECT type, name FROM sqlite_schema WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%'
+UNION ALL
+SELECT 'generated column', columns.name FROM sqlite_schema AS tables, pragma_table_xinfo(tables.name) AS columns
+WHERE tables.type = 'table' AND columns.hidden <> 0
+"""
 _OF_THE_OLD_LOG: Final = ("log", "payloads", "segments", "sealer", LOG_VKEY)
 
 Tell = Callable[[int, int], None]
@@ -94,13 +102,41 @@ def _known(name: str, kept: bytes, log: LogFiles, here: Checkpoint, vkey: str) -
 
 
 @contextlib.contextmanager
-def restoring(data_dir: Path) -> Iterator[Path]:
-    """While it lasts nothing starts in `data_dir`; left by an exception, it stays so. The folder for what is not in place yet."""
-    staging = data_dir / RESTORING
-    make_folder(staging)
-    yield staging
-    shutil.rmtree(staging)
-    sync_folder(data_dir)
+def restoring(data_dir: Path, users: Users | None) -> Iterator[Path]:
+    """While it lasts nothing starts in `data_dir`; left by an exception, it stays so. The folder for what is not in place yet. Where root restores into
+    the folder of another user, and no `users` say whose each part is, all of it is that user's afterwards."""
+    with _roots_alone(data_dir, users):
+        staging = data_dir / RESTORING
+        make_folder(staging)
+        yield staging
+        shutil.rmtree(staging)
+        sync_folder(data_dir)
+
+
+@contextlib.contextmanager
+def _roots_alone(data_dir: Path, users: Users | None) -> Iterator[None]:
+    """While root works in another user's folder nobody else gets into it: he could put links there, and root would write and give away what they
+    lead to."""
+    before = data_dir.stat()
+    if os.geteuid() != 0 or before.st_uid == 0:
+        yield
+        return
+    folder = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fchown(folder, 0, 0)
+        os.fchmod(folder, 0o700)
+        done = False
+        try:
+            yield
+            if users is None:
+                give_whole(folder, before.st_uid, before.st_gid)
+            done = True
+        finally:
+            if users is None or not done:  # else each part has its owner
+                os.fchmod(folder, before.st_mode & 0o7777)
+                os.fchown(folder, before.st_uid, before.st_gid)
+    finally:
+        os.close(folder)
 
 
 def demand_empty(data_dir: Path) -> None:
@@ -116,11 +152,33 @@ def demand_empty(data_dir: Path) -> None:
         )
 
 
-def lay(folder: Path, manifest: Manifest, staging: Path, tell: Tell) -> None:
-    """Every file of the backup is in `staging`, durably, in the bytes that the manifest names. Raises BackupUnusable, OSError."""
+def demand_plain_desk(database: Path) -> None:
+    """The desk's database, where there is one, holds rows and nothing that acts: a trigger would turn one person into another at the next login, and
+    bring to life what is ended here. Raises BackupUnusable."""
+    if not database.exists():
+        return
+    try:
+        # Only looked at. Immutable: no file is made beside it.
+        with contextlib.closing(
+            sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        ) as here:
+            here.execute("PRAGMA trusted_schema=OFF")
+            acting = here.execute(_ACTING).fetchone()
+    except sqlite3.Error as failure:
+        raise BackupUnusable(f"{database} cannot be read: {failure}") from failure
+    if acting is not None:
+        raise BackupUnusable(
+            f"{database} holds a {acting[0]} ({acting[1]}): it was not made by Gatebook alone, put another copy back"
+        )
+
+
+def lay(folder: Path, manifest: Manifest, staging: Path, tell: Tell, *, private_keys: bool) -> None:
+    """Every file of the backup is in `staging`, durably, in the bytes that the manifest names; private keys only where `private_keys`. Raises
+    BackupUnusable, OSError."""
     store = LogFiles(staging)
     waiting: list[tuple[str, bytes]] = []
-    names = [name for name in manifest.files if name != "gatebook.toml"]
+    left_out = ("gatebook.toml",) if private_keys else ("gatebook.toml", KEYS)
+    names = [name for name in manifest.files if not name.startswith(left_out)]
     for done, name in enumerate(names):
         if manifest.files[name].bytes > _CHUNK_BYTES:
             _lay_large(folder, name, manifest.files[name].sha256, store)
@@ -231,17 +289,10 @@ def record(deployment: Deployment, draft: Draft) -> None:
 
 
 def give_to_owners(deployment: Deployment) -> None:
-    """What root has put into the data directory belongs to each room's user, where `[users]` says so, else to the directory's owner. Raises
-    ConfigurationError, OSError."""
-    if os.geteuid() != 0:
-        return
-    data_dir = Path(deployment.data_dir)
-    owner = data_dir.stat()
-    if deployment.users is not None:
+    """What root has put into the data directory belongs to each room's user, where `[users]` says so; where it does not, `restoring` gives it to the
+    directory's owner. Raises ConfigurationError, OSError."""
+    if os.geteuid() == 0 and deployment.users is not None:
         lay_out(deployment, deployment.users)
-    elif owner.st_uid != 0:
-        for path in data_dir.rglob("*"):
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def as_before(path: Path, before: os.stat_result) -> None:
@@ -260,11 +311,11 @@ def replace_private(path: Path, content: bytes, at: str) -> None:
         _retire(path, at or "before")
     make_folder(path.parent)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        if before is not None and os.geteuid() == 0:
+            os.fchown(file.fileno(), before.st_uid, before.st_gid)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    if before is not None and os.geteuid() == 0:
-        os.chown(path, before.st_uid, before.st_gid)
     sync_folder(path.parent)
 
 
