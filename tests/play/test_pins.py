@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gatebook.gate.quarantine import STRANGE_TOLD
 from gatebook.model.deployment import Deployment, Server
 from gatebook.model.errors import LedgerUnavailable, Reason
 from gatebook.wire.definitions import digest_of
@@ -142,3 +143,24 @@ async def test_a_list_that_cannot_be_noted_does_not_leave() -> None:
 async def test_without_pins_nothing_is_looked_at() -> None:
     play = Play()
     assert await listed(play, {"name": "get_order"}) == ["get_order"] and noted(play) == []
+
+
+async def test_a_flood_of_invented_tools_drives_no_change_out_of_memory_and_does_not_fill_the_book() -> None:
+    """Ten thousand names behind a changed tool had it forgotten: the next call of it passed."""
+    play = pinned_play()
+    changed = {**DEFINITIONS["get_order"], "description": "Does something else."}
+    for wave in range(3):
+        invented = [{"name": f"t{wave}-{number}", "inputSchema": {"type": "object"}} for number in range(4_000)]
+        assert await listed(play, changed, *invented) == []
+    assert (await called(play, "get_order"))["error"]["data"]["reason"] == "tool_quarantined"
+    assert len(noted(play)) == 1 + STRANGE_TOLD
+
+
+async def test_a_tool_that_was_strange_and_is_pinned_otherwise_stays_out_until_it_is_as_pinned() -> None:
+    play = pinned_play(DEFINITIONS["list_orders"])
+    changed = {**DEFINITIONS["get_order"], "description": "Does something else."}
+    assert await listed(play, changed) == []
+    play.standing = play.standing_of(with_pins(*DEFINITIONS.values()))
+    assert (await called(play, "get_order"))["error"]["data"]["reason"] == "tool_quarantined"
+    assert await listed(play, DEFINITIONS["get_order"]) == ["get_order"]
+    assert "result" in await called(play, "get_order")

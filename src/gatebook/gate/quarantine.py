@@ -17,7 +17,9 @@ from gatebook.wire.definitions import digest
 
 UNREADABLE: Final = "unreadable"
 """In place of a digest: parsers could read two definitions in it."""
-SERVERS_TOOLS_KEPT: Final = 10_000
+STRANGE_TOLD: Final = 1_000
+"""So many tools without a pin are told of one server. They are refused whatever is known of them: one that invents names without end fills neither our
+memory nor the book, and drives nothing out that is known of its pinned tools, or of another server's."""
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +36,10 @@ class Quarantine:
     """What this worker has seen last of each tool that was not as it was pinned."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, str], str] = {}
+        self._changed: dict[tuple[str, str], str] = {}
+        """Of pinned tools only: as many as there are pins."""
+        self._strange: dict[str, dict[str, str]] = {}
+        """Server → its tools without a pin."""
 
     def holds(self, server: Server, tool: str) -> bool:
         """Whether a call to `tool` may not pass."""
@@ -43,7 +48,7 @@ class Quarantine:
         accepted = server.pins.get(tool)
         if accepted is None:
             return True
-        seen = self._seen.get((server.name, tool))
+        seen = self._last(server, tool)
         return seen is not None and seen not in accepted
 
     def look(self, server: Server, tool: str, definition: bytes) -> tuple[bool, Seen | None]:
@@ -55,18 +60,28 @@ class Quarantine:
         except Malformed:
             now = UNREADABLE
         sound = now in accepted
-        known = self._seen.get((server.name, tool))
+        known = self._last(server, tool)
         if (known is None and sound) or known == now:
             return sound, None
         return sound, Seen(tool=tool, pinned=accepted, digest=now, quarantined=not sound)
 
+    def is_told(self, server: Server, seen: Seen) -> bool:
+        """Whether it is for the book, and to be learned: all but strange tools beyond `STRANGE_TOLD`."""
+        strange = self._strange.get(server.name, {})
+        return bool(seen.pinned) or seen.tool in strange or len(strange) < STRANGE_TOLD
+
     def learn(self, server: Server, seen: Seen) -> None:
         """What was found is known from now on."""
-        if seen.quarantined:
-            if len(self._seen) >= SERVERS_TOOLS_KEPT:
-                self._seen.pop(
-                    next(iter(self._seen))
-                )  # a server that invents tools without end; those have no pin and stay refused
-            self._seen[server.name, seen.tool] = seen.digest
+        key = (server.name, seen.tool)
+        strange = self._strange.setdefault(server.name, {})
+        if not seen.quarantined:
+            self._changed.pop(key, None)
+            strange.pop(seen.tool, None)
+        elif seen.pinned:
+            self._changed[key] = seen.digest
         else:
-            self._seen.pop((server.name, seen.tool), None)
+            strange[seen.tool] = seen.digest
+
+    def _last(self, server: Server, tool: str) -> str | None:
+        """What it was last, where it was not as it is pinned; also from when it had no pin yet."""
+        return self._changed.get((server.name, tool)) or self._strange.get(server.name, {}).get(tool)

@@ -1,6 +1,7 @@
 """What a server says, message by message: inspected, recorded, then released. Nothing leaves by another way, on whatever stream it came."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from itertools import chain
 from typing import Literal, ParamSpec, TypeVar
@@ -60,7 +61,7 @@ class Releaser:
         self._chunk_timer: asyncio.TimerHandle | None = None
         self._flushing: set[asyncio.Task[None]] = set()
         self._failed: LedgerUnavailable | None = None
-        self._seen: list[Seen] = []
+        self._seen: deque[Seen] = deque()
         self.totals: dict[str, int] = {"events": 0, "bytes": 0}
         self.last_recorded: Recorded | None = None
         self.reading_s = 0.0
@@ -231,11 +232,13 @@ class Releaser:
 
     async def _note_seen(self) -> None:
         """What a list showed of pinned tools is in the book before the list leaves."""
+        server = self._question.caller.server
         while self._seen:
             seen = self._seen[0]
-            await self._record(drafting.pinned(self._question, seen, self._safe(seen.tool)))
-            self._world.quarantine.learn(self._question.caller.server, seen)
-            del self._seen[0]
+            if self._world.quarantine.is_told(server, seen):
+                await self._record(drafting.pinned(self._question, seen, self._safe(seen.tool)))
+                self._world.quarantine.learn(server, seen)
+            self._seen.popleft()
 
     def _outcome(self, envelope: Envelope, element: Element | None, masked: Masked) -> Draft:
         reason = (
