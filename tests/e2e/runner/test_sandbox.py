@@ -187,6 +187,24 @@ async def test_places_are_hidden_and_shown_through_symbolic_links_too(tmp_path: 
 
 
 @needs_bubblewrap
+async def test_a_link_that_a_server_made_brings_nothing_into_its_next_sandbox(tmp_path: Path) -> None:
+    """Its directory lay in a place that it may write: it put a link to a folder of sockets there, and its next process reached them."""
+    writable, elsewhere = tmp_path / "writable", tmp_path / "elsewhere"
+    (writable / "work").mkdir(parents=True)
+    elsewhere.mkdir()
+    command = Command(
+        argv=("probe",), directory=str(writable / "work"), writable=(str(writable), str(writable / "work"))
+    )
+    told = await probed(command, deployment_at(tmp_path), {"write": ["."]})
+    assert told["written"]["."] == 1 and (writable / "work" / "written").exists()
+    (writable / "work" / "written").unlink()
+    (writable / "work").rmdir()
+    (writable / "work").symlink_to(elsewhere)
+    with pytest.raises(NoSandbox, match="leads over a link in a place that a server may write"):
+        await probed(command, deployment_at(tmp_path), {})
+
+
+@needs_bubblewrap
 async def test_it_writes_where_it_may_and_into_a_tmp_of_its_own(tmp_path: Path) -> None:
     readable, writable = tmp_path / "readable", tmp_path / "writable"
     readable.mkdir()

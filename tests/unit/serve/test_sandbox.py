@@ -82,6 +82,29 @@ def test_a_directory_below_a_writable_place_is_writable() -> None:
     assert after(argv, "--chdir") == ["/srv/files"] and after(argv, "--ro-bind") == ["/"]
 
 
+def test_what_may_be_written_anyway_is_not_mounted_again() -> None:
+    """A server that runs could exchange it for a link until then."""
+    argv = plan(Command(argv=("server",)), writable=("/srv", "/srv/out", "/srv/keys/out"), folders=("/srv/keys",)).argv
+    bound = [argv[index + 1] for index, word in enumerate(argv) if word == "--bind"]
+    assert bound == ["/srv", "/srv/keys/out"]
+
+
+@pytest.mark.parametrize("link", ["work", "a/work"])
+def test_a_link_in_a_place_that_some_server_may_write_leads_nowhere(tmp_path: Path, link: str) -> None:
+    place, elsewhere = tmp_path / "place", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (place / link).parent.mkdir(parents=True)
+    (place / link).symlink_to(elsewhere)
+    (tmp_path / "operators").symlink_to(place)
+    another = server("another", Command(argv=("x",), writable=(str(tmp_path / "operators"),)))
+    deployment = deployment_of(tmp_path / "data", another)
+    for path in (place / link, tmp_path / "operators" / link):
+        command = Command(argv=("server",), directory=str(path))
+        assert look(command, deployment).planted == (str(path),)
+        assert "leads over a link" in " ".join(misplaced(command, look(command, deployment)))
+    assert look(Command(argv=("server",), directory=str(tmp_path / "operators")), deployment).planted == ()
+
+
 def test_memory_is_limited_as_data_and_never_as_addresses() -> None:
     for host in (HOST, BARE):
         limits = plan(Command(argv=("node",), memory_bytes=1 << 30, sandbox="available"), host).limits

@@ -39,12 +39,33 @@ def look(command: Command, deployment: Deployment, config: Path | None = None) -
         directory=None if command.directory is None else str(Path(command.directory).resolve()),
         writable=tuple(str(Path(path).resolve()) for path in command.writable),
         missing=tuple(path for path in named if _kind(Path(path)) is None),
+        planted=tuple(path for path in named if _planted(Path(path), _writable(command, deployment))),
         folders=tuple(sorted(str(folder) for folder in folders if not folder.is_relative_to(own))),
         files=tuple(
             sorted(str(file) for file in files if not any(file.is_relative_to(one) for one in (own, *folders)))
         ),
         resolver=str(resolver) if _kind(resolver) == "file" else None,
     )
+
+
+def _writable(command: Command, deployment: Deployment) -> set[Path]:
+    """What servers may write, links followed."""
+    commands = (command, *(server.command for server in deployment.servers if server.command is not None))
+    return {Path(path).resolve() for each in commands for path in each.writable}
+
+
+def _planted(path: Path, writable: set[Path]) -> bool:
+    """Whether the way to `path` leads over a link in a place that some server may write: then that server says what is mounted, a folder of sockets
+    under /run for one. LIMIT: another server's process can still exchange it between this look and the mount."""
+    here = Path("/")
+    with contextlib.suppress(OSError, RuntimeError):  # what cannot be looked at, or goes round in circles, is not there
+        for part in path.parts[1:]:
+            here /= part
+            if here.is_symlink():
+                if any(place in here.parents for place in writable):
+                    return True
+                here = here.resolve()
+    return False
 
 
 def _hidden(deployment: Deployment, config: Path | None) -> tuple[set[Path], set[Path]]:

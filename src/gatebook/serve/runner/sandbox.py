@@ -52,13 +52,15 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     """What of the file system matters to one command. Absolute, links followed, and there: a path that is not cannot be mounted over.
 
     `own`: Gatebook's data directory. `folders` and `files`: what no server may see. `resolver`: what /etc/resolv.conf leads to. `temporary`: what
-    is replaced by something empty, with the sockets of the system and the files of others. `missing`: what the command names and is not there."""
+    is replaced by something empty, with the sockets of the system and the files of others. `missing`: what the command names and is not there. `planted`: what it
+    names and lies behind a link that a server may have made."""
 
     own: str
     temporary: tuple[str, ...] = ("/run", _EMPTY)
     directory: str | None = None
     writable: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    planted: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     resolver: str | None = None
@@ -122,7 +124,9 @@ def probe(host: Host) -> Launch:
 
 
 def misplaced(command: Command, places: Places) -> Iterator[str]:
-    """What of `command` lies where the sandbox has something else, or nothing; each with what to do."""
+    """What of `command` lies where the sandbox has something else, or nothing, or where a server says; each with what to do."""
+    for planted in places.planted:
+        yield f"{planted} leads over a link in a place that a server may write; see who made it, and name what it leads to, or remove it"
     for name, path in (("run.directory", places.directory), *(("run.writable", path) for path in places.writable)):
         if path is None:
             continue
@@ -183,7 +187,8 @@ def _mounts(command: Command, places: Places) -> Iterator[str]:
     said: list[tuple[str, tuple[str, ...]]] = [(path, (*empty, path)) for path in places.temporary]
     if places.directory is not None and not any(_within(places.directory, path) for path in places.writable):
         said.append((places.directory, ("--ro-bind", places.directory, places.directory)))
-    said += [(path, ("--bind", path, path)) for path in places.writable]
+    # What is in a place that it may write anyway is not mounted again: it could put something else there until then.
+    said += [(path, ("--bind", path, path)) for path in places.writable if not _written_anyway(path, places)]
     said += [("/proc", ("--proc", "/proc")), ("/dev", ("--dev", "/dev", "--remount-ro", "/dev", *_SHARED_MEMORY))]
     if command.network and places.resolver is not None and _within(places.resolver, "/run"):
         said.append((places.resolver, ("--ro-bind", places.resolver, places.resolver)))
@@ -191,6 +196,16 @@ def _mounts(command: Command, places: Places) -> Iterator[str]:
     said += [(path, ("--ro-bind", "/dev/null", path)) for path in places.files]
     for _, words in sorted(said, key=lambda one: len(PurePath(one[0]).parts)):
         yield from words
+
+
+def _written_anyway(path: str, places: Places) -> bool:
+    """Whether the nearest place around `path` that is mounted is one that may be written."""
+    around = [
+        place
+        for place in (*places.temporary, *places.writable, places.own, *places.folders)
+        if place != path and _within(path, place)
+    ]
+    return bool(around) and max(around, key=len) in places.writable
 
 
 def _secret_file(number: int, path: str) -> tuple[str, ...]:
