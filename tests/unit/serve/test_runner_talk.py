@@ -11,11 +11,18 @@ from hypothesis import strategies as st
 from gatebook.model.errors import Malformed
 from gatebook.serve.runner.lines import LineSplitter, LineTooLong, event_of, line_of
 from gatebook.serve.runner.refusals import Refusal
-from gatebook.serve.runner.talk import Exchange, Serving, Talk, replaced
+from gatebook.serve.runner.talk import Exchange, Heard, Serving, Talk, finished, read, replaced
 from gatebook.wire.jsonrpc import Request, parse_client
 from gatebook.wire.sse import EventSplitter
 
 POOLED: tuple[Serving, ...] = ("caller", "everybody")
+
+
+def hear(talk: Talk, raw: bytes) -> Heard:
+    heard = talk.hear(read(raw))
+    if heard.delivery is None:
+        return heard
+    return msgspec.structs.replace(heard, delivery=finished(heard.delivery, heard.edits))
 
 
 def request(identity: Any, method: str = "tools/call", **params: Any) -> Request:
@@ -37,7 +44,7 @@ def test_a_session_gets_its_messages_as_they_came() -> None:
     talk, made = Talk("session"), request("a/b", _meta={"progressToken": 7})
     _, written = talk.ask((made,))
     assert written == made.raw + b"\n"
-    heard = talk.hear(line(id="a/b", result={}))
+    heard = hear(talk, line(id="a/b", result={}))
     assert heard.delivery is not None and heard.delivery.last
     assert heard.delivery.message == line(id="a/b", result={})
 
@@ -47,7 +54,7 @@ def test_an_id_that_is_under_way_in_a_session_is_refused_and_free_when_answered(
     talk.ask((request(1),))
     with pytest.raises(Refusal, match="under way"):
         talk.ask((request(1),))
-    talk.hear(line(id=1, result={}))
+    hear(talk, line(id=1, result={}))
     talk.ask((request(1),))
 
 
@@ -58,28 +65,32 @@ def test_equal_ids_and_tokens_of_two_clients_are_kept_apart(serving: Serving) ->
     second, other = asked(talk, "same", _meta={"progressToken": "same"})
     assert one["id"] != other["id"]
     token = other["params"]["_meta"]["progressToken"]
-    progress = talk.hear(line(method="notifications/progress", params={"progressToken": token, "progress": 1})).delivery
+    progress = hear(
+        talk, line(method="notifications/progress", params={"progressToken": token, "progress": 1})
+    ).delivery
     assert progress is not None and progress.exchange is second
     assert json.loads(progress.message)["params"]["progressToken"] == "same"
-    answer = talk.hear(line(id=one["id"], result={})).delivery
+    answer = hear(talk, line(id=one["id"], result={})).delivery
     assert answer is not None and answer.exchange is first
     assert json.loads(answer.message)["id"] == "same"
 
 
 def test_what_nobody_asked_and_what_is_answered_twice_goes_to_nobody() -> None:
     talk = Talk("session")
-    assert talk.hear(line(id=9, result={})).delivery is None
+    assert hear(talk, line(id=9, result={})).delivery is None
     talk.ask((request(9),))
-    assert talk.hear(line(id=9, result={})).delivery is not None
-    assert talk.hear(line(id=9, result={})).delivery is None
-    assert talk.hear(line(method="notifications/progress", params={"progressToken": 9, "progress": 1})).delivery is None
+    assert hear(talk, line(id=9, result={})).delivery is not None
+    assert hear(talk, line(id=9, result={})).delivery is None
+    assert (
+        hear(talk, line(method="notifications/progress", params={"progressToken": 9, "progress": 1})).delivery is None
+    )
 
 
 def test_a_question_goes_with_the_request_begun_last_and_is_answered_once() -> None:
     talk = Talk("session")
     talk.ask((request(1),))
     second, _ = talk.ask((request(2),))
-    question = talk.hear(line(id="q", method="sampling/createMessage", params={})).delivery
+    question = hear(talk, line(id="q", method="sampling/createMessage", params={})).delivery
     assert question is not None and question.exchange is second
     answer = parse_client(line(id="q", result={}))
     assert not isinstance(answer, Request)
@@ -89,7 +100,7 @@ def test_a_question_goes_with_the_request_begun_last_and_is_answered_once() -> N
 
 @pytest.mark.parametrize("serving", POOLED)
 def test_in_a_pool_nobody_in_particular_is_asked(serving: Serving) -> None:
-    heard = Talk(serving).hear(line(id="q", method="sampling/createMessage", params={}))
+    heard = hear(Talk(serving), line(id="q", method="sampling/createMessage", params={}))
     assert heard.delivery is None and heard.reply is not None
     assert json.loads(heard.reply) == {
         "jsonrpc": "2.0",
@@ -102,9 +113,9 @@ def test_what_changes_a_session_goes_to_its_listener_and_else_with_a_request() -
     talk = Talk("session")
     exchange, _ = talk.ask((request(1),))
     changed = line(method="notifications/tools/list_changed")
-    without = talk.hear(changed).delivery
+    without = hear(talk, changed).delivery
     talk.listened = True
-    with_one = talk.hear(changed).delivery
+    with_one = hear(talk, changed).delivery
     assert without is not None and without.exchange is exchange
     assert with_one is not None and with_one.exchange is None
 
@@ -113,17 +124,17 @@ def test_a_log_line_of_a_process_for_everybody_reaches_nobody_else() -> None:
     talk, said = Talk("everybody"), line(method="notifications/message", params={"level": "info", "data": "x"})
     level = {"io.modelcontextprotocol/logLevel": "info"}
     first, _ = asked(talk, 1, _meta=level)
-    alone = talk.hear(said).delivery
+    alone = hear(talk, said).delivery
     assert alone is not None and alone.exchange is first
     asked(talk, 1, _meta=level)
-    assert talk.hear(said).delivery is None
+    assert hear(talk, said).delivery is None
 
 
 def test_a_subscription_bears_its_own_id_both_ways() -> None:
     talk, name = Talk("caller"), "io.modelcontextprotocol/subscriptionId"
     exchange, written = talk.ask((request("mine", method="subscriptions/listen", notifications={}),))
     key = json.loads(written)["id"]
-    came = talk.hear(line(method="notifications/tools/list_changed", params={"_meta": {name: key}})).delivery
+    came = hear(talk, line(method="notifications/tools/list_changed", params={"_meta": {name: key}})).delivery
     assert came is not None and came.exchange is exchange
     assert json.loads(came.message)["params"]["_meta"][name] == "mine"
 
@@ -133,7 +144,7 @@ def test_who_hangs_up_cancels_in_a_pool_and_a_late_answer_is_nobodys() -> None:
     exchange, written = asked(talk, "x")
     assert json.loads(talk.drop(exchange, cancel=True))["params"]["requestId"] == written["id"]
     assert talk.drop(exchange, cancel=True) == b""
-    assert talk.hear(line(id=written["id"], result={})).delivery is None
+    assert hear(talk, line(id=written["id"], result={})).delivery is None
     assert not talk.busy
 
 
@@ -142,7 +153,7 @@ def test_who_hangs_up_cancels_in_a_pool_and_a_late_answer_is_nobodys() -> None:
 )
 def test_what_is_no_message_is_said_to_be_none(said: bytes) -> None:
     with pytest.raises(Malformed):
-        Talk("session").hear(said)
+        hear(Talk("session"), said)
 
 
 JSON = st.recursive(

@@ -52,9 +52,9 @@ class Complaints:
             say(event, server=self._server, pid=self._pid, text=text)
 
     def _masked(self, line: bytes) -> str:
-        """Masked whole, then cut: half a card number is one that no detector knows."""
+        """Masked whole, as far as that is any use, then cut: half a card number is one that no detector knows."""
         try:
-            text, _ = mask_text(line.decode("utf-8", "replace"), self._secrets)
+            text, _ = mask_text(line[:LINE_BYTES].decode("utf-8", "replace"), self._secrets)
         except MaskingFailed:
             return "[a line that could not be inspected]"
         return text[:LINE_CHARS]

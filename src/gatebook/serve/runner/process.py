@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 import msgspec
 
@@ -14,9 +14,12 @@ from gatebook.serve.runner import refusals
 from gatebook.serve.runner.complaints import Complaints
 from gatebook.serve.runner.launching import Child, Pipes
 from gatebook.serve.runner.lines import LineSplitter, LineTooLong
-from gatebook.serve.runner.talk import Delivery, Exchange, Serving, Talk
+from gatebook.serve.runner.talk import Delivery, Edit, Exchange, Serving, Talk, finished, read
 from gatebook.wire.jsonrpc import Message, Request
 
+P = ParamSpec("P")
+T = TypeVar("T")
+ON_LOOP_BYTES: Final = 64 << 10
 HELD_BYTES: Final = 4 << 20
 """What one process may have waiting for its readers; beyond that its output is not read."""
 SHARED_HELD_BYTES: Final = 32 << 20
@@ -31,6 +34,13 @@ class Broken(Exception):
 
 class Withheld(Exception):
     """A process said a secret of its own in a way that cannot be taken out: it is ended."""
+
+
+async def _beside(line: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """`work(*args)`. What a long line takes is taken beside the loop: one server that writes such lines must not hold up the others."""
+    if len(line) <= ON_LOOP_BYTES:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 class Inbox:
@@ -199,23 +209,24 @@ class ServerProcess:
         while piece := await self._pipes.stdout.read(64 << 10):
             for line in self._splitter.feed(piece):
                 if line.strip():
-                    self._hear(line)
+                    await self._hear(line)
             await self._room.wait()
 
-    def _hear(self, line: bytes) -> None:
+    async def _hear(self, line: bytes) -> None:
         try:
-            heard = self._talk.hear(line)
+            heard = self._talk.hear(await _beside(line, read, line))
+            if heard.reply is not None:
+                self._pipes.write_if_read(heard.reply)
+            if heard.delivery is not None:
+                self._deliver(await _beside(line, self._presentable, heard.delivery, heard.edits))
         except Malformed:
             # Some programs greet on their standard output. It goes where what they say to people goes.
             self.complaints.tell(line, "command.stdout_no_message")
-            return
-        if heard.reply is not None:
-            self._pipes.write_if_read(heard.reply)
-        if heard.delivery is not None:
-            self._deliver(self._redacted(heard.delivery))
 
-    def _redacted(self, delivery: Delivery) -> Delivery:
-        """Without the secrets that this process was given, should it say one: no client ever sees them."""
+    def _presentable(self, delivery: Delivery, edits: tuple[Edit, ...]) -> Delivery:
+        """As its reader may have it: without the secrets that this process was given, should it say one; no client ever sees them. In a thread, for a
+        long one. Raises Malformed, Withheld."""
+        delivery = finished(delivery, edits)
         if not self._secrets or not self._secrets.positions(delivery.message):
             return delivery
         try:

@@ -55,11 +55,31 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     error_code: int | None = None
 
 
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the process, read (`read`). `readable`: as jsonrpc.readable gives it; `tagged`: it is an answer that bears the id of a subscription
+    beside its own."""
+
+    raw: bytes
+    readable: bytes
+    envelope: Envelope
+    params: "_Params"
+    tagged: bool
+
+
+class Edit(msgspec.Struct, frozen=True, kw_only=True):
+    """`value` where the member at `path` stands."""
+
+    path: tuple[str, ...]
+    value: bytes
+
+
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
-    """What one line of the process comes to: at most one delivery, at most one line back. Neither: it is dropped."""
+    """What one line of the process comes to: at most one delivery, at most one line back. Neither: it is dropped. `edits`: what must be put into the
+    delivery's message before it is given to anybody (`finished`)."""
 
     delivery: Delivery | None = None
     reply: bytes | None = None
+    edits: tuple[Edit, ...] = ()
 
 
 NOTHING: Final = Heard()
@@ -172,21 +192,18 @@ class Talk:
                 self._by_token.pop(asked.known_token, None)
         exchange.open.clear()
 
-    def hear(self, line: bytes) -> Heard:
-        """What the process's line comes to. Raises Malformed where it is no message."""
-        readable = jsonrpc.readable(line)
-        parsed = jsonrpc.parse_server(readable)
-        if not isinstance(parsed, Envelope):
-            raise Malformed(Reason.UPSTREAM_INVALID, "a batch where none may be")
-        match parsed.kind:
+    def hear(self, line: Line) -> Heard:
+        """What the process's line comes to. Takes no time to speak of, however long the line is: `read` and `finished` do."""
+        match line.envelope.kind:
             case "response":
-                return self._answer(line, parsed)
+                return self._answer(line)
             case "request":
-                return self._question(line, parsed)
+                return self._question(line.raw, line.envelope)
             case _:
-                return self._notification(line, readable, parsed)
+                return self._notification(line)
 
-    def _answer(self, line: bytes, envelope: Envelope) -> Heard:
+    def _answer(self, line: Line) -> Heard:
+        envelope = line.envelope
         key = jsonrpc.plain_id(envelope.id) if envelope.id is not None else b""
         asked = self._asked.pop(key, None)
         if asked is None:
@@ -197,11 +214,13 @@ class Talk:
             del self._by_token[asked.known_token]
         if exchange.gone:
             return NOTHING
-        message = line if not self._pooled else replaced(line, ("id",), asked.id)
-        if self._pooled and exchange.listens and _tagged(line):
-            message = replaced(message, ("result", "_meta", SUBSCRIPTION), asked.id)
-        delivery = Delivery(exchange=exchange, message=message, last=not exchange.open, error_code=envelope.error_code)
-        return Heard(delivery=delivery)
+        edits: list[Edit] = []
+        if self._pooled:
+            edits.append(Edit(path=("id",), value=asked.id))
+            if exchange.listens and line.tagged:
+                edits.append(Edit(path=("result", "_meta", SUBSCRIPTION), value=asked.id))
+        delivery = Delivery(exchange=exchange, message=line.raw, last=not exchange.open, error_code=envelope.error_code)
+        return Heard(delivery=delivery, edits=tuple(edits))
 
     def _question(self, line: bytes, envelope: Envelope) -> Heard:
         """A server's own request. In a pool nobody in particular is asked, so nobody is (2026-07-28 has none)."""
@@ -212,33 +231,33 @@ class Talk:
         self._questions[jsonrpc.plain_id(envelope.id)] = place
         return Heard(delivery=Delivery(exchange=place, message=line))
 
-    def _notification(self, line: bytes, readable: bytes, envelope: Envelope) -> Heard:
-        params = _outside(readable).params
+    def _notification(self, line: Line) -> Heard:
+        envelope, params = line.envelope, line.params
         if envelope.method == "notifications/progress":
-            return self._progress(line, bytes(params.token))
+            return self._progress(line.raw, bytes(params.token))
         if subscription := bytes(params.meta.subscription):
-            return self._subscribed(line, jsonrpc.plain_id(subscription))
+            return self._subscribed(line.raw, jsonrpc.plain_id(subscription))
         if envelope.method == "notifications/cancelled" and not self._pooled:
             exchange = self._questions.pop(jsonrpc.plain_id(bytes(params.request)), None)
-            return Heard(delivery=Delivery(exchange=_present(exchange), message=line))
+            return Heard(delivery=Delivery(exchange=_present(exchange), message=line.raw))
         if self._serving == "session":
             place = self._place(lasting=envelope.method != "notifications/message")
-            return Heard(delivery=Delivery(exchange=place, message=line))
-        return self._log(line) if envelope.method == "notifications/message" else NOTHING
+            return Heard(delivery=Delivery(exchange=place, message=line.raw))
+        return self._log(line.raw) if envelope.method == "notifications/message" else NOTHING
 
     def _progress(self, line: bytes, token: bytes) -> Heard:
         asked = self._by_token.get(jsonrpc.plain_id(token)) if token else None
         if asked is None or asked.token is None or asked.exchange.gone:
             return NOTHING
-        message = line if not self._pooled else replaced(line, ("params", "progressToken"), asked.token)
-        return Heard(delivery=Delivery(exchange=asked.exchange, message=message))
+        edits = (Edit(path=("params", "progressToken"), value=asked.token),) if self._pooled else ()
+        return Heard(delivery=Delivery(exchange=asked.exchange, message=line), edits=edits)
 
     def _subscribed(self, line: bytes, key: bytes) -> Heard:
         asked = self._asked.get(key)
         if asked is None or asked.exchange.gone:
             return NOTHING
-        message = line if not self._pooled else replaced(line, ("params", "_meta", SUBSCRIPTION), asked.id)
-        return Heard(delivery=Delivery(exchange=asked.exchange, message=message))
+        edits = (Edit(path=("params", "_meta", SUBSCRIPTION), value=asked.id),) if self._pooled else ()
+        return Heard(delivery=Delivery(exchange=asked.exchange, message=line), edits=edits)
 
     def _log(self, line: bytes) -> Heard:
         """Whoever asked for logs. Where several callers share the process, it must be plain which of them a line is about."""
@@ -253,6 +272,29 @@ class Talk:
         about the session than about a request, goes to whoever listens to the session, if anybody does."""
         exchanges = self.exchanges
         return None if (lasting and self.listened) or not exchanges else exchanges[-1]
+
+
+def read(raw: bytes) -> Line:
+    """A line of a process, read. Raises Malformed where it is no message."""
+    readable = jsonrpc.readable(raw)
+    parsed = jsonrpc.parse_server(readable)
+    if not isinstance(parsed, Envelope):
+        raise Malformed(Reason.UPSTREAM_INVALID, "a batch where none may be")
+    return Line(
+        raw=raw,
+        readable=readable,
+        envelope=parsed,
+        params=_outside(readable).params if parsed.kind == "notification" else _Params(),
+        tagged=parsed.kind == "response" and _tagged(readable),
+    )
+
+
+def finished(delivery: Delivery, edits: tuple[Edit, ...]) -> Delivery:
+    """With the edits in its message. Raises Malformed where that can be read in two ways."""
+    message = delivery.message
+    for edit in edits:
+        message = replaced(message, edit.path, edit.value)
+    return msgspec.structs.replace(delivery, message=message) if edits else delivery
 
 
 def replaced(text: bytes, path: tuple[str, ...], value: bytes) -> bytes:
@@ -274,10 +316,10 @@ def _outside(raw: bytes) -> _Outside:
         return _Outside()
 
 
-def _tagged(line: bytes) -> bool:
+def _tagged(readable: bytes) -> bool:
     """Whether an answer bears the id of a subscription beside its own."""
     try:
-        return bool(bytes(_RESULT.decode(jsonrpc.readable(line)).result.meta.subscription))
+        return bool(bytes(_RESULT.decode(readable).result.meta.subscription))
     except msgspec.DecodeError:
         return False
 
