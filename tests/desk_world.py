@@ -255,11 +255,12 @@ class DeskPlay:
         subject: str,
         *,
         at_provider: Callable[[dict[str, str]], None] = lambda asked: None,
+        to: str = CALLBACK,
     ) -> httpx2.Response:
-        """On from there, as `subject`, who agrees to everything; until a page that asks nothing, or the client's address."""
+        """On from there, as `subject`, who agrees to everything; until a page that asks nothing, or the client's address `to`."""
         for _ in range(12):
             location = response.headers.get("location", "")
-            if location.startswith(CALLBACK):
+            if location.startswith(to):
                 return response
             if location.startswith(IDP):
                 asked = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}

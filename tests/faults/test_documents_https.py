@@ -78,6 +78,7 @@ async def test_a_document_comes_from_the_very_address_that_was_judged() -> None:
     "addresses",
     [
         ("127.0.0.1",), ("::1",), ("169.254.169.254",), ("10.0.0.8",), ("fd00::8",), ("::ffff:169.254.169.254",), ("64:ff9b::a9fe:a9fe",),
+        ("fec0::2",), ("feff::1",), ("3fff::1",), ("5f00::1",), ("192.0.0.8",), ("192.88.99.1",),
         (PUBLIC, "127.0.0.1"), ("10.0.0.1", PUBLIC), ("fe80::1%eth0",), (),
     ],
 )  # fmt: skip

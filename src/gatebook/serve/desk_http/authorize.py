@@ -59,6 +59,9 @@ async def authorize(request: Request, world: DeskWorld) -> Response:
         machine.get_consent_grant(consented)
     except OAuth2Error as error:
         why = machine.cause or LoginRefused(Cause.REQUEST_INVALID, str(error.description or error.error))
+        if client.vouched == "document" and not redirects.is_loopback(redirect_uri):
+            # RFC 9700 §4.11.2: anybody on the internet can be such a client. Nobody is sent to his site by our link before they were asked.
+            return await refusal(request, world, why, client=client.client_id)
         await world.keep_refusal(book.refused("login.refused", why, origin, client=client.client_id))
         return back_with_error(world, redirect_uri, parameters.get("state"), error.error, why.words)
     assert machine.server is not None
