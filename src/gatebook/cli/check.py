@@ -36,7 +36,18 @@ def check(
     each of them.
 
     Exit codes: 0 no error (there may be warnings), 1 at least one error."""
-    probe = Probe(
+    found = problems(examine(config), probe_for(config, offline=offline))
+    if as_json:
+        typer.echo(json.dumps([msgspec.to_builtins(problem) for problem in found], indent=2, ensure_ascii=True))
+    else:
+        _print(found)
+    if any(problem.severity == "error" for problem in found):
+        raise typer.Exit(1)
+
+
+def probe_for(config: Path, *, offline: bool) -> Probe:
+    """What this process can look at: as each room where it may be their users, with a sandbox made once."""
+    return Probe(
         clock=SystemClock(),
         credentials=FileOrEnvironment(),
         offline=offline,
@@ -44,13 +55,6 @@ def check(
         rooms=_unreached if may_change_users() else None,
         commands=lambda deployment: command_problems(deployment, config.absolute()),
     )
-    found = problems(examine(config), probe)
-    if as_json:
-        typer.echo(json.dumps([msgspec.to_builtins(problem) for problem in found], indent=2, ensure_ascii=True))
-    else:
-        _print(found)
-    if any(problem.severity == "error" for problem in found):
-        raise typer.Exit(1)
 
 
 def _unreached(deployment: Deployment, users: Users, config: Path) -> list[str]:

@@ -10,10 +10,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from gatebook.adapters.clock_system import SystemClock
-from gatebook.adapters.secrets import FileOrEnvironment
 from gatebook.cli import book, printing
-from gatebook.cli.database import database_fault
+from gatebook.cli.check import probe_for
 from gatebook.cli.doctoring.configured import configured
 from gatebook.cli.doctoring.evidence import evidence
 from gatebook.cli.doctoring.findings import Finding, in_order, later, now
@@ -43,8 +41,7 @@ def doctor(
     if examined.deployment is None:
         printing.give_up("\n".join(str(problem) for problem in examined.problems), CANNOT_LOOK)
     patient = Patient(examined=examined, deployment=examined.deployment, now_s=time.time())
-    probe = Probe(clock=SystemClock(), credentials=FileOrEnvironment(), offline=offline, database=database_fault)
-    found = in_order([*_looked(patient, probe)])
+    found = in_order([*_looked(patient, probe_for(config, offline=offline))])
     if as_json:
         typer.echo(json.dumps([msgspec.to_builtins(finding) for finding in found], indent=2))
     else:

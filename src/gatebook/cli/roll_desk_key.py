@@ -8,8 +8,9 @@ import typer
 from gatebook.config.load import load
 from gatebook.federation import minting
 from gatebook.federation.minting import Minter
+from gatebook.model.deployment import Desk
 from gatebook.model.errors import ConfigurationError
-from gatebook.serve.keys import replace_file
+from gatebook.serve.keys import publish, published, replace_file
 
 CONFIG = typer.Option(Path("gatebook.toml"), "--config", "-c", help="The configuration file.")
 NOW = typer.Option(False, "--now", help="The old key was stolen: every token that it signed ends at once.")
@@ -29,13 +30,13 @@ def roll_desk_key(config: Path = CONFIG, now: bool = NOW) -> None:
     if desk is None:
         typer.echo(f"{config}: there is no [desk], so there is no key of its own", err=True)
         raise typer.Exit(2)
-    key, public = Path(desk.signing_key), Path(desk.public_keys)
+    key = Path(desk.signing_key)
     made = minting.new_key()
     minter = Minter.of(made)
     try:
         replace_file(key, made, mode=0o600)
         if now:
-            _publish_alone(public, minter)
+            _publish_alone(desk, minter)
     except OSError as failure:
         typer.echo(f"{failure.filename or key}: {failure.strerror}; run this as the user whose file it is", err=True)
         raise typer.Exit(1) from failure
@@ -43,10 +44,10 @@ def roll_desk_key(config: Path = CONFIG, now: bool = NOW) -> None:
     typer.echo("The old one verifies nothing any more." if now else "The old one verifies until its tokens are over.")
 
 
-def _publish_alone(path: Path, minter: Minter) -> None:
+def _publish_alone(desk: Desk, minter: Minter) -> None:
     """No other key verifies. Looked at again: a desk that was just publishing both would have put the old one back."""
     alone = minting.published(None, minter, time.time())
     for _ in range(LOOKS):
-        if not path.exists() or path.read_bytes() != alone:
-            replace_file(path, alone)
+        if published(desk) != alone:
+            publish(desk, alone)
         time.sleep(LOOK_S)

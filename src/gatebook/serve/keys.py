@@ -1,8 +1,10 @@
 """The deployment's own key files under `data_dir/keys`, made where they may be made: session and fingerprint keys always, log and payload keys in dev."""
 
 import contextlib
+import errno
 import hashlib
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -39,6 +41,7 @@ def make_missing(deployment: Deployment) -> tuple[str, ...]:
         )
     made = tuple(words for path in missing for words in _make(path, deployment))
     if deployment.desk is not None:
+        _bring_published(deployment, deployment.desk)
         publish_desk_keys(deployment.desk, time.time())
     return made
 
@@ -46,20 +49,64 @@ def make_missing(deployment: Deployment) -> tuple[str, ...]:
 def publish_desk_keys(desk: Desk, now_s: float) -> tuple[Minter, bytes]:
     """The public half of the desk's signing key lies where the gate's issuer of that name is read from, beside those of keys before it until their
     tokens are over. What signs, and that set. Raises ConfigurationError."""
-    path = Path(desk.public_keys)
     try:
         minter = Minter.of(Path(desk.signing_key).read_bytes())
-        before = path.read_bytes() if path.exists() else None
+        before = published(desk)
         public = minting.published(before, minter, now_s)
         if before != public:
-            replace_file(path, public)
+            publish(desk, public)
     except (OSError, ValueError) as failure:
         raise ConfigurationError((f"desk.signing_key {desk.signing_key}: {failure}",)) from failure
     return minter, public
 
 
+def published(desk: Desk) -> bytes | None:
+    """The set as it lies there; None where none does. Raises OSError.
+
+    Where rooms have users of their own, root asks this of a folder that is the desk's: a link there is none of ours, and nothing is waited for."""
+    try:
+        descriptor = os.open(desk.public_keys, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as failure:
+        if failure.errno in (errno.ENOENT, errno.ELOOP):
+            return None
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+
+
+def publish(desk: Desk, key_set: bytes) -> None:
+    """This is the set, durably. Raises OSError."""
+    path = Path(desk.public_keys)
+    make_folder(path.parent, 0o755)
+    replace_file(path, key_set)
+
+
+def unpublish(deployment: Deployment) -> None:
+    """No key verifies the desk's tokens until a set is published anew. Raises OSError."""
+    assert deployment.desk is not None
+    for path in (Path(deployment.desk.public_keys), _where_it_was(deployment)):
+        path.unlink(missing_ok=True)
+
+
+def _where_it_was(deployment: Deployment) -> Path:
+    """Where an earlier build kept the set: a desk with a user of its own may not replace a file there."""
+    return Path(deployment.data_dir) / "desk.jwks"
+
+
+def _bring_published(deployment: Deployment, desk: Desk) -> None:
+    """What an earlier build published is not lost, and no longer there: lying on, it would come back in the place of a set that was taken away."""
+    old = _where_it_was(deployment)
+    try:
+        if old.exists():
+            if published(desk) is None:
+                publish(desk, old.read_bytes())
+            old.unlink()
+    except OSError as failure:
+        raise ConfigurationError((f"data_dir: {failure.filename or old}: {failure.strerror}",)) from failure
+
+
 def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """`path` has this content, durably, and never half of it. Who owned it owns it, where this process may give it away. Raises OSError."""
+    """`path` has this content and mode, durably, and never half of it. Who owned it owns it, where this process may give it away. Raises OSError."""
     temporary = path.with_suffix(".tmp")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -67,6 +114,7 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         with contextlib.suppress(FileNotFoundError, PermissionError):
             owner = path.stat()
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        os.fchmod(descriptor, mode)  # whatever the process masks
         os.write(descriptor, content)
         os.fsync(descriptor)
     finally:

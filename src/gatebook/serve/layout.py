@@ -1,9 +1,11 @@
 """Who owns what under `data_dir` where `[users]` gives each room a user: one table, laid out by root and looked at by everybody else.
 
 | place | whose | who else, and why |
+| formats.json, log.vkey, payloads.pub | supervisor | everybody reads |
 | keys/log.skey | sealer | nobody |
 | keys/ (tokens, refresh tokens) | desk | nobody |
 | keys/session.key, fingerprint.key | gate | the desk reads the fingerprints' key |
+| published | desk | everybody reads: what verifies its tokens |
 | segments/ROOM | that room | the sealer takes and removes what is written there |
 | log, payloads | sealer | the desk reads them for people; the checkpoint is everybody's |
 | log/configs | supervisor | the desk reads |
@@ -20,6 +22,8 @@ from pathlib import Path
 
 import msgspec
 
+from gatebook import formats
+from gatebook.config.resolve import LOG_VKEY
 from gatebook.durable import make_folder, sync_folder
 from gatebook.model.deployment import Deployment
 from gatebook.model.errors import ConfigurationError
@@ -49,6 +53,10 @@ def places(deployment: Deployment, users: Users) -> Iterator[Place]:
     """Every place with an owner of its own, those above before those below. Set-group-id folders give their group to what is made in them."""
     supervisor, gate, sealer, desk, runner = users.supervisor, users.gate, users.sealer, users.desk, users.runner
     yield Place(path="", mode=0o711, owner=supervisor, group=supervisor)
+    # Everybody's to read, also where a restore or a shell that masks more wrote them.
+    for name in (formats.NAME, LOG_VKEY, deployment.payload_public_key):
+        if (Path(deployment.data_dir) / name).is_relative_to(deployment.data_dir):
+            yield Place(path=name, mode=0o644, owner=supervisor, group=supervisor, folder=False, needed=False)
     yield Place(path="lock", mode=0o600, owner=supervisor, group=supervisor, folder=False, needed=False)
     yield Place(path="keys", mode=0o711, owner=supervisor, group=supervisor)
     yield Place(path=deployment.log_key, mode=0o600, owner=sealer, group=sealer, folder=False)
@@ -58,7 +66,9 @@ def places(deployment: Deployment, users: Users) -> Iterator[Place]:
         for name in ("keys/refresh.key", "keys/upstream.key"):
             yield Place(path=name, mode=0o600, owner=desk, group=desk, folder=False)
         yield Place(path=deployment.desk.signing_key, mode=0o600, owner=desk, group=desk, folder=False)
-        yield Place(path=deployment.desk.public_keys, mode=0o644, owner=supervisor, group=supervisor, folder=False)
+        # A folder of its own: who replaces a file must be able to write where it lies.
+        yield Place(path=str(Path(deployment.desk.public_keys).parent), mode=0o755, owner=desk, group=desk)
+        yield Place(path=deployment.desk.public_keys, mode=0o644, owner=desk, group=desk, folder=False)
     # Sticky: the sealer removes there what is its own, and puts no other folder in the place of a room's, nor of ours, into which root writes.
     yield Place(path="segments", mode=0o1771, owner=supervisor, group=sealer)
     writers = {"supervisor": supervisor, CLI: supervisor, "gate": gate, "sealer": sealer, "desk": desk}
@@ -76,16 +86,17 @@ def places(deployment: Deployment, users: Users) -> Iterator[Place]:
         yield Place(path="run/runner", mode=0o2750, owner=runner, group=gate)
 
 
-def lay_out(deployment: Deployment, users: Users) -> tuple[str, ...]:
+def lay_out(deployment: Deployment, users: Users, *, anew: bool = False) -> tuple[str, ...]:
     """Every place is there, with its owner and mode; keys that are missing are made where they may be (`keys.make_missing`); returns what was
-    made, in words. Idempotent. To be done by root. Raises ConfigurationError; what was done before stays done.
+    made, in words. Idempotent. To be done by root. `anew`: also within folders that look as they should, where root has written since.
+    Raises ConfigurationError; what was done before stays done.
 
     Root works here in folders of others: nothing is done to what a link leads to."""
     try:
         make_folder(Path(deployment.data_dir))
         made = keys.make_missing(deployment)
         for place in places(deployment, users):
-            _lay(Path(deployment.data_dir) / place.path, place)
+            _lay(Path(deployment.data_dir) / place.path, place, anew=anew)
         _adopt_old_segments(Path(deployment.data_dir) / "segments", users.sealer)
     except OSError as failure:
         path = failure.filename or deployment.data_dir
@@ -94,7 +105,7 @@ def lay_out(deployment: Deployment, users: Users) -> tuple[str, ...]:
     return made
 
 
-def _lay(path: Path, place: Place) -> None:
+def _lay(path: Path, place: Place, *, anew: bool) -> None:
     if place.folder:
         if not os.path.lexists(path):
             path.mkdir(mode=0o700)
@@ -105,7 +116,7 @@ def _lay(path: Path, place: Place) -> None:
     elif not os.path.lexists(path):
         return
     with _opened(path, folder=place.folder) as descriptor:
-        if _is_laid(descriptor, place):
+        if _is_laid(descriptor, place) and not anew:
             return
         if place.whole:
             _give_all_within(descriptor, place)

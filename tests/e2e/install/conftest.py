@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.install.installing import SYSTEM_PYTHON, build, install, pack, runtime_names
+from tests.e2e.life.upstream import Upstream, counting_server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,6 +54,21 @@ def installed(open_folder: Path, wheels: Path) -> Path:
 def root() -> None:
     if os.geteuid() != 0:
         pytest.skip("only root gives rooms users of their own: run the tests as root")
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with counting_server() as server:
+        yield server
+
+
+@pytest.fixture
+def folder(open_folder: Path) -> Iterator[Path]:
+    """One for this test, with a short name: sockets lie in it."""
+    directory = Path(tempfile.mkdtemp(prefix="", dir=open_folder))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
 
 
 def _version(python: str) -> str:

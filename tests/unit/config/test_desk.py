@@ -72,7 +72,7 @@ def test_a_desk_is_one_more_issuer_of_every_server(tmp_path: Path) -> None:
         "https://login.example.com",
         ("ES256",),
     )
-    assert issuer.jwks_file == str(tmp_path / "data" / "desk.jwks") == deployment.desk.public_keys
+    assert issuer.jwks_file == str(tmp_path / "data" / "published" / "desk.jwks") == deployment.desk.public_keys
     [server] = deployment.servers
     assert server.audiences == {DESK_ISSUER: "https://mcp.example.com/payments/mcp"}
     [idp] = deployment.idps

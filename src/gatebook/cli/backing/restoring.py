@@ -32,6 +32,7 @@ from gatebook.ledger.verification import CannotJudge, verify
 from gatebook.model.deployment import RESTORING, Deployment
 from gatebook.model.record import Draft
 from gatebook.model.users import Users
+from gatebook.serve import keys
 from gatebook.serve.layout import give_whole, lay_out
 
 _AT_ONCE: Final = 64
@@ -270,7 +271,7 @@ def end_logins(deployment: Deployment, at: str, now_s: float) -> int:
         return 0
     replace_private(Path(deployment.desk.signing_key), minting.new_key(), at)
     # Else the next start would keep the old key beside the new one until its tokens are over.
-    Path(deployment.desk.public_keys).unlink(missing_ok=True)
+    keys.unpublish(deployment)
     folder = Path(deployment.data_dir) / "desk"
     if deployment.desk.database is not None or not (folder / "desk.db").exists():
         return 0
@@ -292,7 +293,7 @@ def give_to_owners(deployment: Deployment) -> None:
     """What root has put into the data directory belongs to each room's user, where `[users]` says so; where it does not, `restoring` gives it to the
     directory's owner. Raises ConfigurationError, OSError."""
     if os.geteuid() == 0 and deployment.users is not None:
-        lay_out(deployment, deployment.users)
+        lay_out(deployment, deployment.users, anew=True)
 
 
 def as_before(path: Path, before: os.stat_result) -> None:

@@ -33,7 +33,9 @@ class Patient(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def owner(self) -> str:
-        """Whose the data directory is, by name where it has one."""
+        """Who can see all of it, by name where he has one: the data directory's owner, or root where it is several users'."""
+        if self.deployment.users is not None:
+            return "root"
         try:
             return pwd.getpwuid(self.data_dir.stat().st_uid).pw_name
         except (OSError, KeyError):
