@@ -1,6 +1,6 @@
 """A small MCP server on standard input and output, quick to start, that does what a test tells it. Python's standard library alone.
 
-    python small_server.py [--legacy | --dumb | --deaf] [--calls FILE]
+    python small_server.py [--legacy | --dumb | --deaf] [--stubborn] [--calls FILE]
 
 Both eras, or with `--legacy` the old one alone; `--dumb` reads and never answers, `--deaf` ends at once. Every call of a tool is written to
 FILE before it is answered, one line each.
@@ -9,8 +9,10 @@ FILE before it is answered, one line each.
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,12 @@ TOOLS = [
     "file",
     "die",
     "hang",
+    "wait",
     "child",
+    "daemon",
+    "halves",
+    "shut",
+    "leave",
     "complain",
     "greet",
     "ask",
@@ -118,11 +125,32 @@ class Server:
                 os._exit(3)
             case "hang":
                 self.held.append(request)
+            case "wait":
+                while not Path(arguments["path"]).exists():
+                    time.sleep(0.01)
+                self.answer_text(request, "waited")
             case "child":
                 child = subprocess.Popen(
                     [sys.executable, "-c", "import time; time.sleep(600)"], stdin=subprocess.DEVNULL
                 )
                 self.answer_text(request, str(child.pid))
+            case "daemon":
+                far = subprocess.Popen(
+                    [sys.executable, "-c", "import time; time.sleep(600)"],
+                    stdin=subprocess.DEVNULL, start_new_session=True,
+                )  # fmt: skip
+                self.answer_text(request, str(far.pid))
+            case "halves":
+                whole = json.dumps({"jsonrpc": "2.0", "id": request, "result": {"content": []}})
+                os.write(1, whole[: len(whole) // 2].encode())
+                os._exit(0)
+            case "shut":
+                os.close(1)
+                time.sleep(600)
+            case "leave":
+                if "progressToken" in meta:
+                    notify("notifications/progress", progressToken=meta["progressToken"], progress=1)
+                sys.exit(0)
             case "complain":
                 print(arguments["backwards"][::-1], file=sys.stderr, flush=True)
                 self.answer_text(request, "complained")
@@ -151,15 +179,20 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for flag in ("--legacy", "--dumb", "--deaf"):
         parser.add_argument(flag, action="store_true")
+    parser.add_argument("--stubborn", action="store_true", help="ends neither for SIGTERM nor for the end of its input")
     parser.add_argument("--calls")
     options = parser.parse_args()
     if options.deaf:
         print("cannot start: no such table", file=sys.stderr)
         sys.exit(1)
+    if options.stubborn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     server = Server(options)
     for line in sys.stdin:
         if not options.dumb:
             server.hear(json.loads(line))
+    while options.stubborn:
+        time.sleep(600)
 
 
 if __name__ == "__main__":

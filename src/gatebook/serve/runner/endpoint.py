@@ -104,8 +104,8 @@ class _Visit:
         if revision_of(self._headers, parsed).era == "modern":
             await self._post_modern(requests)
         elif (session := self._header(_SESSION)) is not None:
-            process = self._keeper.session(session.decode("latin-1"), self._caller)
-            await self._post_to_session(process, messages, requests)
+            with self._keeper.at_work(session.decode("latin-1"), self._caller) as process:
+                await self._post_to_session(process, messages, requests)
         elif len(messages) == 1 and requests and requests[0].method == "initialize":
             await self._initialize(requests[0])
         else:

@@ -1,10 +1,11 @@
 """Which process serves whom: one keeper for each server that is a command. It starts processes, finds them again and ends them."""
 
 import asyncio
+import contextlib
 import itertools
 import secrets as chance
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -74,6 +75,8 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     caller: bytes
     process: ServerProcess
     seen_s: float
+    under_way: int = 0
+    """Requests of it that are not answered."""
 
 
 class Keeper:
@@ -88,6 +91,7 @@ class Keeper:
         self._modern: dict[bytes, asyncio.Task[ServerProcess]] = {}
         self._shared: asyncio.Task[tuple[ServerProcess, Opened]] | None = None
         self._processes: set[ServerProcess] = set()
+        self._starts: set[asyncio.Future[None]] = set()
         self._failures = 0
         self._not_before_s = 0.0
         self._legacy_only = False
@@ -99,6 +103,11 @@ class Keeper:
     def alive(self) -> int:
         """How many processes there are now."""
         return len(self._processes)
+
+    @property
+    def starting(self) -> int:
+        """How many are being started."""
+        return len(self._starts)
 
     # Sessions (before 2026-07-28)
 
@@ -126,11 +135,25 @@ class Keeper:
 
     def session(self, name: str, caller: bytes) -> ServerProcess:
         """The process behind a session. Raises Refusal where it is none of this caller's, or has ended."""
+        return self._session(name, caller).process
+
+    @contextlib.contextmanager
+    def at_work(self, name: str, caller: bytes) -> Iterator[ServerProcess]:
+        """As `session`; while it lasts the session is not idle, and it begins to be at the end."""
+        session = self._session(name, caller)
+        session.under_way += 1
+        try:
+            yield session.process
+        finally:
+            session.under_way -= 1
+            session.seen_s = asyncio.get_running_loop().time()
+
+    def _session(self, name: str, caller: bytes) -> Session:
         session = self._sessions.get(name)
         if session is None or session.caller != caller or not session.process.usable:
             raise refusals.unknown_session()
         session.seen_s = asyncio.get_running_loop().time()
-        return session.process
+        return session
 
     def end_session(self, name: str, caller: bytes) -> None:
         """The session is over; its process ends soon, where it was its own. Raises Refusal as `session` does."""
@@ -197,11 +220,12 @@ class Keeper:
     async def _start(self, serving: Serving) -> ServerProcess:
         """A process that runs and was told nothing yet. Raises Refusal."""
         now_s = asyncio.get_running_loop().time()
-        if self._ending:
-            raise refusals.stopping()
+        self._demand_not_ending()
         if now_s < self._not_before_s:
             raise refusals.pausing(self._not_before_s - now_s)
         self._ground.slots.take()
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._starts.add(over)
         try:
             process = await self._launched(serving)
         except BaseException as failure:
@@ -213,11 +237,24 @@ class Keeper:
             if isinstance(failure, UpstreamError):
                 raise self._failed(None, "one of its secrets is not available", failure.words) from failure
             raise
+        finally:
+            self._starts.discard(over)
+            over.set_result(None)
         self._processes.add(process)
         self._ground.started[self.server.name] += 1
         process.ended.add_done_callback(lambda _: self._forget(process))
         say("command.started", server=self.server.name, pid=process.pid, serving=serving)
+        try:
+            self._demand_not_ending()  # it was said meanwhile: nobody would look after this one any more
+        except Refusal:
+            process.retire()
+            self._soon(process.end())
+            raise
         return process
+
+    def _demand_not_ending(self) -> None:
+        if self._ending:
+            raise refusals.stopping()
 
     async def _launched(self, serving: Serving) -> ServerProcess:
         command, ground = self._command, self._ground
@@ -277,19 +314,22 @@ class Keeper:
             for process in tuple(self._processes):
                 if process.usable and process.idle_s >= idle_s:
                     say("command.idle", server=self.server.name, pid=process.pid)
+                    process.retire()
                     self._soon(process.end())
 
     def _lives(self, session: Session) -> bool:
         """A process that serves everybody outlives the sessions in it."""
         idle_s = asyncio.get_running_loop().time() - session.seen_s
-        return session.process.usable and (idle_s < self._command.idle_s or session.process.idle_s == 0)
+        return session.process.usable and (session.under_way > 0 or idle_s < self._command.idle_s)
 
     async def end(self, *, at_once: bool = False) -> None:
-        """No process of this server is left, and none will be started."""
+        """No process of this server is left, and none will be started. `at_once`: what is just being started ends with us, by the kernel."""
         self._ending = True
         self._watching.cancel()
-        while self._processes:
+        while self._processes or (self._starts and not at_once):
             await asyncio.gather(*(process.end(at_once=at_once) for process in tuple(self._processes)))
+            if self._starts and not at_once:
+                await asyncio.wait(self._starts)
             await asyncio.sleep(0)
 
     def _soon(self, work: Coroutine[Any, Any, None]) -> None:

@@ -24,6 +24,8 @@ HELD_BYTES: Final = 4 << 20
 """What one process may have waiting for its readers; beyond that its output is not read."""
 SHARED_HELD_BYTES: Final = 32 << 20
 """What one reader of a process for everybody may leave waiting before it is given up: it must not hold up the others."""
+SILENT_S: Final = 1.0
+"""How long the streams of a process that has ended may be silent and open."""
 BACKLOG: Final = 64
 BACKLOG_BYTES: Final = 256 << 10
 
@@ -103,6 +105,8 @@ class ServerProcess:
         self._held_bytes = 0
         self._room = asyncio.Event()
         self._room.set()
+        self._pieces = 0
+        """Of its output that were read."""
         self._ending = False
         self.complaints = Complaints(server, child.pid, secrets, self._loop.time)
         self.last_used_s = self._loop.time()
@@ -184,29 +188,47 @@ class ServerProcess:
     async def _live(self) -> int:
         """Read it to its end, then reap it. Whoever still waits then learns that the outcome is unknown."""
         reading = asyncio.create_task(self.complaints.read(self._pipes.stderr))
-        try:
-            await self._hear_all()
-        except LineTooLong:
-            say("command.unreadable", server=self._server, pid=self.pid, why="a line longer than limits.response_bytes")
-        except Withheld:
-            say("command.unreadable", server=self._server, pid=self.pid, why="one of its secrets could not be redacted")
-        except Exception as bug:
-            say_bug(f"hearing {self._server}", bug)
-        self._ending = True
+        hearing = asyncio.create_task(self._hear_all())
+        leaving = asyncio.create_task(self._leave_to_its_children(hearing))
+        await asyncio.wait((hearing,))
+        leaving.cancel()
+        match None if hearing.cancelled() else hearing.exception():
+            case None:
+                pass
+            case LineTooLong():
+                why = "a line longer than limits.response_bytes"
+                say("command.unreadable", server=self._server, pid=self.pid, why=why)
+            case Withheld():
+                why = "one of its secrets could not be redacted"
+                say("command.unreadable", server=self._server, pid=self.pid, why=why)
+            case bug:
+                say_bug(f"hearing {self._server}", bug)
+        self.retire()
         for inbox in self._inboxes.values():
             inbox.end(Broken())
         if self._listener is not None:
             self._listener.end(Broken())
         self._pipes.close_stdin()
         code = await self._child.end()
-        await asyncio.wait((reading,), timeout=1.0)  # a child of its own that got away may hold the stream open
+        await asyncio.wait((reading,), timeout=SILENT_S)  # a child of its own that got away may hold the stream open
         reading.cancel()
         self._pipes.close()
         say("command.ended", server=self._server, pid=self.pid, status=code)
         return code
 
+    async def _leave_to_its_children(self, hearing: "asyncio.Task[None]") -> None:
+        """`hearing` is over once the process is dead and its output silent: a child of its own that got away may hold the stream open for ever, and
+        whoever waits for an answer would wait with it. Not while we do not read: what is there already is the process's own."""
+        await asyncio.wait((self._child.exited,))
+        heard = -1
+        while heard != self._pieces or not self._room.is_set():
+            heard = self._pieces
+            await asyncio.sleep(SILENT_S)
+        hearing.cancel()
+
     async def _hear_all(self) -> None:
         while piece := await self._pipes.stdout.read(64 << 10):
+            self._pieces += 1
             for line in self._splitter.feed(piece):
                 if line.strip():
                     await self._hear(line)
@@ -259,9 +281,14 @@ class ServerProcess:
 
     # Its end
 
+    def retire(self) -> None:
+        """Nothing more is asked of it. Whoever decides that it ends says so in the same turn of the loop: a request that came in between would be
+        written to a process that is being ended, and be lost."""
+        self._ending = True
+
     async def end(self, *, at_once: bool = False) -> None:
         """It has ended: its input is closed, then it is asked, then made to. Idempotent."""
-        self._ending = True
+        self.retire()
         self._pipes.close_stdin()
         self._room.set()
         if at_once:
