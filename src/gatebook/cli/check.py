@@ -5,13 +5,13 @@ from pathlib import Path
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gatebook.adapters.clock_system import SystemClock
 from gatebook.adapters.secrets import FileOrEnvironment
 from gatebook.cli.database import database_fault
+from gatebook.cli.printing import print_table
 from gatebook.cli.visible import visible
 from gatebook.config import Problem, examine
 from gatebook.config.check import problems
@@ -62,7 +62,6 @@ def _unreached(deployment: Deployment, users: Users, config: Path) -> list[str]:
 
 
 def _print(found: list[Problem]) -> None:
-    console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, show_edge=False)
     for title in ("", "where", "what", "how to mend it"):
         table.add_column(title, overflow="fold")
@@ -70,6 +69,6 @@ def _print(found: list[Problem]) -> None:
         words = (Text(visible(text)) for text in (problem.where, problem.what, problem.mend))
         table.add_row(Text(problem.severity, style=_COLOURS[problem.severity]), *words)
     if found:
-        console.print(table)
+        print_table(table)
     errors = sum(problem.severity == "error" for problem in found)
-    console.print(f"{errors} error(s), {len(found) - errors} warning(s)")
+    typer.echo(f"{errors} error(s), {len(found) - errors} warning(s)")

@@ -50,7 +50,6 @@ def formats(
 
 
 def _print(there: dict[str, int], problems: tuple[str, ...]) -> None:
-    console = printing.console()
     table = Table(box=None, pad_edge=False, show_edge=False)
     for title in ("format", f"release {__version__}", "data_dir", "files"):
         table.add_column(title, overflow="fold")
@@ -58,6 +57,6 @@ def _print(there: dict[str, int], problems: tuple[str, ...]) -> None:
         known = durable.KNOWN.get(name)
         ours, files = (str(known.version), known.files) if known is not None else ("unknown", "")
         table.add_row(visible(name), ours, str(there.get(name, "")), files)
-    console.print(table)
+    printing.print_table(table)
     for problem in problems:
-        console.print(f"error: {visible(problem)}", markup=False)
+        typer.echo(f"error: {visible(problem)}")

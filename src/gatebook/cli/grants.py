@@ -25,8 +25,10 @@ def grants(desk: str | None = DESK, as_json: bool = book.AS_JSON) -> None:
     if as_json:
         printing.print_json_lines(msgspec.to_builtins(each) for each in found)
         return
-    console = printing.console()
-    console.print(_table(found) if found else "No grant is in force.")
+    if found:
+        printing.print_table(_table(found))
+    else:
+        printing.console().print("No grant is in force.")
 
 
 def _table(found: tuple[GrantShown, ...]) -> Table:

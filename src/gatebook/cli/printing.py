@@ -4,11 +4,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
 import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from gatebook.cli.visible import visible
@@ -17,22 +18,41 @@ from gatebook.reading.playback import Located
 
 CANNOT_READ = 2
 NOT_FOUND = 1
+UNWRAPPED: Final = 100_000
+"""Columns of what is no terminal: whoever reads a pipe, a file or the journal searches it by lines."""
+
 DIM, BOLD, GOOD, BAD, WARN = "dim", "bold", "green", "bold red", "yellow"
 
 
 def console() -> Console:
-    """Standard output: 80 columns where it is no terminal, no colours then."""
-    return Console(highlight=False, markup=False, emoji=False)
+    """Standard output: where it is no terminal, no line is wrapped and nothing coloured."""
+    return _console(stderr=False)
 
 
 def errors() -> Console:
-    """Standard error."""
-    return Console(stderr=True, highlight=False, markup=False)
+    """Standard error, likewise."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not made.is_terminal:
+        made.width = UNWRAPPED
+    return made
+
+
+def print_table(table: Table) -> None:
+    """On standard output: folded to the width of a terminal, elsewhere each row in one line, with no blanks at its end."""
+    shown = console()
+    with shown.capture() as captured:
+        shown.print(table)
+    for line in captured.get().splitlines():
+        sys.stdout.write(line.rstrip() + "\n")
 
 
 def give_up(words: str, status: int) -> NoReturn:
     """Say why on standard error and end with `status`."""
-    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(Text(f"gatebook: {words}", style="red"))
+    errors().print(Text(f"gatebook: {words}", style="red"), soft_wrap=True)
     raise typer.Exit(status)
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import typer
 from cryptography import x509
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gatebook.adapters.saml_metadata_https import fetch
+from gatebook.cli import printing
 from gatebook.cli.visible import visible
 from gatebook.config import examine
 from gatebook.config.saml import known
@@ -44,7 +44,7 @@ def saml_metadata(
     except (MetadataRefused, OSError):
         old = None
     before = old.certificates if old is not None else ()
-    console = Console(highlight=False)
+    console = printing.console()
     table = Table(box=None, pad_edge=False, show_edge=False)
     for title in ("", "SHA-256 of the certificate", "good until"):
         table.add_column(title, overflow="fold")
@@ -52,7 +52,7 @@ def saml_metadata(
         state = "new" if der not in before else "kept" if der in new.certificates else "gone"
         until = x509.load_der_x509_certificate(der).not_valid_after_utc
         table.add_row(state, fingerprint(der), f"{until:%Y-%m-%d}")
-    console.print(table)
+    printing.print_table(table)
     console.print(Text(visible(f"People log in at {new.sso_url}")))
     changed = old is None or set(before) != set(new.certificates) or old.sso_url != new.sso_url
     if write:

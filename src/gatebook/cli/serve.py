@@ -26,13 +26,13 @@ def serve(
         wiring.serve(config, _say_banner)
     except ConfigurationError as refused:
         for problem in refused.problems:
-            _console.print(f"[red]error[/red] {problem}", markup=True)
+            _console.print(Text.assemble(("error", "red"), f" {problem}"))
         raise typer.Exit(1) from refused
 
 
 def _say_banner(deployment: Deployment, made: tuple[str, ...]) -> None:
     for words in made:
-        _console.print(f"[yellow]{words}[/yellow]")
+        _console.print(Text(words, style="yellow"))
     if deployment.profile == "dev":
         _console.print(
             "[bold yellow]DEV PROFILE: http and loopback issuers are accepted; every entry says so. Not for cardholder data.[/]"

@@ -55,7 +55,7 @@ def _show(found: list[Line], as_json: bool) -> int:
     if not found:
         console.print("No session yet.")
         return 0
-    console.print(_table(found))
+    printing.print_table(_table(found))
     console.print(
         Text("gatebook replay SESSION shows one; any unique beginning of its id will do.", style=printing.DIM)
     )

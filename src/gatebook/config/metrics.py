@@ -7,6 +7,7 @@ from pathlib import Path
 from gatebook.config import schema, values
 from gatebook.config.problem import Problem, error, warning
 from gatebook.config.reading import Read
+from gatebook.model import extras
 from gatebook.model.deployment import Metrics, SecretReference, Traces
 
 
@@ -15,7 +16,7 @@ def trace_problems(read: Read, file: schema.File) -> Iterator[Problem]:
     if traces is None:
         return
     if not _installed():
-        yield error(read.where("traces"), "needs a package that is not installed", "pip install 'gatebook[otel]'")
+        yield error(read.where("traces"), "needs a package that is not installed", extras.how_to_add(extras.OTEL))
     if traces.token is not None and traces.token.startswith(values.LITERAL):
         yield _literal(read, file, "traces")
 

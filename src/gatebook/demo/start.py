@@ -17,8 +17,8 @@ from rich.text import Text
 from gatebook.demo import clients
 from gatebook.demo.children import Children, spoken_command
 from gatebook.demo.place import DemoError, Place, furnish, occupied, settle, short
+from gatebook.model import extras
 
-INSTALL: Final = "pip install 'gatebook[demo]'"
 PERSON: Final = "alice"
 
 
@@ -189,7 +189,8 @@ def _print_introduction(introduction: Introduction, console: Console) -> None:
 
 def _require_sdk() -> None:
     if importlib.util.find_spec("mcp") is None:
-        raise DemoError(f"the demonstration needs the MCP Python SDK, which is not installed. Type:\n\n    {INSTALL}\n")
+        how = extras.how_to_add(extras.DEMO)
+        raise DemoError(f"the demonstration needs the MCP Python SDK, which is not installed. Type:\n\n    {how}\n")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -212,8 +212,11 @@ class Worker:
             case Adopt(trust=trust):
                 self._adopt(trust)
             case Refuse(on=on, why=why, cause=cause):
-                self._refusing = self._refusing | {cause} if on else self._refusing - {cause}
-                say("worker.refusing" if on else "worker.serving", why=why)
+                before = self._refusing
+                self._refusing = before | {cause} if on else before - {cause}
+                # Whoever follows a supervisor tells us how it stands, also where we know.
+                if self._refusing != before:
+                    say("worker.refusing" if on else "worker.serving", why=why)
             case Tell():
                 self._tell()
             case _:

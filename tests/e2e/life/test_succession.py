@@ -54,6 +54,7 @@ def test_everything_is_replaced_under_load_and_no_call_fails(deploy: Deploy, ups
         assert len(children(gate.pid)) == 4 and not set(children(gate.pid)) & set(before)
         assert len(gate.said("room.left")) == 2 and {said["status"] for said in gate.said("room.left")} == {0}
         assert_nobody_noticed(gate, callers, upstream)
+        assert gate.said("worker.serving") == [], "nothing was short, so nothing is said of it"
         assert releases(gate) == [(__version__, None), (__version__, __version__)]
         assert gate.log("log.recover") == [], "every writer said goodbye"
         print(f"{len(callers.acknowledged)} calls, none failed")

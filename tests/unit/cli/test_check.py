@@ -19,7 +19,6 @@ class FixedClock:
 @pytest.fixture(autouse=True)
 def fixed_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "SystemClock", FixedClock)
-    monkeypatch.setenv("COLUMNS", "200")
 
 
 def run(*arguments: str | Path) -> Result:
@@ -50,6 +49,15 @@ def test_an_error_is_exit_code_1_and_stands_first(config: Path) -> None:
     first = next(line for line in said.stdout.splitlines() if line.startswith(("error", "warning")))
     assert "workers (line 2)" in first
     assert "1 error(s)" in said.stdout
+
+
+def test_without_a_terminal_each_problem_is_one_line(config: Path) -> None:
+    """So that grep finds it, and what is to be pasted is whole."""
+    lines = run("--config", config, "--offline").stdout.splitlines()
+    found = json.loads(run("--config", config, "--offline", "--json").stdout)
+    assert len(lines) == len(found) + 2, "a head, and the count"
+    assert any(problem["mend"] in line for problem in found for line in lines if len(line) > 200)
+    assert not any(line.endswith(" ") for line in lines)
 
 
 def test_json_is_for_scripts(config: Path) -> None:

@@ -93,4 +93,4 @@ def test_traces_that_are_refused(lines: tuple[str, ...], said: str, tmp_path: Pa
 def test_without_the_package_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gatebook.config.metrics.find_spec", lambda _: None)
     [found] = problems(with_traces('endpoint = "https://otel.example.com/v1/traces"'), tmp_path)
-    assert "gatebook[otel]" in found
+    assert "bin/pip install 'opentelemetry-proto" in found

@@ -16,7 +16,7 @@ def test_without_the_sdk_it_says_what_to_type(
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     monkeypatch.setattr(start.signal, "signal", lambda *_: None)
     assert start.run(start.Options(directory=tmp_path / "demo")) == 1
-    assert "pip install 'gatebook[demo]'" in capsys.readouterr().out
+    assert "bin/pip install 'mcp>=" in capsys.readouterr().out
     assert not (tmp_path / "demo").exists()
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from gatebook.durable import make_folder
 from gatebook.federation.errors import StoreUnavailable
+from gatebook.model import extras
 
 _LOCK: Final = 0x6761_7465_626F_6F6B  # "gatebook"
 _CONNECT_S: Final = 5
@@ -52,7 +53,8 @@ def postgresql(url: str, password: Password | None) -> Engine:
             connect_args={"connect_timeout": _CONNECT_S, "application_name": "gatebook-desk", "options": _OPTIONS},
         )
     except ModuleNotFoundError as failure:
-        raise StoreUnavailable("psycopg is not installed: pip install 'gatebook[postgresql]'") from failure
+        how = extras.how_to_add(extras.POSTGRESQL)
+        raise StoreUnavailable(f"psycopg is not installed: {how}") from failure
 
     if password is not None:
 

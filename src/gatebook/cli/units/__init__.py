@@ -1,5 +1,6 @@
 """`gatebook units`."""
 
+import os
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -30,6 +31,7 @@ def units(
 ) -> None:
     """Write the systemd unit, the list of users (sysusers.d), the folders (tmpfiles.d) and an example for nftables, for this installation.
 
+    The unit starts this program by the name that you type: as /opt/gatebook/current/bin/gatebook whatever release `current` names then.
     The configuration is expected at /etc/gatebook/gatebook.toml, with data_dir = "/var/lib/gatebook".
 
     Exit codes: 0 written, 1 nothing written, and why."""
@@ -49,5 +51,20 @@ def units(
 
 
 def _text(name: str) -> str:
-    program = Path(sys.executable).parent / "gatebook"
-    return (files(__package__ or "") / "files" / name).read_text("utf-8").replace("@GATEBOOK@", str(program))
+    return (
+        (files(__package__ or "") / "files" / name).read_text("utf-8").replace("@GATEBOOK@", str(program(sys.argv[0])))
+    )
+
+
+def program(typed: str) -> Path:
+    """The `gatebook` that a unit starts: as it was typed, also by way of other links, if that leads into our environment; else where that lies.
+    Typed as /opt/gatebook/current/bin/gatebook it keeps `current`, so that the unit starts whatever release the link names one day."""
+    folder = Path(sys.executable).parent
+    path = Path(typed).absolute()
+    for _ in range(40):
+        if path.parent.resolve() == folder.resolve():
+            return path if path.name == "gatebook" else folder / "gatebook"
+        if not path.is_symlink():
+            break
+        path = Path(os.path.normpath(path.parent / path.readlink()))
+    return folder / "gatebook"
