@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gatebook import wiring
+from gatebook import __version__, wiring
 from gatebook.adapters.ledger_segment import SegmentLedger
 from gatebook.config import load
 from gatebook.model.deployment import Deployment
@@ -66,6 +67,17 @@ def place(tmp_path: Path) -> Path:
     seal(deployment)
     shutil.copy(tmp_path / "data/log.vkey", tmp_path / "log.vkey")
     return tmp_path
+
+
+def test_the_guides_install_this_release_and_start_it_by_one_link() -> None:
+    """A service that was restarted after an upgrade would else run the old release."""
+    assert f"/usr/bin/python3 -m venv /opt/gatebook/{__version__}\n" in block("install.md", "-m venv /opt/gatebook/")
+    assert f"ln -sfn {__version__} /opt/gatebook/current\n" in block("install.md", "-m venv /opt/gatebook/")
+    assert "ln -sfn 0.2.0 /opt/gatebook/current\n" in block("upgrade.md", "/opt/gatebook/0.2.0/bin/gatebook upgrade")
+    for page in ("install.md", "upgrade.md", "operate.md"):
+        text = (HOWTO / page).read_text()
+        assert "/opt/gatebook/bin/" not in text
+        assert set(re.findall(r"ExecStart=(\S+)", text)) <= {"/opt/gatebook/current/bin/gatebook"}
 
 
 COPY = block("verify-the-log.md", "tar -C data")

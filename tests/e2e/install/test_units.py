@@ -82,6 +82,17 @@ def test_nothing_that_differs_is_overwritten(written: Path, installed: Path) -> 
     assert f"ExecStart={installed / 'gatebook'} serve" in unit.read_text()
 
 
+def test_typed_by_way_of_a_link_the_unit_starts_whatever_the_link_names(installed: Path, tmp_path: Path) -> None:
+    """As install.md and upgrade.md lay it out: a release beside the other, `current`, and a link to that on everybody's PATH."""
+    (tmp_path / "opt").mkdir()
+    (tmp_path / "opt/current").symlink_to(installed.parent)
+    (tmp_path / "gatebook").symlink_to(tmp_path / "opt/current/bin/gatebook")
+    assert typed(str(tmp_path / "gatebook"), "units", "--directory", str(tmp_path / "etc")).returncode == 0
+    unit = (tmp_path / "etc/systemd/system/gatebook.service").read_text()
+    assert f"\nExecStart={tmp_path}/opt/current/bin/gatebook serve" in unit
+    assert f"\nExecStartPre=+{tmp_path}/opt/current/bin/gatebook layout" in unit
+
+
 def test_the_rules_for_the_network_are_understood(written: Path) -> None:
     if shutil.which("nft") is None or os.geteuid() != 0:
         pytest.skip("only root asks nft: apt-get install nftables")
