@@ -154,11 +154,17 @@ def _say(planned: Plan, file: Path, backup: Path | None, config: Path, *, dry_ru
     console.print(
         Text(
             visible(
-                f"Undo: gatebook import --undo {file}. Next: a [[role]] that grants something (`gatebook server add` writes one), `gatebook check`, SIGHUP."
+                f"Undo: gatebook import --undo {file}. Next: {_roles(change.block)}, `gatebook check`, then `gatebook serve`, or SIGHUP where it runs."
             )
         ),
         soft_wrap=True,
     )
+
+
+def _roles(block: bytes) -> str:
+    if b"\n[[role]]" in block:
+        return "read each [[role]] that was written"
+    return "a [[role]] that grants something (`gatebook server add` writes one)"
 
 
 def _say_one(each: Taken) -> None:

@@ -23,7 +23,7 @@ from tests.issuing import Issuer
 
 pytestmark = [outside_tmp, pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(300)]
 
-LINES = block("take-over.md", "gatebook init ~/gatebook").splitlines()
+LINES = block("take-over.md", "gatebook init ~/mcp-gate").splitlines()
 SECRETS = ("shop-key-9f2c", "remote-token-77ab")
 
 
@@ -88,7 +88,7 @@ def served(directory: Path, port: int) -> Iterator[Gate]:
 def test_five_commands(tmp_path: Path) -> None:
     assert len(LINES) <= 5 and LINES[-1].startswith("gatebook serve")
     port, desk_port, remote_port = free_port(), free_port(), free_port()
-    project, own = tmp_path / "p", tmp_path / "gatebook"
+    project, own = tmp_path / "p", tmp_path / "mcp-gate"
     project.mkdir()
     a_project(project, remote_port)
     config = own / "gatebook.toml"
@@ -98,7 +98,7 @@ def test_five_commands(tmp_path: Path) -> None:
         answers = ("generic", idp.url, "gatebook", "secrets/corp", "groups", "otp", GATEBOOK_SECRET)
         assert "/login/oidc/corp/callback" in typed(LINES[1], project, answers)
         other_ports(config, p8080=port, p8444=desk_port)
-        typed(LINES[2], project)
+        assert "Next: read each [[role]] that was written" in typed(LINES[2], project)
         left = (project / ".mcp.json").read_text()
         assert {each["url"] for each in json.loads(left)["mcpServers"].values()} == {
             f"http://127.0.0.1:{port}/{name}/mcp" for name in ("shop", "files", "remote")
