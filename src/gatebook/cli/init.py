@@ -11,9 +11,9 @@ from pydantic_core import PydanticCustomError
 
 from gatebook.cli.visible import visible
 from gatebook.config import values
-from gatebook.config.key_files import DESK_KEY, LOG_KEY, PAYLOAD_PRIVATE_KEY, PAYLOAD_PUBLIC_KEY
+from gatebook.config.key_files import DESK_KEY, LOG_KEY, LOG_VKEY, PAYLOAD_PRIVATE_KEY, PAYLOAD_PUBLIC_KEY
 from gatebook.config.listening import DEV_DATA_DIR
-from gatebook.config.resolve import DEV_ORIGIN, LOG_VKEY
+from gatebook.config.resolve import DEV_ORIGIN
 from gatebook.config.template import template
 from gatebook.durable import make_folder, sync_folder
 from gatebook.federation import minting

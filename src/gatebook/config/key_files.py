@@ -2,6 +2,8 @@
 
 LOG_KEY = "keys/log.skey"
 """Under `data_dir`, where `log.key` is not given."""
+LOG_VKEY = "log.vkey"
+"""Under `data_dir`: the log's public key, for whoever verifies."""
 DESK_KEY = "keys/desk-signing.jwk"
 DESK_PUBLIC_KEYS = "published/desk.jwks"
 """Under `data_dir`: what the gate verifies the desk's tokens with. A folder of its own, for the desk replaces it."""

@@ -26,9 +26,6 @@ from gatebook.config.reading import Read
 from gatebook.config.secret_references import secret_reference
 from gatebook.model.deployment import DESK_ISSUER, Allow, Client, Deployment, Disk, Issuer, Limits, Match, Role
 
-LOG_VKEY = "log.vkey"
-"""Under `data_dir`: the log's public key, for whoever verifies."""
-
 DEV_ORIGIN = "localhost/dev"
 
 _NOBODY_IN_PARTICULAR = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti", "typ"})

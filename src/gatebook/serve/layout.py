@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from gatebook import formats
-from gatebook.config.resolve import LOG_VKEY
+from gatebook.config.key_files import LOG_VKEY
 from gatebook.durable import make_folder, sync_folder
 from gatebook.model.deployment import Deployment
 from gatebook.model.errors import ConfigurationError

@@ -20,7 +20,7 @@ from gatebook.adapters.desk_store.store import SqlStore
 from gatebook.adapters.ledger_segment import SegmentHand
 from gatebook.adapters.log_files import LogFiles
 from gatebook.cli.backing.manifest import KEYS, BackupUnusable, Manifest
-from gatebook.config.resolve import LOG_VKEY
+from gatebook.config.key_files import LOG_VKEY
 from gatebook.durable import make_folder, sync_folder
 from gatebook.federation import minting
 from gatebook.ledger import note

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from gatebook.config.checking.probe import Probe
 from gatebook.config.checking.words import grave, why_of
-from gatebook.config.key_files import PAYLOAD_PRIVATE_KEY
+from gatebook.config.key_files import LOG_VKEY, PAYLOAD_PRIVATE_KEY
 from gatebook.config.problem import Problem, error, warning
-from gatebook.config.resolve import LOG_VKEY
 from gatebook.federation.minting import Minter
 from gatebook.federation.registered_keys import key_set_of
 from gatebook.identity.errors import KeySetRefused
