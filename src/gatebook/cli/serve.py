@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gatebook import wiring
+from gatebook.cli.visible import visible
 from gatebook.config.rolled_back import rolled_back
 from gatebook.model.deployment import Deployment
 from gatebook.model.errors import ConfigurationError
@@ -26,7 +27,8 @@ def serve(
         wiring.serve(config, _say_banner)
     except ConfigurationError as refused:
         for problem in refused.problems:
-            _console.print(Text.assemble(("error", "red"), f" {problem}"))
+            # Words of rooms and names of files are in it.
+            _console.print(Text.assemble(("error", "red"), " ", "\n".join(map(visible, problem.splitlines()))))
         raise typer.Exit(1) from refused
 
 

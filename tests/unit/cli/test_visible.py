@@ -1,8 +1,12 @@
 """Names in the log were chosen by strangers; showing them must not obey them."""
 
 import pytest
+from typer.testing import CliRunner
 
+from gatebook import wiring
+from gatebook.cli.app import app
 from gatebook.cli.visible import visible, visible_json
+from gatebook.model.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(
@@ -25,3 +29,15 @@ def test_what_a_terminal_would_act_on_is_written_out(text: str, shown: str) -> N
 
 def test_a_json_value_is_made_visible_in_keys_and_leaves() -> None:
     assert visible_json({"k\x1b": ["v\x07", 1, None, True]}) == {"k\\x1b": ["v\\x07", 1, None, True]}
+
+
+def test_why_a_gate_does_not_start_is_neither_markup_nor_an_escape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment's name, which a worker chose, ended the program with an error in its markup, and could have driven the terminal."""
+
+    def refuse(*_: object) -> None:
+        raise ConfigurationError(("segments/[/red]\x1b]0;x\x07.seg: in another writer's name",))
+
+    monkeypatch.setattr(wiring, "serve", refuse)
+    done = CliRunner().invoke(app, ["serve"], catch_exceptions=False)
+    assert done.exit_code == 1
+    assert "segments/[/red]\\x1b]0;x\\x07.seg" in done.output and "\x1b" not in done.output
