@@ -7,7 +7,9 @@ import json
 import os
 import shutil
 import sqlite3
+import tempfile
 import threading
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -226,3 +228,51 @@ def test_a_link_in_the_place_of_the_lock_makes_no_file_elsewhere(tmp_path: Path)
     with pytest.raises(ConfigurationError, match="data_dir"), locked(tmp_path):
         pass
     assert not (tmp_path / "nologin").exists()
+
+
+# The desk was taken over, and root backs it up, or restores over it
+
+
+@pytest.fixture
+def open_deployed() -> Iterator[Deployed]:
+    """Where other users get in, and the desk's folder is the desk's."""
+    folder = Path(tempfile.mkdtemp(prefix="gatebook-desk-"))
+    try:
+        folder.chmod(0o755)
+        made = Deployed(folder / "gate", more=DESK)
+        made.write(1)
+        with closing(SqlStore.in_folder(made.data_dir / "desk")):
+            pass
+        for place in (made.folder, made.data_dir):
+            place.chmod(0o711)
+        for path in (made.data_dir / "desk", *(made.data_dir / "desk").iterdir()):
+            os.chown(path, OWNER, OWNER)
+        yield made
+    finally:
+        shutil.rmtree(folder)
+
+
+@as_root
+def test_a_desk_of_another_user_is_backed_up_whole(open_deployed: Deployed) -> None:
+    folder = Path(open_deployed.backup()["folder"])
+    with closing(sqlite3.connect(folder / "desk" / "desk.db")) as copy:
+        assert ("grants",) in copy.execute("SELECT name FROM sqlite_schema").fetchall()
+        assert copy.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    assert [path.name for path in (folder / "desk").iterdir()] == ["desk.db"]
+    shutil.rmtree(open_deployed.data_dir)
+    open_deployed.restore()
+
+
+@as_root
+@pytest.mark.parametrize("name", ["desk.db-wal", "desk.db-journal", "desk.db-shm"])
+def test_no_key_is_given_to_a_desk_that_makes_its_databases_files_second_names_of_it(
+    open_deployed: Deployed, name: str
+) -> None:
+    """Opened by root, SQLite gave log.skey to the desk's user."""
+    key = Path(open_deployed.deployment.log_key)
+    (open_deployed.data_dir / "desk" / name).hardlink_to(key)
+    before = key.read_bytes()
+    open_deployed.type("backup", str(open_deployed.to), "-c", str(open_deployed.config), code=None)
+    assert key.stat().st_uid == 0 and key.read_bytes() == before
+    assert "has another name" in open_deployed.restore("--in-place", code=1)["why"]
+    assert open_deployed.data_dir.joinpath("desk", name).stat().st_uid == 0

@@ -19,6 +19,7 @@ import msgspec
 from gatebook import __version__, formats
 from gatebook.adapters.log_files import LogFiles
 from gatebook.cli.backing.manifest import MANIFEST, BackupUnusable, Item, Manifest, finished, may_come_along, pack, read
+from gatebook.cli.backing.owned import by_its_owner
 from gatebook.durable import make_folder, sync_folder
 from gatebook.ledger import entry, framing
 from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
@@ -144,8 +145,14 @@ class _Copy:
             return
         target = self._partial / "desk" / "desk.db"
         make_folder(target.parent)
-        with contextlib.closing(sqlite3.connect(path)) as here, contextlib.closing(sqlite3.connect(target)) as there:
-            here.backup(there)
+        owner = path.stat()
+        of_another = os.geteuid() == 0 and owner.st_uid != 0
+        if of_another:
+            target.write_bytes(by_its_owner(path, owner.st_uid, owner.st_gid))
+        with contextlib.closing(sqlite3.connect(target)) as there:
+            if not of_another:
+                with contextlib.closing(sqlite3.connect(path)) as here:
+                    here.backup(there)
             there.execute("PRAGMA journal_mode=DELETE")
         target.chmod(0o600)
         with target.open("rb+") as file:

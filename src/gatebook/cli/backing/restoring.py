@@ -20,6 +20,7 @@ from gatebook.adapters.desk_store.store import SqlStore
 from gatebook.adapters.ledger_segment import SegmentHand
 from gatebook.adapters.log_files import LogFiles
 from gatebook.cli.backing.manifest import KEYS, BackupUnusable, Manifest
+from gatebook.cli.backing.owned import close_to_others
 from gatebook.config.key_files import LOG_VKEY
 from gatebook.durable import make_folder, sync_folder
 from gatebook.federation import minting
@@ -275,6 +276,7 @@ def end_logins(deployment: Deployment, at: str, now_s: float) -> int:
     folder = Path(deployment.data_dir) / "desk"
     if deployment.desk.database is not None or not (folder / "desk.db").exists():
         return 0
+    close_to_others(folder)  # `give_to_owners` gives it back
     store = SqlStore.in_folder(folder)
     try:
         return store.end_everything("restored", now_s)
