@@ -1,5 +1,6 @@
 """Where rooms have users of their own, each writes in its folder, in its own name; the log and the checkpoint can be read by whom they are for."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -63,6 +64,24 @@ def test_no_room_can_write_in_anothers_name(place: Place) -> None:
     (segments / "desk").rename(segments / "gate")
     with pytest.raises(SegmentError, match="in another writer's name"):
         SegmentTails(segments).look()
+
+
+@pytest.mark.parametrize("what", ["pipe", "link"])
+@pytest.mark.parametrize("ending", [".seg", ".mark"])
+def test_what_a_room_put_in_the_place_of_its_segment_is_refused_and_not_waited_for(
+    place: Place, what: str, ending: str
+) -> None:
+    """A worker that was taken over made a pipe of that name, and nothing was signed any more, nor said."""
+    segments = place.directory / "segments"
+    write(with_users(place), "gate-1")
+    [path] = [path for path in (segments / "gate").iterdir() if path.suffix == ending]
+    path.rename(path.with_name("aside"))
+    if what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("aside")
+    with pytest.raises(SegmentError if what == "pipe" else OSError):
+        [tail.take() for tail in SegmentTails(segments).look()]
 
 
 def test_only_the_checkpoint_is_everybodys(tmp_path: Path) -> None:

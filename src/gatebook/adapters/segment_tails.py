@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import re
+import stat
 import sys
 import time
 from pathlib import Path
@@ -104,11 +105,9 @@ class Tail:
         number, offset = self._done
         orphans, torn = len(self._pending), 0
         if self._path(self._number).exists():
-            with self._path(self._number).open("rb") as file:
-                data = file.read()
-            torn = used_bytes(data, self._offset)
+            torn = used_bytes(_read(self._path(self._number)), self._offset)
         for later in (n for n in self._numbers() if n > self._number):
-            torn += used_bytes(self._path(later).read_bytes(), HEADER_BYTES)
+            torn += used_bytes(_read(self._path(later)), HEADER_BYTES)
         return Ending(
             clean=self._closed and not torn and not orphans,
             beyond_mark=self._beyond,
@@ -162,7 +161,7 @@ class Tail:
 
     def _data(self, limit: int | None) -> bytes:
         if self._reading is None:
-            self._reading = os.open(self._path(self._number), os.O_RDONLY)
+            self._reading = _opened(self._path(self._number))
         wanted = _READ_BYTES if limit is None else min(limit - self._offset, _READ_BYTES)
         return os.pread(self._reading, wanted, self._offset)
 
@@ -176,17 +175,16 @@ class Tail:
         if self._marked is None:
             try:
                 # Kept open: a writer makes its mark before its first segment, and only we remove it.
-                self._marked = os.open(self._mark_path(), os.O_RDONLY)
+                self._marked = _opened(self._mark_path())
             except FileNotFoundError:
                 return 0
         return int.from_bytes(os.pread(self._marked, 8, 0), sys.byteorder)
 
     def _header(self, number: int) -> SegmentHeader:
-        with self._path(number).open("rb") as file:
-            try:
-                header = decode_header(file.read(HEADER_BYTES))
-            except SegmentError as failure:
-                raise SegmentError(f"{self._path(number)}: {failure}") from failure
+        try:
+            header = decode_header(_read(self._path(number), HEADER_BYTES))
+        except SegmentError as failure:
+            raise SegmentError(f"{self._path(number)}: {failure}") from failure
         if (header.writer, header.epoch, header.number) != (self.writer, self.epoch, number):
             raise SegmentError(f"{self._path(number)} is another segment under this name")
         return header
@@ -283,6 +281,21 @@ def _listed(directory: Path) -> list[tuple[str, str, int]]:
             if match := _NAME.fullmatch(name):
                 found.append((match["writer"], match["epoch"], int(match["number"])))
     return found
+
+
+def _opened(path: Path) -> int:
+    """Of a plain file, and at once: what lies in a room's folder is that room's to make, and a pipe there would have us wait for ever, in silence.
+    Raises SegmentError, OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise SegmentError(f"{path} is no plain file")
+    return descriptor
+
+
+def _read(path: Path, size: int = -1) -> bytes:
+    with os.fdopen(_opened(path), "rb") as file:
+        return file.read(size)
 
 
 def _sync(path: Path) -> None:
