@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import tracemalloc
 from typing import Any, cast
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from gatebook.masking import Secrets
 from gatebook.serve.runner import complaints, process
 from gatebook.serve.runner.complaints import Complaints
+from gatebook.serve.runner.lines import LineSplitter
 from gatebook.serve.runner.process import ON_LOOP_BYTES, ServerProcess
 from gatebook.serve.runner.talk import Line, Talk, read
 
@@ -77,3 +79,16 @@ async def test_a_long_line_that_is_no_message_is_cut_before_it_is_looked_at(
     [line] = capsys.readouterr().err.splitlines()
     assert json.loads(line)["event"] == "command.stdout_no_message" and "4111111111111111" not in line
     assert looked == [complaints.LINE_BYTES]
+
+
+def test_a_line_in_many_small_pieces_costs_what_it_is_long() -> None:
+    splitter = LineSplitter(1 << 20)
+    tracemalloc.start()
+    try:
+        for _ in range(200_000):
+            assert splitter.feed(b"xy"[:1] + b"z") == []
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert splitter.feed(b"\n") == [b"xz" * 200_000]
+    assert held < 1 << 20
