@@ -94,7 +94,12 @@ class House:
         account = None if self.users is None else self.users.of(name)
         with self.handing.to(name, account) as handed:
             room = self.rooms[name] = await spawn(
-                name, start, inherit=(*inherit, *handed.descriptors), account=account, environment=handed.environment
+                name,
+                start,
+                inherit=(*inherit, *handed.descriptors),
+                account=account,
+                environment=handed.environment,
+                withheld=handed.withheld,
             )
         room.listen(self.hear)
         await room.started(within_s)

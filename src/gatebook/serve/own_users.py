@@ -10,7 +10,7 @@ from gatebook.model.deployment import Deployment
 from gatebook.model.errors import ConfigurationError
 from gatebook.model.users import Users
 from gatebook.serve import keys
-from gatebook.serve.handing import Handing, wanted_by
+from gatebook.serve.handing import Handing, handing_by
 from gatebook.serve.layout import lay_out
 from gatebook.serve.needs import require_reachable, require_readable
 
@@ -31,13 +31,13 @@ def asked_users(config: Path) -> tuple[Users | None, Handing]:
         what = f"users.supervisor: this is {_name(os.geteuid())}, and the file says {users.supervisor.name}"
         raise ConfigurationError((f"{what}; start it as {users.supervisor.name}, or correct the file",))
     require_readable(users, config)
-    return users, Handing(wanted_by(document))
+    return users, handing_by(document)
 
 
 def handing_of(config: Path) -> Handing:
     """What the rooms are handed by the file as it is; nothing where it cannot be read."""
     try:
-        return Handing(wanted_by(tomllib.loads(config.read_bytes().decode("utf-8"))))
+        return handing_by(tomllib.loads(config.read_bytes().decode("utf-8")))
     except (OSError, ValueError):
         return Handing({})
 

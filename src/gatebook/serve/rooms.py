@@ -158,9 +158,11 @@ async def spawn(
     inherit: tuple[int, ...] = (),
     account: Account | None = None,
     environment: dict[str, str] | None = None,
+    withheld: frozenset[str] = frozenset(),
 ) -> Room:
     """Start `python -m gatebook.wiring KIND CONTROL_FD` with `start` on stdin and the descriptors in `inherit`; KIND is `name` up to a dash.
-    `account`: whose it is from its first line on; None: ours. `environment`: what it finds in its environment beside ours.
+    `account`: whose it is from its first line on; None: ours. `environment`: what it finds in its environment beside ours; `withheld`:
+    what of ours it does not find.
 
     The room ends by itself when the control channel closes, so it never outlives the supervisor for long. Raises OSError."""
     ours, theirs = socket.socketpair()
@@ -168,7 +170,7 @@ async def spawn(
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 *_command(name.partition("-")[0], theirs.fileno(), account),
-                env={**_passed_on(), **(environment or {})},
+                env={**_passed_on(withheld), **(environment or {})},
                 stdin=PIPE,
                 pass_fds=(theirs.fileno(), *inherit),
                 start_new_session=True,  # a terminal's Ctrl-C reaches the supervisor alone, which drains the rooms
@@ -184,9 +186,9 @@ async def spawn(
     return Room(name, process, await supervisor_end(ours))
 
 
-def _passed_on() -> dict[str, str]:
+def _passed_on(withheld: frozenset[str]) -> dict[str, str]:
     """Our environment, without what the service manager said to us alone."""
-    return {name: value for name, value in os.environ.items() if name not in NOTIFYING}
+    return {name: value for name, value in os.environ.items() if name not in NOTIFYING and name not in withheld}
 
 
 def _command(kind: str, control_fd: int, account: Account | None) -> list[str]:

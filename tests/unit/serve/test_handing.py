@@ -10,7 +10,8 @@ from gatebook.model.deployment import SecretReference
 from gatebook.model.errors import UpstreamError
 from gatebook.model.users import Account
 from gatebook.serve import handing
-from gatebook.serve.handing import Handing, wanted_by
+from gatebook.serve.handing import Handing, handing_by, wanted_by
+from gatebook.serve.rooms import spawn
 
 GATE = Account(name="gate", uid=61001, gid=61001)
 DOCUMENT = {
@@ -72,3 +73,39 @@ def test_a_room_of_our_own_user_reads_the_directory_itself(tmp_path: Path) -> No
 def test_without_a_service_manager_it_says_which_line_is_missing() -> None:
     with pytest.raises(UpstreamError, match="write LoadCredential=a-key:PATH into the unit"):
         resolved(LoadedCredentials({}), "a-key")
+
+
+def test_a_variable_that_is_another_rooms_secret_is_not_passed_on() -> None:
+    """Rooms have users of their own so that one that was taken over has not the secrets of the others: each had all variables."""
+    made = handing_by(
+        {
+            "server": [
+                {"name": "a", "credential": {"secret": "env:A_KEY"}},
+                {"name": "b", "run": {"secrets": {"KEY": "env:B_KEY"}, "environment": {"A": "env:A_KEY"}}},
+            ],
+            "idp": [{"client_secret": "env:CLIENT"}],
+        }
+    )
+    withheld = {}
+    for room in ("gate-1", "runner", "desk", "sealer"):
+        with made.to(room, GATE) as handed:
+            withheld[room] = handed.withheld
+    assert withheld == {
+        "gate-1": {"B_KEY", "CLIENT"},
+        "runner": {"CLIENT"},
+        "desk": {"A_KEY", "B_KEY"},
+        "sealer": {"A_KEY", "B_KEY", "CLIENT"},
+    }
+    with made.to("gate-1", None) as handed:
+        assert not handed.withheld, "rooms of one user read one another's anyway"
+
+
+async def test_a_room_does_not_find_what_is_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_KEY", "secret-of-a")
+    monkeypatch.setenv("B_KEY", "secret-of-b")
+    room = await spawn("gate-0", withheld=frozenset({"A_KEY"}))
+    try:
+        found = Path(f"/proc/{room.process.pid}/environ").read_bytes().split(b"\0")
+        assert b"B_KEY=secret-of-b" in found and not [each for each in found if each.startswith(b"A_KEY=")]
+    finally:
+        await room.kill()
