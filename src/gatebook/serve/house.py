@@ -211,8 +211,6 @@ class House:
                 self._hear_end(room)
 
     def _hear_end(self, room: Room) -> None:
-        if self.gathering is not None:
-            self.gathering.ended(room.name)
         if room.name == "desk":
             self.desk.ended()
         elif room.name == "sealer":
@@ -221,6 +219,9 @@ class House:
             self.trusting.ended(room)
             if self.activation is not None:
                 self.activation.heard(room, None)
+        # Last: it adds up what the room said, and nothing of the above may hang on that.
+        if self.gathering is not None:
+            self.gathering.ended(room.name)
 
     def _refuse_all(self, on: bool) -> None:
         for worker in self.workers():

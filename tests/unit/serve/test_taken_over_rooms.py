@@ -11,6 +11,7 @@ from typing import cast
 import msgspec
 import pytest
 
+from gatebook.model.counting import Report, Sample, Spread
 from gatebook.model.deployment import Deployment, Trust
 from gatebook.model.errors import ConfigurationError
 from gatebook.model.users import Account, Users
@@ -21,6 +22,7 @@ from gatebook.serve.control import (
     Adopted,
     Compile,
     Compiled,
+    Counted,
     FromRoom,
     Keys,
     KeysAnswered,
@@ -33,6 +35,7 @@ from gatebook.serve.control import (
     supervisor_end,
 )
 from gatebook.serve.house import House
+from gatebook.serve.metering.gathering import Gathering
 from gatebook.serve.replacing import line_of, require_able
 from gatebook.serve.rooms import Room
 from tests.world_ledger import a_place
@@ -85,9 +88,13 @@ OF_THE_DESK: list[FromRoom] = [
 OF_WORKERS: list[FromRoom] = [Adopted(number=1), Prepared(number=1), Unprepared(number=1, why=""), KeysWanted(issuer="corp"), Told(spans=())]  # fmt: skip
 
 
-async def after(name: str, message: FromRoom) -> tuple[House, Child]:
-    """The house, and the room of this name, once it has said so."""
-    house = House(Path("gatebook.toml"), lambda _: pytest.fail("nothing is written"), 60)
+def a_house() -> House:
+    return House(Path("gatebook.toml"), lambda _: pytest.fail("nothing is written"), 60)
+
+
+async def after(name: str, message: FromRoom, house: House | None = None) -> tuple[House, Child]:
+    """The house, and the room of this name, once it has said so and ended."""
+    house = house or a_house()
     ours, theirs = socket.socketpair()
     child = Child()
     room = Room(name, child, await supervisor_end(ours))
@@ -127,6 +134,19 @@ async def test_whose_it_is_is_heard() -> None:
     house, child = await after("desk.4711", NewTrust(trust=Trust(number=9, revoked=frozenset({"a"}))))
     assert child.returncode is None
     assert house.trusting.trust is not None and house.trusting.trust.number == 9
+
+
+@pytest.mark.parametrize(
+    "report", [Report(samples=(Sample("mine", (), 1.0),)), Report(spreads=(Spread("mine", (), (1,), 1.0),))]
+)
+async def test_a_sealer_that_counts_what_nobody_counts_is_still_seen_to_end(
+    deployment: Deployment, report: Report
+) -> None:
+    """Adding up what it had said failed, and nobody began to count the time without a sealer."""
+    house = a_house()
+    house.gathering = Gathering(deployment, house.rooms.values, lambda: house.grace.refusing)
+    await after("sealer", Counted(report=report), house)
+    assert house.grace._timer is not None
 
 
 async def test_a_message_that_is_too_large_to_be_one_is_not_waited_for() -> None:

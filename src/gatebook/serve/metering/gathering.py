@@ -40,7 +40,11 @@ class Gathering:
         """What the supervisor itself wrote into the book."""
 
     def heard(self, room: str, report: Report) -> None:
-        self._now[room] = report
+        """What is in no catalogue is left out: the room is of another release, or was taken over."""
+        self._now[room] = Report(
+            tuple(each for each in report.samples if each.name in BY_NAME),
+            tuple(each for each in report.spreads if each.name in BY_NAME),
+        )
 
     def ended(self, room: str) -> None:
         """It counts no more; its successor begins at nothing, and its counters go on from here."""
