@@ -89,7 +89,7 @@ class DeskSide:
 
     def want_keys(self, wanted: KeysWanted) -> None:
         for desk in self._everyone():
-            desk.send(wanted)
+            desk.pass_on(wanted)
 
     def heard(self, message: Compiled | NotCompiled | KeysAnswered) -> None:
         if isinstance(message, KeysAnswered):

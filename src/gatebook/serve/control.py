@@ -326,6 +326,11 @@ class Channel(Generic[In, Out]):
             self._transport.write(_framed(message))
 
     @property
+    def waiting_bytes(self) -> int:
+        """What was sent and the other end has not taken."""
+        return self._transport.get_write_buffer_size()
+
+    @property
     def over(self) -> bool:
         """The other end is gone, or nothing more is sent to it."""
         return self._incoming.over or self._transport.is_closing()

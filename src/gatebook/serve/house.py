@@ -204,7 +204,7 @@ class House:
                     self.gathering.heard(room.name, report)
             case Told():
                 if (meter := self.rooms.get(METER)) is not None and meter.alive:
-                    meter.send(message)
+                    meter.pass_on(message)
             case Ready() | Listening():
                 pass
             case None:

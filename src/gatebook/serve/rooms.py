@@ -7,7 +7,7 @@ import socket
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from gatebook import __version__
 from gatebook.model.errors import ConfigurationError
@@ -19,6 +19,8 @@ from gatebook.serve.handover import HandedRoom
 from gatebook.serve.inherited import InheritedProcess
 from gatebook.serve.notifying import NOTIFYING
 from gatebook.serve.reaching import program
+
+PASSED_ON_BYTES: Final = 4 << 20
 
 
 class Child(Protocol):
@@ -63,6 +65,11 @@ class Room:
 
     def send(self, message: ToRoom) -> None:
         self._channel.send(message)
+
+    def pass_on(self, message: ToRoom) -> None:
+        """As `send`, for what another room says and may be lost: a room that takes nothing must not have the supervisor hold it all."""
+        if self._channel.waiting_bytes < PASSED_ON_BYTES:
+            self._channel.send(message)
 
     @property
     def can_be_handed(self) -> bool:

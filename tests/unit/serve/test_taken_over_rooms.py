@@ -14,6 +14,7 @@ import pytest
 from gatebook.model.counting import Report, Sample, Spread
 from gatebook.model.deployment import Deployment, Trust
 from gatebook.model.errors import ConfigurationError
+from gatebook.model.spans import Span
 from gatebook.model.users import Account, Users
 from gatebook.serve.activation import DeskSide
 from gatebook.serve.configs_kept import keep_by_hash
@@ -37,7 +38,7 @@ from gatebook.serve.control import (
 from gatebook.serve.house import House
 from gatebook.serve.metering.gathering import Gathering
 from gatebook.serve.replacing import line_of, require_able
-from gatebook.serve.rooms import Room
+from gatebook.serve.rooms import PASSED_ON_BYTES, Room
 from tests.world_ledger import a_place
 
 RAW = b"profile = 'dev'\n"
@@ -147,6 +148,25 @@ async def test_a_sealer_that_counts_what_nobody_counts_is_still_seen_to_end(
     house.gathering = Gathering(deployment, house.rooms.values, lambda: house.grace.refusing)
     await after("sealer", Counted(report=report), house)
     assert house.grace._timer is not None
+
+
+async def test_what_one_room_says_to_another_that_takes_nothing_does_not_pile_up() -> None:
+    house = a_house()
+    ours, theirs = socket.socketpair()
+    channel = await supervisor_end(ours)
+    meter = house.rooms["meter"] = Room("meter", Child(), channel)
+    worker, other = socket.socketpair()
+    room = Room("gate-0", Child(), await supervisor_end(worker))
+    span = Span(
+        trace="", parent="", call="", server="", method="x" * (1 << 20), protocol="", started_ns=0, ended_ns=0, sent_ns=None,
+        answered_ns=None, status=0, refused=None,
+    )  # fmt: skip
+    for _ in range(100):
+        house.hear(room, Told(spans=(span,)))
+    assert PASSED_ON_BYTES <= channel.waiting_bytes < 2 * PASSED_ON_BYTES
+    assert meter.alive
+    for end in (theirs, other):
+        end.close()
 
 
 async def test_a_message_that_is_too_large_to_be_one_is_not_waited_for() -> None:
