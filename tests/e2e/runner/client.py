@@ -42,7 +42,8 @@ class Client:
         answered = self.post(message("initialize", params, request="init"))
         self.session = answered.headers.get("mcp-session-id")
         if self.session is not None:
-            assert self.post(message("notifications/initialized")).status == 202
+            begun = self.post(message("notifications/initialized"))
+            assert begun.status == 202, begun
         return answered
 
     def call(self, tool: str, *, request: Any = None, meta: dict[str, Any] | None = None, **arguments: Any) -> Answered:

@@ -4,16 +4,10 @@ NO_STREAMS = (
     "stdio has one stream, which a server can neither leave nor hand an event id: there is nothing to resume "
     "(priming event, retry, Last-Event-ID)"
 )
-NO_HEADERS = (
-    "stdio has no headers: a server never sees that the Mcp-Param-* is missing which it declared for an argument"
-)
 
 LIMITS: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("2025-11-25", "server-sse-polling"): {
         NO_STREAMS: ("server-sse-priming-event", "server-sse-retry-field", "server-sse-disconnect-resume"),
-    },
-    ("2026-07-28", "http-custom-header-server-validation"): {
-        NO_HEADERS: ("sep-2243-server-validate-param-match#3", "sep-2243-server-reject-param-mismatch#3"),
     },
 }
 """(Revision, scenario) → limit → the checks that it costs."""

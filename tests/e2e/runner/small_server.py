@@ -33,6 +33,7 @@ TOOLS = [
     "greet",
     "ask",
     "change",
+    "mark",
     "log",
     "write",
     "large",
@@ -56,6 +57,7 @@ class Server:
         self.held: list[Any] = []
         self.asked: dict[Any, Any] = {}
         self.modern = False
+        self.mark = "Region"
 
     def hear(self, message: dict[str, Any]) -> None:
         if "method" not in message:
@@ -88,9 +90,10 @@ class Server:
             self.modern = True
             self.answer(request, supportedVersions=[MODERN], capabilities={"tools": {}}, ttlMs=0, cacheScope="private")
         elif method == "tools/list":
+            self.note("list")
             schema: dict[str, Any] = {
                 "type": "object",
-                "properties": {"region": {"type": "string", "x-mcp-header": "Region"}},
+                "properties": {"region": {"type": "string", **({"x-mcp-header": self.mark} if self.mark else {})}},
             }
             tools = [{"name": name, "inputSchema": schema if name == "echo" else {"type": "object"}} for name in TOOLS]
             self.answer(request, tools=tools, **({"ttlMs": 0, "cacheScope": "private"} if self.modern else {}))
@@ -165,6 +168,11 @@ class Server:
             case "change":
                 self.answer_text(request, "changed")
                 notify("notifications/tools/list_changed")
+            case "mark":
+                self.mark = arguments.get("as", "")
+                self.answer_text(request, "marked")
+                if arguments.get("say"):
+                    notify("notifications/tools/list_changed")
             case "log":
                 notify("notifications/message", level="info", data="a line")
                 self.answer_text(request, "logged")

@@ -1,31 +1,22 @@
 """When a process, a session and a server end, and when not: one keeper with real processes, on a loop whose clock a test sets forward."""
 
 import asyncio
-import itertools
-import json
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gatebook.adapters.secrets import FileOrEnvironment
-from gatebook.model.deployment import Command, Server
-from gatebook.serve.runner.endpoint import BrokenOff, Endpoint
-from gatebook.serve.runner.keeper import Ground, Keeper, Slots
+from gatebook.serve.runner.endpoint import BrokenOff
 from tests.e2e.life.deployed import alive
-from tests.e2e.runner.client import MODERN, OLD, message
-from tests.e2e.runner.configured import python
-from tests.e2e.runner.starting import WITHOUT, deployment_at
+from tests.e2e.runner.at_socket import IDLE_S, Caller, serving
+from tests.e2e.runner.client import message
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-IDLE_S = 600.0
 LOOKS_S = 31.0
 """Longer than from one look at who is idle to the next."""
-_NUMBERS = itertools.count(1)
 
 
 class Clock(asyncio.SelectorEventLoop):
@@ -50,82 +41,6 @@ async def later(seconds: float) -> None:
     loop.ahead_s += seconds
     for _ in range(20):
         await asyncio.sleep(0)
-
-
-class Caller:
-    """One caller of the gate's, at the server's socket: what the gate would send there."""
-
-    def __init__(self, endpoint: Endpoint, name: str = "alice") -> None:
-        self.endpoint, self.name = endpoint, name
-        self.session = ""
-
-    async def post(self, body: bytes, revision: str = OLD) -> tuple[int, bytes]:
-        """Status and body. Raises BrokenOff where the answer breaks off."""
-        headers = {
-            "content-type": "application/json", "mcp-protocol-version": revision, "gatebook-caller": self.name,
-            **({"mcp-session-id": self.session} if self.session else {}),
-        }  # fmt: skip
-        scope = {
-            "type": "http", "method": "POST", "path": "/mcp", "query_string": b"",
-            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-        }  # fmt: skip
-        coming = [{"type": "http.request", "body": body}]
-        sent: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            if coming:
-                return coming.pop()
-            return await asyncio.Future()  # nobody hangs up
-
-        async def send(event: dict[str, Any]) -> None:
-            sent.append(event)
-
-        await self.endpoint(scope, receive, send)  # type: ignore[arg-type]
-        named = dict(sent[0]["headers"])
-        self.session = named.get(b"mcp-session-id", self.session.encode()).decode()
-        return sent[0]["status"], b"".join(event.get("body", b"") for event in sent)
-
-    async def initialize(self) -> int:
-        info = {"protocolVersion": OLD, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-        return (await self.post(message("initialize", info, request="init")))[0]
-
-    async def call(self, tool: str, **arguments: Any) -> tuple[int, bytes]:
-        return await self.post(message("tools/call", {"name": tool, "arguments": arguments}, request=next(_NUMBERS)))
-
-    async def modern_call(self, tool: str, **arguments: Any) -> tuple[int, bytes]:
-        meta = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
-        params = {"name": tool, "arguments": arguments, "_meta": meta}
-        return await self.post(message("tools/call", params, request=next(_NUMBERS)), MODERN)
-
-    async def pid(self) -> int:
-        return await self.number("pid")
-
-    async def number(self, tool: str) -> int:
-        """What the tool says, which is a number."""
-        status, body = await self.call(tool)
-        assert status == 200, body
-        said = json.loads(body.decode().partition("data: ")[2])
-        return int(said["result"]["content"][0]["text"])
-
-
-@asynccontextmanager
-async def serving(folder: Path, **more: Any) -> AsyncIterator[tuple[Endpoint, Keeper]]:
-    command = Command(argv=tuple(python("small_server.py")), sandbox="available", idle_s=IDLE_S, **more)
-    deployment = deployment_at(folder)
-    directory = folder / "sockets"
-    directory.mkdir()
-    ground = Ground(
-        host=WITHOUT, credentials=FileOrEnvironment(), deployment=deployment, config=folder / "gatebook.toml",
-        directory=directory, slots=Slots(8),
-    )  # fmt: skip
-    keeper = Keeper(
-        Server(name="small", url="unix:/nowhere:/mcp", resource="", audiences={}), command, deployment, ground
-    )
-    try:
-        yield Endpoint(keeper, 1 << 20), keeper
-    finally:
-        await keeper.end()
-        assert ground.slots.taken == 0
 
 
 @pytest.mark.parametrize("processes", ["session", "shared"])

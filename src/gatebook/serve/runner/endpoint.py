@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from gatebook.model.errors import Malformed, Reason
 from gatebook.model.http import Headers
 from gatebook.serve.runner import refusals
+from gatebook.serve.runner.declaring import demand_declared
 from gatebook.serve.runner.keeper import Keeper
 from gatebook.serve.runner.lines import event_of
 from gatebook.serve.runner.process import Broken, Inbox, ServerProcess
@@ -75,7 +76,12 @@ class Endpoint:
         return bytes(body)
 
 
-_CODES: Final = {Reason.PARSE_ERROR: -32700, Reason.INVALID_PARAMS: -32602, Reason.UNSUPPORTED_VERSION: -32022}
+_CODES: Final = {
+    Reason.HEADER_MISMATCH: -32020,
+    Reason.PARSE_ERROR: -32700,
+    Reason.INVALID_PARAMS: -32602,
+    Reason.UNSUPPORTED_VERSION: -32022,
+}
 
 
 class _Visit:
@@ -135,6 +141,11 @@ class _Visit:
         if not requests:
             await self.reply(202)
             return
+        for request in requests:
+            if request.method == "tools/call":
+                await self._unless_hung_up(demand_declared(process, request, self._headers))
+            elif request.method == "tools/list":
+                process.declared = None  # whoever asks may be told something else than was known
         exchange, inbox = await process.ask(requests)
         await self._answer(process, exchange, inbox, "modern")
 

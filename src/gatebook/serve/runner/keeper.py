@@ -194,7 +194,9 @@ class Keeper:
             starting = None
         if starting is None:
             starting = self._modern[whose] = _heard(asyncio.create_task(self._start_modern()))
-        return await asyncio.shield(starting)
+        process = await asyncio.shield(starting)
+        process.wanted()
+        return process
 
     async def _start_modern(self) -> ServerProcess:
         """A process that answers `server/discover` (MCP 2026-07-28, stdio: probe first)."""

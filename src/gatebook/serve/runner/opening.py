@@ -15,12 +15,7 @@ _MODERN_ERRORS: Final = frozenset({-32020, -32021, -32022})
 
 
 def discover() -> Request:
-    meta = {
-        "io.modelcontextprotocol/protocolVersion": MODERN[-1],
-        "io.modelcontextprotocol/clientCapabilities": {},
-        "io.modelcontextprotocol/clientInfo": _US,
-    }
-    return _request("server/discover", {"_meta": meta})
+    return _request("server/discover", {"_meta": _META})
 
 
 def initialize() -> Request:
@@ -28,6 +23,11 @@ def initialize() -> Request:
     return _request(
         "initialize", {"protocolVersion": NAMES_OF_ERA["legacy"][-1], "capabilities": {}, "clientInfo": _US}
     )
+
+
+def list_tools(cursor: str | None) -> Request:
+    """One page of them, as 2026-07-28 asks."""
+    return _request("tools/list", {"_meta": _META} | ({"cursor": cursor} if cursor is not None else {}))
 
 
 def is_modern(error_code: int) -> bool:
@@ -46,6 +46,11 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _US: Final = {"name": "gatebook", "version": __version__}
+_META: Final = {
+    "io.modelcontextprotocol/protocolVersion": MODERN[-1],
+    "io.modelcontextprotocol/clientCapabilities": {},
+    "io.modelcontextprotocol/clientInfo": _US,
+}
 
 
 def _request(method: str, params: dict[str, object]) -> Request:

@@ -15,6 +15,7 @@ from gatebook.serve.runner.complaints import Complaints
 from gatebook.serve.runner.launching import Child, Pipes
 from gatebook.serve.runner.lines import LineSplitter, LineTooLong
 from gatebook.serve.runner.talk import Delivery, Edit, Exchange, Serving, Talk, finished, read
+from gatebook.wire.declared import Declarations
 from gatebook.wire.jsonrpc import Message, Request
 
 P = ParamSpec("P")
@@ -28,6 +29,9 @@ SILENT_S: Final = 1.0
 """How long the streams of a process that has ended may be silent and open."""
 BACKLOG: Final = 64
 BACKLOG_BYTES: Final = 256 << 10
+
+
+_TOOLS_CHANGED: Final = b"notifications/tools/list_changed"
 
 
 class Broken(Exception):
@@ -108,6 +112,9 @@ class ServerProcess:
         self._pieces = 0
         """Of its output that were read."""
         self._ending = False
+        self.declared: Declarations | None = None
+        """What its tools have repeated in headers (`runner.declaring`); None: not known, or no longer."""
+        self.declaring = asyncio.Lock()
         self.complaints = Complaints(server, child.pid, secrets, self._loop.time)
         self.last_used_s = self._loop.time()
         self.ended: asyncio.Task[int] = asyncio.create_task(self._live())
@@ -124,6 +131,10 @@ class ServerProcess:
     def idle_s(self) -> float:
         """For how long nothing was asked of it; 0 while something is under way."""
         return 0.0 if self._talk.busy else self._loop.time() - self.last_used_s
+
+    def wanted(self) -> None:
+        """Something will be asked of it soon: it has not been idle."""
+        self.last_used_s = self._loop.time()
 
     # What clients say
 
@@ -235,6 +246,8 @@ class ServerProcess:
             await self._room.wait()
 
     async def _hear(self, line: bytes) -> None:
+        if _TOOLS_CHANGED in line:  # also where a text says so: it costs one more question
+            self.declared = None
         try:
             heard = self._talk.hear(await _beside(line, read, line))
             if heard.reply is not None:
