@@ -29,7 +29,7 @@ from tests.e2e.life.deployed import call, until
 from tests.e2e.life.upstream import Upstream
 from tests.issuing import Issuer
 
-pytestmark = pytest.mark.usefixtures("root")
+pytestmark = [pytest.mark.usefixtures("root"), pytest.mark.timeout(600)]
 HARDENED = 0o077
 METADATA = "/.well-known/oauth-authorization-server"
 
