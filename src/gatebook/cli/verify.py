@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Never
 
@@ -18,6 +19,8 @@ from gatebook.ledger.verification import verify as judge
 
 INTACT, BROKEN, CANNOT_JUDGE = 0, 1, 2
 _SETTLE_S = 2.5
+_ARCHIVED_SHOWN = 3
+"""One changed entry contradicts every checkpoint after it, which may be thousands; the line that matters would be out of sight."""
 
 
 def verify(
@@ -93,8 +96,15 @@ def verifier_key(key: str) -> str:
 
 
 def _say(report: Report, with_old: bool) -> None:
+    shown: Counter[str] = Counter()
     for problem in report.problems:
-        typer.echo(visible(f"{problem.where}: {problem.what}"))
+        archived = problem.where.startswith("checkpoints/")
+        shown[problem.what] += archived
+        if not archived or shown[problem.what] <= _ARCHIVED_SHOWN:
+            typer.echo(visible(f"{problem.where}: {problem.what}"))
+    for what, count in shown.items():
+        if count > _ARCHIVED_SHOWN:
+            typer.echo(visible(f"… and {count - _ARCHIVED_SHOWN} more checkpoints: {what} (--json names them)"))
     typer.echo(f"{visible(report.origin)}: {report.size} entries, root {report.root}")
     opened = f", {report.opened} opened" if report.opened else ""
     typer.echo(f"{report.checkpoints} checkpoints, {report.payloads} payloads{opened}")

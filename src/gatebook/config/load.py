@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -106,7 +107,7 @@ def _missing_keys(deployment: Deployment, text: Read, file: File) -> Iterator[Pr
     """Log and payload keys that are not there. In dev the gate makes them; in pci people do, or nobody could say where the private halves went."""
     if deployment.profile == "dev":
         return
-    mend = "make it with `gatebook init`, and put it there"
+    begun = Path(deployment.data_dir, "log/checkpoint").is_file()
     keys = [
         ("log", "key", file.log.key, deployment.log_key),
         ("payloads", "public_key", file.payloads.public_key, deployment.payload_public_key),
@@ -116,7 +117,16 @@ def _missing_keys(deployment: Deployment, text: Read, file: File) -> Iterator[Pr
     for table, key, given, path in keys:
         place_known = table not in text.faulty and (given is not None or file.data_dir is not None)
         if place_known and not Path(path).is_file():
+            mend = _LOST.get(table, _NEVER_MADE) if begun else _NEVER_MADE
             yield error(text.where(table, key), f"there is no file {path}", mend)
+
+
+_NEVER_MADE: Final = "make it with `gatebook init`, and put it there"
+_LOST: Final = {
+    "log": "restore it from its shares or its backup: no other key can sign this log; if there is none, `gatebook restore --in-place` begins a new one",
+    "payloads": "take it from where its private half lies; only if that is lost, make a new pair with `gatebook init` elsewhere",
+}
+"""Of keys with which a log was already written. Who makes a new one then has a gate that does not start, and may have overwritten the old."""
 
 
 def named_files(deployment: Deployment) -> Iterator[tuple[str, str]]:

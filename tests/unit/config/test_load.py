@@ -294,6 +294,20 @@ def test_a_file_that_cannot_be_read_is_refused_in_words(raw: bytes, words: str, 
         load_bytes(raw, place)
 
 
+@pytest.mark.parametrize(
+    ("key", "words"), [("log.skey", "from its shares"), ("payloads.pub", "where its private half")]
+)
+def test_who_lost_a_key_is_not_told_to_make_another(key: str, words: str, place: Path) -> None:
+    """A new one could not go on with the log that is there."""
+    text = changed('data_dir   = "/var/lib/gatebook"', f'data_dir   = "{place.parent}"')
+    (place.parent / key).unlink()
+    assert "make it with `gatebook init`" in errors(text, place)[0]
+    (place.parent / "log").mkdir()
+    (place.parent / "log/checkpoint").write_text("")
+    [said] = errors(text, place)
+    assert words in said and "make it with" not in said
+
+
 def test_a_file_that_is_not_there_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         load(tmp_path / "nowhere.toml")
