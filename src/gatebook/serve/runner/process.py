@@ -111,6 +111,7 @@ class ServerProcess:
         self._room.set()
         self._pieces = 0
         """Of its output that were read."""
+        self._judging = False
         self._ending = False
         self.declared: Declarations | None = None
         """What its tools have repeated in headers (`runner.declaring`); None: not known, or no longer."""
@@ -232,7 +233,7 @@ class ServerProcess:
         whoever waits for an answer would wait with it. Not while we do not read: what is there already is the process's own."""
         await asyncio.wait((self._child.exited,))
         heard = -1
-        while heard != self._pieces or not self._room.is_set():
+        while heard != self._pieces or self._judging or not self._room.is_set():
             heard = self._pieces
             await asyncio.sleep(SILENT_S)
         hearing.cancel()
@@ -242,7 +243,9 @@ class ServerProcess:
             self._pieces += 1
             for line in self._splitter.feed(piece):
                 if line.strip():
+                    self._judging = True
                     await self._hear(line)
+                    self._judging = False
             await self._room.wait()
 
     async def _hear(self, line: bytes) -> None:
