@@ -25,7 +25,7 @@ from tests.e2e.install.owned import (
     typed,
     with_command,
 )
-from tests.e2e.life.deployed import call, until
+from tests.e2e.life.deployed import alive, call, until
 from tests.e2e.life.upstream import Upstream
 from tests.issuing import Issuer
 
@@ -170,7 +170,9 @@ def test_reloaded_restarted_killed_and_put_back_by_other_means(place: Place) -> 
     with place.serving() as gate:
         worked(gate, "lost")
         until(lambda: len(gate.log("call.result")) == 3, "signed, and so in the watermark")
+        family = gate.everyone()
         gate.kill_everything()
+        until(lambda: not alive(family), "all are gone")
     shutil.rmtree(gate.data_dir)
     older.rename(gate.data_dir)
     assert "ROLLED BACK: a log of" in place.refused("serve")
