@@ -38,7 +38,7 @@ class Predecessor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """For people: what happened, in one sentence."""
         if not self.known_size:
             what = "RESTORED, and nobody knows whether later entries were lost"
-        elif self.known_size == self.size:
+        elif self.known_size <= self.size:  # less: whoever showed a checkpoint had an older one
             what = "RESTORED, and nothing was lost"
         else:
             what = f"ROLLED BACK by {self.known_size - self.size} entries"
