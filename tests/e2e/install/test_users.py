@@ -105,7 +105,10 @@ def test_each_room_is_a_user_of_its_own_who_has_no_way_to_be_another(gate: Insta
             assert found["Groups"] == "" and found["NoNewPrivs"] == "1"
             assert {found[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
             assert Path(f"/proc/{pid}/mem").stat().st_uid == 0, "its memory can be read by others of its user"
-    assert "Each room has a user of its own: gate is 61001" in (gate.directory / "gate.log").read_text()
+    until(
+        lambda: "Each room has a user of its own: gate is 61001" in (gate.directory / "gate.log").read_text(),
+        "who the rooms are is said",
+    )
     said = until(lambda: gate.command("log", "--json", check=False).stdout, "a log that our command reads as root")
     assert "call.intent" in said
 

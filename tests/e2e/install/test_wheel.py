@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.docs.pages import ROOT
 from tests.e2e.install.installing import build
+from tests.unpacking import unpack
 
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "src")
 
@@ -47,7 +48,7 @@ def first_wheel(tmp_path: Path) -> str:
 
 def test_a_wheel_of_the_sdist_is_the_wheel(tmp_path: Path) -> None:
     with tarfile.open(build("sdist", tmp_path / "first")) as packed:
-        packed.extractall(tmp_path / "unpacked", filter="data")
+        unpack(packed, tmp_path / "unpacked")
     [source] = (tmp_path / "unpacked").iterdir()
     wheels = build("wheel", tmp_path / "first"), build("wheel", tmp_path / "second", source)
     assert wheels[0].read_bytes() == wheels[1].read_bytes()

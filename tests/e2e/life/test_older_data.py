@@ -13,6 +13,7 @@ from tests.e2e.gate import ISSUER_URL, free_port
 from tests.e2e.life.deployed import call, deployed
 from tests.e2e.life.upstream import Upstream
 from tests.issuing import Issuer
+from tests.unpacking import unpack
 
 LEFT = Path(__file__).parents[2] / "vectors" / "release-0.1.0" / "deployment.tar.xz"
 SEALED = ["sealed-0", "sealed-1", "sealed-2", "denied", "second-0", "second-1"]
@@ -23,7 +24,7 @@ WAITING = ["waiting-0", "waiting-1"]
 def left(tmp_path: Path) -> Path:
     """The deployment's directory, as it was left."""
     with tarfile.open(LEFT) as archive:
-        archive.extractall(tmp_path, filter="data")
+        unpack(archive, tmp_path)
     return tmp_path
 
 
