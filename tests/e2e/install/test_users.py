@@ -283,7 +283,7 @@ def test_what_an_earlier_run_wrote_under_one_user_is_given_to_the_rooms(
     issuer = prepared(folder, port, upstream, "")
     with serving(installed, folder, port, issuer) as gate:
         assert gate.ask(call("work", "as-root"), gate.token("counting")).status == 200
-        assert "All rooms run under one user" in (folder / "gate.log").read_text()
+        until(lambda: "All rooms run under one user" in (folder / "gate.log").read_text(), "who the rooms are is said")
         gate.kill_everything()
     config = folder / "gatebook.toml"
     config.write_text(config.read_text() + USERS)
