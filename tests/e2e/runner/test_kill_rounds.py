@@ -134,12 +134,12 @@ def strike(gate: Deployed, victim: str, chance: random.Random) -> None:
     "victims", [ONE_OF_EACH, pytest.param(A_HUNDRED, marks=pytest.mark.nightly)], ids=["few", "hundred"]
 )
 def test_in_rounds_of_kills_nothing_is_executed_twice_and_nothing_acknowledged_is_missing(
-    tmp_path: Path, victims: dict[str, int]
+    short_path: Path, victims: dict[str, int]
 ) -> None:
     chance = random.Random(SEED)
     order = [victim for victim, count in victims.items() for _ in range(count)]
     chance.shuffle(order)
-    ground = tmp_path / "ground"
+    ground = short_path / "ground"
     ground.mkdir()
     port, issuer = free_port(), Issuer(ISSUER_URL, name="corp")
     servers = {
@@ -154,7 +154,7 @@ def test_in_rounds_of_kills_nothing_is_executed_twice_and_nothing_acknowledged_i
     waiting: tuple[str, float] | None = None  # who was struck and when, until calls are answered again
     while len(struck) < len(order) or waiting is not None:
         with (
-            deployed(tmp_path / "gate", config, port, issuer=issuer) as gate,
+            deployed(short_path / "gate", config, port, issuer=issuer) as gate,
             calling(gate, f"life-{len(struck)}") as these,
         ):
             callers += these
@@ -168,7 +168,7 @@ def test_in_rounds_of_kills_nothing_is_executed_twice_and_nothing_acknowledged_i
                 waiting = order[len(struck)], time.monotonic()
                 struck.append(waiting[0])
                 strike(gate, waiting[0], chance)
-    with deployed(tmp_path / "gate", config, port, issuer=issuer) as gate:
+    with deployed(short_path / "gate", config, port, issuer=issuer) as gate:
         assert gate.stop() == 0
         acknowledged = [one for caller in callers for one in caller.acknowledged]
         in_the_log = {written.leaf for written in gate.log()}

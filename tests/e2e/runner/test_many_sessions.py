@@ -85,12 +85,12 @@ def own_bytes(pid: int) -> int:
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("sessions", "at_once"), [(10, 5), pytest.param(200, 40, marks=pytest.mark.nightly)])
 def test_of_many_sessions_no_more_are_alive_than_allowed_and_nothing_is_left(
-    tmp_path: Path, sessions: int, at_once: int
+    short_path: Path, sessions: int, at_once: int
 ) -> None:
-    servers = real.five(tmp_path / "ground")
+    servers = real.five(short_path / "ground")
     port = free_port()
     config = real.config_of(port, servers, run="start_s = 60\n", more=f"[runner]\nprocesses = {at_once}\n")
-    with deployed(tmp_path / "gate", config, port) as gate:
+    with deployed(short_path / "gate", config, port) as gate:
         [runner] = gate.rooms("runner")
         tokens = {name: gate.token(name) for name in servers}
         start_s: dict[str, list[float]] = defaultdict(list)
@@ -179,10 +179,10 @@ def tell(
         )
 
 
-def test_a_gate_that_is_stopped_in_the_middle_leaves_no_process(tmp_path: Path) -> None:
-    servers = real.five(tmp_path / "ground")
+def test_a_gate_that_is_stopped_in_the_middle_leaves_no_process(short_path: Path) -> None:
+    servers = real.five(short_path / "ground")
     port = free_port()
-    with deployed(tmp_path / "gate", real.config_of(port, servers, run="start_s = 60\n"), port) as gate:
+    with deployed(short_path / "gate", real.config_of(port, servers, run="start_s = 60\n"), port) as gate:
         [runner] = gate.rooms("runner")
         for name in servers:
             session = Session(gate, name, gate.token(name))

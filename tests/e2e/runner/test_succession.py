@@ -16,13 +16,13 @@ pytestmark = [outside_tmp, pytest.mark.e2e, pytest.mark.slow, needs_bubblewrap]
 
 
 @pytest.mark.timeout(300)
-def test_a_session_of_a_command_ends_with_its_process_and_its_client_sees_404(tmp_path: Path) -> None:
-    ground = tmp_path / "ground"
+def test_a_session_of_a_command_ends_with_its_process_and_its_client_sees_404(short_path: Path) -> None:
+    ground = short_path / "ground"
     ground.mkdir()
     port = free_port()
     command = python("counting.py", str(ground / "executed"))
     config = commands_config(port, {"own": command}, run=f'writable = ["{ground}"]\n')
-    with deployed(tmp_path / "gate", config, port, issuer=Issuer(ISSUER_URL, name="corp")) as gate:
+    with deployed(short_path / "gate", config, port, issuer=Issuer(ISSUER_URL, name="corp")) as gate:
         token = gate.token("own")
         sessions = [Session(gate, "own", token) for _ in range(3)]
         for number, session in enumerate(sessions):
