@@ -2,6 +2,7 @@
 
 import fnmatch
 import os
+import resource
 import sys
 from asyncio import sslproto
 from pathlib import Path
@@ -67,6 +68,9 @@ class SkipsAreFailures:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A death that is played within a test closes nothing, as it should be: some hundred descriptors stay open, and a thousand are soon used up.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if os.environ.get("CI") == "true":
         config.pluginmanager.register(SkipsAreFailures(allowed_skips()), "skips-are-failures")
 
