@@ -17,6 +17,7 @@ from tests.side_by_side import SideBySide
 settings.register_profile("without-a-clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("without-a-clock")
 
+DESCRIPTORS = 10_000
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 
 
@@ -68,9 +69,10 @@ class SkipsAreFailures:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A death that is played within a test closes nothing, as it should be: some hundred descriptors stay open, and a thousand are soon used up.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # A death that is played within a test closes nothing, as it should be: some hundred descriptors stay open, and the usual thousand are soon used up.
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), most))
     if os.environ.get("CI") == "true":
         config.pluginmanager.register(SkipsAreFailures(allowed_skips()), "skips-are-failures")
 
