@@ -119,9 +119,7 @@ def _record_quietly(deployment: Deployment, draft: Draft) -> None:
 def _why(failure: Exception) -> str:
     cause = failure if isinstance(failure, OSError) else failure.__cause__
     if isinstance(cause, PermissionError):
-        return (
-            f"user {book.user_name()} may not reach {cause.filename}: run this as the user that the deployment runs as"
-        )
+        return f"user {book.user_name()} may not reach {cause.filename}: {book.AS_WHOM}"
     if isinstance(failure, OSError):
         return f"{failure.filename or 'the disk'}: {failure.strerror}"
     return str(failure)

@@ -127,6 +127,9 @@ def operator() -> Who:
     return Who(kind="operator", iss="os", sub=f"os:{user_name()}", declared=True)
 
 
+AS_WHOM = "run this as the user that the deployment runs as; as root where [users] gives each room its own"
+
+
 def user_name() -> str:
     """SUDO_USER, else the name of our user id, else its number."""
     if name := os.environ.get("SUDO_USER"):
@@ -167,7 +170,7 @@ def _nothing_there(directory: Path) -> str:
 
 
 def _forbidden(verb: str, path: object) -> str:
-    return f"user {user_name()} may not {verb} {path}: run this as the user that the deployment runs as"
+    return f"user {user_name()} may not {verb} {path}: {AS_WHOM}"
 
 
 def _nothing(_entry: object, _pay: object) -> None:

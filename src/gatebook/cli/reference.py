@@ -13,7 +13,7 @@ _INTRODUCTION = """# Commands
 
 <!-- Made from src/gatebook/cli/; a test holds it current. -->
 
-Every command has `--help`. Run them as the user that the deployment runs as, but for `verify`, which needs only files that it may read, and
+Every command has `--help`. Run them as the user that the deployment runs as (as root where `[users]` gives each room its own), but for `verify`, which needs only files that it may read, and
 `init`. Commands that read the log write that reading into it, durably, before they show anything; `verify` does not. With `--desk`, and where it
 says so, they ask a desk as the person who is logged in there ([how](../howto/command-line.md)): then any user may run them, on any machine.
 """

@@ -321,7 +321,7 @@ def _with_progress(folder: Path, manifest: Manifest, staging: Path, asked: Asked
 
 def _why(failure: Exception) -> str:
     if isinstance(failure, PermissionError):
-        return f"user {book.user_name()} may not reach {failure.filename}: run this as the user that the deployment runs as"
+        return f"user {book.user_name()} may not reach {failure.filename}: {book.AS_WHOM}"
     if isinstance(failure, OSError):
         return f"{failure.filename or 'the disk'}: {failure.strerror}"
     return str(failure)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from gatebook.cli import book
 from gatebook.config.load import load
 from gatebook.federation import minting
 from gatebook.federation.minting import Minter
@@ -38,7 +39,7 @@ def roll_desk_key(config: Path = CONFIG, now: bool = NOW) -> None:
         if now:
             _publish_alone(desk, minter)
     except OSError as failure:
-        typer.echo(f"{failure.filename or key}: {failure.strerror}; run this as the user whose file it is", err=True)
+        typer.echo(f"{failure.filename or key}: {failure.strerror}; {book.AS_WHOM}", err=True)
         raise typer.Exit(1) from failure
     typer.echo(f"{key}: another key, {minter.kid}")
     typer.echo("The old one verifies nothing any more." if now else "The old one verifies until its tokens are over.")

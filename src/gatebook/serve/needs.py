@@ -1,5 +1,6 @@
 """What each room must be able to reach under its own user: its places under `data_dir`, and the files that the configuration names for it."""
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +99,8 @@ def _of_the_desk(deployment: Deployment) -> Iterator[Wanted]:
         yield Wanted(path=desk.payload_key, need="read", what="desk.payload_key")
     if desk.database_password is not None:
         yield from _secret("desk.database_password", desk.database_password)
+    if desk.database is not None:
+        yield from _driver()
 
 
 def _read(deployment: Deployment, beginnings: tuple[str, ...]) -> Iterator[Wanted]:
@@ -109,3 +112,12 @@ def _read(deployment: Deployment, beginnings: tuple[str, ...]) -> Iterator[Wante
 def _secret(where: str, reference: SecretReference) -> Iterator[Wanted]:
     if reference.scheme == "file":
         yield Wanted(path=reference.locator, need="read", what=where)
+
+
+def _driver() -> Iterator[Wanted]:
+    """PostgreSQL's. It was added by hand, perhaps by a root whose umask lets nobody else read it: to others it then looks like an empty
+    package, so the import succeeds and the desk fails on what is missing in it."""
+    for name in ("psycopg", "psycopg_binary"):
+        spec = importlib.util.find_spec(name)
+        for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+            yield Wanted(path=folder, need="search", what="desk.database: its driver")

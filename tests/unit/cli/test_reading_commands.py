@@ -217,6 +217,7 @@ def test_a_user_who_may_not_read_is_told_so_by_name(own_book: SealedBook, comman
         refused = CliRunner().invoke(app, [*command, "--data-dir", str(own_book.directory)])
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert f"user {name} may not read" in refused.stderr
+    assert "as root where [users] gives each room its own" in refused.stderr
 
 
 def test_a_directory_without_a_book_is_named(tmp_path: Path) -> None:

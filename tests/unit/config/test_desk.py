@@ -6,9 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gatebook.adapters.secrets import FileOrEnvironment
 from gatebook.config import Examined, examine_bytes
+from gatebook.config.checking.certificates import shown_certificates
+from gatebook.config.checking.probe import Probe
 from gatebook.config.reading import read
 from gatebook.model.deployment import DESK_ISSUER, Evidences, SecretReference
+from tests.unit.config.test_check import FixedClock, certificate
 
 ROOT = Path(__file__).parents[3]
 
@@ -154,3 +158,12 @@ def test_the_examples_of_the_guide_are_accepted() -> None:
     assert examples
     for example in examples:
         assert read(example.encode()).problems == ()
+
+
+def test_its_certificate_is_renewed_without_a_restart_and_check_says_so(tmp_path: Path) -> None:
+    deployment = examined(PCI, tmp_path).deployment
+    assert deployment is not None
+    certificate(tmp_path / "cert.pem", tmp_path / "key.pem", "mcp.example.com", "login.example.com", days=9)
+    probe = Probe(clock=FixedClock(), credentials=FileOrEnvironment(), reach=lambda *_: None)
+    said = {found.where: found.mend for found in shown_certificates(deployment, probe)}
+    assert said["desk.tls.certificate"] == "renew it; the desk reads the new one by itself"

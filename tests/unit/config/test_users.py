@@ -12,6 +12,7 @@ from gatebook.config.check import problems
 from gatebook.config.checking.probe import Probe
 from gatebook.model.deployment import Deployment
 from gatebook.model.users import Account, Users
+from gatebook.serve.needs import needs
 from tests.unit.config.test_check import FixedClock
 
 
@@ -95,3 +96,22 @@ def test_a_credential_that_only_the_service_manager_has_is_no_error(
     (tmp_path / "key").write_text("value\n")
     (tmp_path / "key").chmod(0o600)
     assert "server s: credential.secret" not in checked(config)
+
+
+def test_the_desk_must_be_able_to_read_the_driver_of_its_database_also_where_it_looks_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that a root of umask 077 installed is to others a package without anything in it."""
+    driver = tmp_path / "site" / "psycopg"
+    driver.mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(driver.parent))
+    monkeypatch.setattr("sys.path", [str(driver.parent)])
+    config = tmp_path / "gatebook.toml"
+    desk = '[desk]\nlisten = ["127.0.0.1:8444"]\npublic_url = "http://127.0.0.1:8444"\n'
+    for database, wanted in (('database = "postgresql://g@127.0.0.1:5433/g"\n', [str(driver)]), ("", [])):
+        config.write_text(f'profile = "dev"\n{desk}{database}[users]\n{ALL}\n')
+        deployment = examine(config).deployment
+        assert deployment is not None and deployment.users is not None
+        found = needs(deployment, deployment.users, "desk", config)
+        assert [each.path for each in found if each.what == "desk.database: its driver"] == wanted
+        assert not [each for each in needs(deployment, deployment.users, "gate-0", config) if "driver" in each.what]

@@ -26,7 +26,7 @@ def shown_certificates(deployment: Deployment, probe: Probe) -> Iterator[Problem
     if (desk := deployment.desk) is not None:
         own = (desk.tls_certificate, desk.tls_key)
         yield from _certificate_of(
-            deployment, "desk.tls", *own, desk.public_url, "the desk reads it at a restart", probe
+            deployment, "desk.tls", *own, desk.public_url, "the desk reads the new one by itself", probe
         )
     if (metrics := deployment.metrics) is not None:
         own = (metrics.tls_certificate, metrics.tls_key)
