@@ -213,6 +213,7 @@ def test_nothing_is_shown_where_the_reading_cannot_be_recorded(own_book: SealedB
 
 @pytest.mark.parametrize("command", [["log"], ["why", CALL], ["sessions"], ["replay", SESSION]])
 def test_a_user_who_may_not_read_is_told_so_by_name(own_book: SealedBook, command: list[str]) -> None:
+    assert CliRunner().invoke(app, [*command, "--help"]).exit_code == 0  # loaded by who may read where it lies
     with without_the_right_to_read(own_book) as name:
         refused = CliRunner().invoke(app, [*command, "--data-dir", str(own_book.directory)])
     assert (refused.exit_code, refused.stdout) == (2, "")
