@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from tests.e2e.life.conftest import Deploy
-from tests.e2e.life.deployed import Deployed, alive, call, descendants, until
+from tests.e2e.life.deployed import Deployed, Written, alive, call, descendants, until
 from tests.e2e.life.load import Load, load
 from tests.e2e.life.test_crashes import _lock, assert_all_in_the_log
 from tests.e2e.life.upstream import Upstream, counting_server
@@ -39,12 +39,20 @@ def strike(gate: Deployed, victim: str, chance: random.Random) -> None:
         until(lambda: len(gate.rooms(kind)) == len(before) and killed not in gate.rooms(kind), f"another {kind}")
 
 
+def _whose(outcome: Written) -> object:
+    """The call; of one that came late its session and JSON-RPC id. None: an error without an id, which answers a notification and is no call's."""
+    if outcome.entry.call is not None:
+        return outcome.entry.call
+    late = outcome.entry.x.get("id")
+    return (outcome.entry.sess, late) if late else None
+
+
 def assert_each_call_is_told_once(gate: Deployed, upstream: Upstream) -> None:
     """At the server none was executed twice, and each that was is in the log; nobody's outcome is there twice."""
     assert set(upstream.executed.values()) == {1}
     intents = {json.loads(w.entry.q.id or "null") for w in gate.log("call.intent") if w.entry.q is not None}
     assert set(upstream.executed) <= intents
-    outcomes = Counter(w.entry.call for w in gate.log("call.result"))
+    outcomes = Counter(filter(None, map(_whose, gate.log("call.result"))))
     assert [call for call, count in outcomes.items() if count > 1] == []
 
 
