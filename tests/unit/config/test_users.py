@@ -1,6 +1,7 @@
 """`[users]`: names and numbers of the system's users, and what may not be among them."""
 
 import stat
+import sys
 from pathlib import Path
 
 import msgspec
@@ -104,8 +105,9 @@ def test_the_desk_must_be_able_to_read_the_driver_of_its_database_also_where_it_
     """A folder that a root of umask 077 installed is to others a package without anything in it."""
     driver = tmp_path / "site" / "psycopg"
     driver.mkdir(parents=True)
-    monkeypatch.syspath_prepend(str(driver.parent))
     monkeypatch.setattr("sys.path", [str(driver.parent)])
+    for loaded in ("psycopg", "psycopg_binary"):  # by another test: what is loaded already is not looked for
+        monkeypatch.delitem(sys.modules, loaded, raising=False)
     config = tmp_path / "gatebook.toml"
     desk = '[desk]\nlisten = ["127.0.0.1:8444"]\npublic_url = "http://127.0.0.1:8444"\n'
     for database, wanted in (('database = "postgresql://g@127.0.0.1:5433/g"\n', [str(driver)]), ("", [])):
