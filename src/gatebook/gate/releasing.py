@@ -40,6 +40,15 @@ LISTING_OF = {method.name: method.listing for method in methods.METHODS.values()
 LISTINGS = tuple(LISTING_OF.values())
 
 
+class _Looked(msgspec.Struct, frozen=True, gc=False):
+    """One message of the server's that may be said here: `element` the call that it answers, `answered` that call's plain id."""
+
+    envelope: Envelope
+    answered: bytes
+    element: Element | None
+    masked: Masked
+
+
 class Releaser:
     """The way out for one question's answers. Holds the calls that still await a result, and the notifications not yet recorded."""
 
@@ -78,19 +87,16 @@ class Releaser:
 
         Raises Malformed(UPSTREAM_INVALID) also for what the server has no business to say here (`_judge`), MaskingFailed,
         LedgerUnavailable: then nothing of it may leave."""
-        try:
-            if len(body) <= OFF_LOOP_BYTES:
-                parsed = jsonrpc.parse_server(body)
-            else:
-                parsed = await self._large(body, jsonrpc.parse_server, body)
-        except Malformed:
+        large = len(body) > OFF_LOOP_BYTES
+        looked = await self._large(body, self._looked_at, body, came) if large else self._looked_at(body, came)
+        if looked is None:
             return await self._unreadable(body, came)
-        if not isinstance(parsed, BatchEnvelope):
-            return await self._message(body, parsed, came)
+        if isinstance(looked, _Looked):
+            return await self._release(looked)
         if self._question.era == "modern" or (came == "answer" and not self._question.batch):
             raise Malformed(Reason.UPSTREAM_INVALID, "a batch where none may be")
-        released = [await self._message(envelope.raw, envelope, came) for envelope in parsed.elements]
-        if all(new is envelope.raw for new, envelope in zip(released, parsed.elements, strict=True)):
+        released = [await self._element_of_batch(envelope, came) for envelope in looked.elements]
+        if all(new is envelope.raw for new, envelope in zip(released, looked.elements, strict=True)):
             return body
         return b"[" + b",".join(released) + b"]"
 
@@ -172,28 +178,43 @@ class Releaser:
         if lies:
             raise Malformed(Reason.UPSTREAM_INVALID, "the server says what belongs elsewhere")
 
-    async def _message(self, raw: bytes, envelope: Envelope, came: Came) -> bytes:
+    def _looked_at(self, body: bytes, came: Came) -> "_Looked | BatchEnvelope | None":
+        """All that a whole body is looked at for, in one go: a large one changes threads once. None where it is no message; a batch is only
+        taken apart. Raises as `body` does."""
+        try:
+            parsed = jsonrpc.parse_server(body)
+        except Malformed:
+            return None
+        return parsed if isinstance(parsed, BatchEnvelope) else self._look(parsed, came)
+
+    def _look(self, envelope: Envelope, came: Came) -> "_Looked":
         answered = jsonrpc.plain_id(envelope.id) if envelope.kind == "response" and envelope.id is not None else b""
         element = self._pending.get(answered)
         self._judge(envelope, element, came)
-        if len(raw) <= OFF_LOOP_BYTES:
-            masked = self._visible(raw, envelope, element)
-        else:
-            masked = await self._large(raw, self._visible, raw, envelope, element)
+        return _Looked(envelope, answered, element, self._visible(envelope.raw, envelope, element))
+
+    async def _element_of_batch(self, envelope: Envelope, came: Came) -> bytes:
+        large = len(envelope.raw) > OFF_LOOP_BYTES
+        looked = await self._large(envelope.raw, self._look, envelope, came) if large else self._look(envelope, came)
+        return await self._release(looked)
+
+    async def _release(self, looked: "_Looked") -> bytes:
+        """Its record is durable, or it is a notification: the bytes that may leave."""
+        envelope, masked = looked.envelope, looked.masked
         if self._failed:
             raise self._failed
         if self._seen:
             await self._note_seen()
         match envelope.kind:
             case "response":
-                await self._record(self._outcome(envelope, element, masked))
-                self._pending.pop(answered, None)
+                await self._record(self._outcome(envelope, looked.element, masked))
+                self._pending.pop(looked.answered, None)
             case "request":
                 method = self._safe(envelope.method)
                 await self._record(drafting.server_message(self._question, method, self._id_text(envelope), masked))
             case _:
                 await self._gather(masked)
-        return raw if masked.body is raw else masked.body
+        return masked.body
 
     def _visible(self, raw: bytes, envelope: Envelope, element: Element | None) -> Masked:
         """What this caller may see of it."""
