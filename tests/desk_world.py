@@ -13,7 +13,9 @@ import hashlib
 import json
 import re
 import secrets
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -177,6 +179,22 @@ class Calls:
         return ""
 
 
+@cache
+def empty_database() -> bytes:
+    """What a store that was opened for the first time leaves in desk.db: the steps of the schema take longer than most stories."""
+    with tempfile.TemporaryDirectory() as folder:
+        SqlStore.in_folder(Path(folder)).close()
+        return (Path(folder) / "desk.db").read_bytes()
+
+
+def new_store(folder: Path) -> SqlStore:
+    folder.mkdir(mode=0o700)
+    database = folder / "desk.db"
+    database.touch(mode=0o600)
+    database.write_bytes(empty_database())
+    return SqlStore.in_folder(folder)
+
+
 class DeskPlay:
     def __init__(self, folder: Path, made: Deployment | None = None) -> None:
         self.clock = StillClock()
@@ -185,7 +203,7 @@ class DeskPlay:
         self.calls = Calls()
         self.journal: list[tuple[str, object]] = []
         self.revocations = 0
-        self.store = SqlStore.in_folder(folder / "desk")
+        self.store = new_store(folder / "desk")
         self.folder = folder
         deployed = made or deployment()
         assert deployed.desk is not None

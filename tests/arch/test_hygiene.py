@@ -78,7 +78,8 @@ def test_every_skip_gives_its_reason() -> None:
     silent = [
         f"{file.relative_to(ROOT)}:{node.lineno}"
         for file in sorted((ROOT / "tests").rglob("*.py"))
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if "skip" in (text := file.read_text(encoding="utf-8"))
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Call) and is_silent_skip(node)
     ]
     assert silent == []

@@ -3,11 +3,13 @@
 import ast
 import re
 import shlex
+from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import pytest
 
-from gatebook.cli.reference import commands as known_commands
+from gatebook.cli import reference
 from tests.docs import pages
 from tests.docs.pages import ROOT, Found
 
@@ -42,14 +44,26 @@ def test_every_test_that_is_named_exists(name: Found) -> None:
     assert name.text in existing_tests(), f"{name.page} names {name.text}"
 
 
+def with_classes(module: ast.Module) -> Iterator[ast.Module | ast.ClassDef]:
+    """The places where pytest looks for tests."""
+    yield module
+    yield from (node for node in module.body if isinstance(node, ast.ClassDef))
+
+
 @cache
 def existing_tests() -> frozenset[str]:
     return frozenset(
         node.name
         for file in (ROOT / "tests").rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for place in with_classes(ast.parse(file.read_text(encoding="utf-8")))
+        for node in place.body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
     ) | {file.stem for file in (ROOT / "tests").rglob("test_*.py")}
+
+
+@cache
+def known_commands() -> dict[str, Any]:
+    return reference.commands()
 
 
 def misunderstood(line: str) -> str | None:

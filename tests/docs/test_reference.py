@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -50,16 +51,20 @@ def test_every_reason_has_a_meaning_and_something_to_do() -> None:
     assert not set(OTHER_WORDS) & ({str(reason) for reason in Reason} - {"completed"})
 
 
+def nodes_of_the_code(word: str) -> Iterator[ast.AST]:
+    """Everything in the files of the product that hold the word; without the demonstration."""
+    for file in (ROOT / "src/gatebook").rglob("*.py"):
+        if "demo" not in file.parts and word in (text := file.read_text(encoding="utf-8")):
+            yield from ast.walk(ast.parse(text))
+
+
 def literal_reasons() -> set[str]:
     """Every reason that is written down as a text in the code, instead of as a Reason."""
-    found: set[str] = set()
-    for file in (ROOT / "src/gatebook").rglob("*.py"):
-        if "demo" in file.parts:
-            continue
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.keyword) and node.arg == "reason" and isinstance(node.value, ast.Constant):
-                found.add(str(node.value.value))
-    return found
+    return {
+        str(node.value.value)
+        for node in nodes_of_the_code("reason=")
+        if isinstance(node, ast.keyword) and node.arg == "reason" and isinstance(node.value, ast.Constant)
+    }
 
 
 def test_every_other_word_for_a_reason_is_explained_and_used() -> None:
@@ -69,12 +74,9 @@ def test_every_other_word_for_a_reason_is_explained_and_used() -> None:
 def diagnostics() -> set[str]:
     """The events that our processes may write to standard error."""
     found: set[str] = set()
-    for file in (ROOT / "src/gatebook").rglob("*.py"):
-        if "demo" in file.parts:
-            continue
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say" and node.args:
-                found |= {str(each.value) for each in ast.walk(node.args[0]) if isinstance(each, ast.Constant)}
+    for node in nodes_of_the_code("say("):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say" and node.args:
+            found |= {str(each.value) for each in ast.walk(node.args[0]) if isinstance(each, ast.Constant)}
     return found
 
 

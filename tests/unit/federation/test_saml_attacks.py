@@ -20,6 +20,8 @@ REQUEST = "_request"
 DEPLOYMENT = Deployment(
     profile="dev", public_url="", listen=(), workers=1, data_dir="", origin="", log_key="", payload_public_key=""
 )
+OF_PROVIDERS: dict[str, SamlAssertions] = {}
+"""As in a desk, one for all that comes from a provider: its files are read once, and to check a private key takes a while."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,9 @@ def logged_in(field: str, scene: Scene, idp: IdentityProvider) -> tuple[checks.A
     """As the desk's ACS does it, without store and browser."""
     admitted = gate.admit(field)
     maker = scene.maker
-    verified = SamlAssertions(DEPLOYMENT).verify(idp, admitted, acs_url=maker.acs, audience=maker.audience)
+    verified = OF_PROVIDERS.setdefault(repr(idp), SamlAssertions(DEPLOYMENT)).verify(
+        idp, admitted, acs_url=maker.acs, audience=maker.audience
+    )
     expected = checks.Expected(issuer=idp.url, audience=maker.audience, acs_url=maker.acs, now_s=scene.now_s)
     asserted = checks.asserted(verified.response, verified.assertion, expected)
     return asserted, people.logged_in(asserted, idp)
