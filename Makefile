@@ -27,6 +27,8 @@ UV ?= uv
 VENV := .venv
 BIN := $(VENV)/bin
 CACHE := .cache
+# Compiled files are kept whatever the caller's environment says: to compile everything anew in every process doubles the time of the fast tests.
+unexport PYTHONDONTWRITEBYTECODE
 # Inside the tree: HOME may be read-only.
 PIP := env PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CACHE_DIR=$(CURDIR)/$(CACHE)/pip $(BIN)/python -m pip
 
@@ -63,13 +65,24 @@ help:
 demo: $(PROJECT_STAMP)
 	@$(BIN)/gatebook demo $(ARGS)
 
-.PHONY: check
+# Four that are quick beside each other, with all that they find, then the tests. Of a property a few examples are tried here (tests/examples.py), and
+# what lies in tests/e2e is not even read: its tests start real processes, but for a few of the tools that they are made with. `make test` leaves nothing out.
+.PHONY: check check-format check-lint check-types check-layers
 check: $(PROJECT_STAMP)
+	@$(MAKE) --no-print-directory --jobs 4 --keep-going --output-sync=target check-format check-lint check-types check-layers
+	$(BIN)/pytest -n auto --ignore tests/e2e -m "not slow and not e2e and not nightly" --hypothesis-profile=a-few --durations=5 $(PYTEST_ARGS)
+
+check-format: $(PROJECT_STAMP)
 	$(BIN)/ruff format --check .
+
+check-lint: $(PROJECT_STAMP)
 	$(BIN)/ruff check .
+
+check-types: $(PROJECT_STAMP)
 	$(BIN)/mypy
+
+check-layers: $(PROJECT_STAMP)
 	$(BIN)/lint-imports --no-logo --cache-dir $(CACHE)/import_linter
-	$(BIN)/pytest -n auto -m "not slow and not e2e and not nightly" --durations=5 $(PYTEST_ARGS)
 
 .PHONY: test
 test: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) $(SERVERS_STAMP) $(BENCH_STAMP) system-packages $(PROMTOOL_STAMP)
@@ -198,6 +211,7 @@ $(SYSTEM_STAMP): Makefile
 .PHONY: clean
 clean:
 	rm -rf $(VENV) node_modules $(CACHE) demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find bench src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- maintenance -------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Rules for every test run: with CI=true a skipped test is a failure unless `allowed_skips.txt` says why it may be."""
 
 import fnmatch
+import gc
 import os
 import resource
 import sys
@@ -8,14 +9,13 @@ from asyncio import sslproto
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from xdist.remote import Producer
 
+from tests import examples
 from tests.side_by_side import SideBySide
 
-# A busy machine is no fault of the code: nothing here is judged by the clock.
-settings.register_profile("without-a-clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("without-a-clock")
+settings.load_profile(examples.ALL)
 
 DESCRIPTORS = 10_000
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
@@ -75,6 +75,13 @@ def pytest_configure(config: pytest.Config) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), most))
     if os.environ.get("CI") == "true":
         config.pluginmanager.register(SkipsAreFailures(allowed_skips()), "skips-are-failures")
+
+
+def pytest_collection_finish() -> None:
+    # Ten thousand tests and all they import stay to the end: no collection of garbage need look at them again. Some tests ask for a whole one
+    # each, which took a tenth of a second and more.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

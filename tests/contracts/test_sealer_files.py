@@ -52,6 +52,7 @@ def sealing_of(place: Place) -> Sealing:
 # --- segments
 
 
+@pytest.mark.slow
 def test_a_body_larger_than_what_is_taken_at_once_is_sealed_whole_after_its_writer_ended(tmp_path: Path) -> None:
     place = a_place(tmp_path / "data", segment_bytes=48 << 20)
     body = os.urandom(1 << 20) * 20

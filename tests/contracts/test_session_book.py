@@ -105,6 +105,7 @@ def _touch_all(work: tuple[str, list[bytes]]) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_processes_that_meet_a_login_at_once_agree_on_its_session(tmp_path: Path) -> None:
     path = tmp_path / "sessions.map"
     SharedSessions(path, Limits()).close()

@@ -83,6 +83,7 @@ def kill_in_rounds(directory: Path, rounds: int, seed: int) -> None:
     assert check(place, said) > len(said) > 0
 
 
+@pytest.mark.slow
 def test_killed_writers_and_sealers_lose_nothing(tmp_path: Path) -> None:
     kill_in_rounds(tmp_path, 4, seed=1)
 

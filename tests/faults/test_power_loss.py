@@ -177,6 +177,7 @@ def report(tally: Tally) -> None:
     )
 
 
+@pytest.mark.slow
 def test_after_a_power_loss_nothing_that_was_acknowledged_is_missing(directory: Path) -> None:
     tally = lose_power(directory, 40, seed=0)
     report(tally)

@@ -50,6 +50,7 @@ async def test_a_program_that_only_refreshes_keeps_nobody_logged_in(desk: DeskPl
     assert "login" in (await desk.authorize()).headers["location"], "nor does its browser go on without the provider"
 
 
+@pytest.mark.slow
 async def test_whoever_calls_goes_on_to_the_end_of_the_login_and_no_further(desk: DeskPlay) -> None:
     tokens = await desk.log_in()
     began_s = desk.clock.now_s

@@ -169,6 +169,7 @@ async def test_an_outage_of_an_hour_is_unnoticed_and_then_nothing_is_given(desk:
     assert (await desk.refreshed(tokens["refresh_token"])).status_code == 200
 
 
+@pytest.mark.slow
 async def test_an_outage_of_a_day_is_closed(desk: DeskPlay) -> None:
     tokens = await desk.log_in()
     desk.provider.down = True

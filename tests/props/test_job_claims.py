@@ -10,6 +10,7 @@ from gatebook.federation.errors import LoginRefused
 from gatebook.federation.workloads import WAYS, job_of, once_key
 from gatebook.model.workload import Workload, WorkloadPreset
 from tests.ci_issuers import ACCOUNT_UID, github_claims, gitlab_claims, kubernetes_claims
+from tests.examples import up_to
 
 MATCHES: dict[WorkloadPreset, dict[str, str]] = {
     "github": {
@@ -55,7 +56,7 @@ def test_the_good_ones_pass(preset: WorkloadPreset) -> None:
 
 
 @given(preset=st.sampled_from(["github", "gitlab"]), which=st.integers(0, 99), value=VALUES)
-@settings(max_examples=500)
+@settings(max_examples=up_to(500))
 def test_a_claim_that_decides_passes_with_its_one_value_alone(preset: WorkloadPreset, which: int, value: Any) -> None:
     """Also with a boolean, a number or a list in a string's place, whatever they print as."""
     names = sorted(MATCHES[preset])
@@ -71,7 +72,7 @@ def test_a_claim_that_decides_passes_with_its_one_value_alone(preset: WorkloadPr
 
 
 @given(where=st.sampled_from([("namespace",), ("serviceaccount", "name"), ("serviceaccount", "uid")]), value=VALUES)
-@settings(max_examples=300)
+@settings(max_examples=up_to(300))
 def test_a_service_account_passes_with_its_own_names_alone(where: tuple[str, ...], value: Any) -> None:
     claims = kubernetes_claims()
     inner = claims["kubernetes.io"] = {
@@ -92,7 +93,7 @@ def test_a_service_account_passes_with_its_own_names_alone(where: tuple[str, ...
         st.sampled_from(sorted({*github_claims(), *gitlab_claims(), "kubernetes.io", "jti", "exp", "iat"})), VALUES
     ),
 )
-@settings(max_examples=500)
+@settings(max_examples=up_to(500))
 def test_any_claims_at_all_give_a_job_that_matches_or_a_refusal(preset: WorkloadPreset, claims: dict[str, Any]) -> None:
     try:
         job = job_of({**GOOD[preset], **claims}, workload(preset))

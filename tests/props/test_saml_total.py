@@ -14,6 +14,7 @@ from gatebook.federation.saml import checks, gate, people
 from gatebook.federation.saml import names as n
 from gatebook.model.deployment import Deployment, IdentityProvider
 from tests.asserting import NOW_S, Maker
+from tests.examples import up_to
 
 DEPLOYMENT = Deployment(
     profile="dev", public_url="", listen=(), workers=1, data_dir="", origin="", log_key="", payload_public_key=""
@@ -75,7 +76,9 @@ MADE: dict[str, bytes] = {}
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=80
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=up_to(80),
 )
 @given(change=changed())
 def test_a_changed_response_is_refused_or_says_the_same(

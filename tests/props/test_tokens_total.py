@@ -11,6 +11,7 @@ from gatebook.identity.errors import KeySetRefused, TokenRefused
 from gatebook.identity.keysets import acceptable_key_set
 from gatebook.identity.tokens import Verifier
 from tests import issuing
+from tests.examples import up_to
 from tests.issuing import NOW_S, Issuer, compact
 
 CORP, CI = Issuer(), Issuer("https://ci.example", name="ci", kind="job", algorithm="EdDSA")
@@ -38,7 +39,7 @@ def judged(token: str) -> None:
     assert principal.login
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=up_to(300), deadline=None)
 @given(
     issuer=st.sampled_from([CORP, CI]),
     claims=st.dictionaries(CLAIM_NAMES, VALUES, max_size=5),
@@ -50,13 +51,13 @@ def test_any_claims_and_headers_end_in_a_principal_or_a_refusal(
     judged(compact(issuer.header() | header, issuer.claims() | claims, issuer.key, issuer.algorithm))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=up_to(300), deadline=None)
 @given(st.text() | st.from_regex(r"[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,90}", fullmatch=True))
 def test_any_text_ends_in_a_refusal(token: str) -> None:
     judged(token)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=up_to(300), deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([b"authorization", b"content-type", b"x"]), st.binary())),
     st.binary(),
@@ -71,7 +72,7 @@ def test_any_headers_end_in_a_token_or_a_refusal(
         return
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=up_to(300), deadline=None)
 @given(
     st.lists(
         st.dictionaries(KEY_MEMBERS, VALUES | st.sampled_from(["RSA", "EC", "OKP", "P-256", "Ed25519", "AQAB", "sig"])),

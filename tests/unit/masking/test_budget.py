@@ -83,7 +83,7 @@ def test_up_to_64_kb_nothing_is_counted(little: None) -> None:
     assert mask(body).body != body
 
 
-@pytest.mark.parametrize("megabytes", [1, 3])
+@pytest.mark.parametrize("megabytes", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_megabytes_of_logs_with_a_card_in_them_pass_whatever_their_size(megabytes: int, little: None) -> None:
     body = json.dumps(f"{LOGS * (megabytes * 9_000)}{PAN}").encode()
     assert PAN.encode() not in mask(body).body

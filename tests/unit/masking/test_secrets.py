@@ -81,6 +81,7 @@ def test_many_sets_of_secrets_each_find_their_own(joined: int) -> None:
     assert [mask(body, secrets).body != body for secrets in others] == [n == 3 for n in range(joined)]
 
 
+@pytest.mark.slow
 def test_a_secret_as_large_as_a_file_is_found_too() -> None:
     secret = base64.b64encode(bytes(n * n % 251 for n in range(24_000)))
     assert mask(b'"%b"' % secret, Secrets((secret,))).body == b'"%b"' % NOTE.encode()

@@ -51,6 +51,7 @@ def calls(body: bytes) -> int:
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_twice_the_input_is_at_most_twice_the_work(name: str) -> None:
     small, large = (calls(HOSTILE[name](size)) for size in (20_000, 40_000))

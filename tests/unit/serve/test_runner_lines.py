@@ -81,6 +81,7 @@ async def test_a_long_line_that_is_no_message_is_cut_before_it_is_looked_at(
     assert looked == [complaints.LINE_BYTES]
 
 
+@pytest.mark.slow
 def test_a_line_in_many_small_pieces_costs_what_it_is_long() -> None:
     splitter = LineSplitter(1 << 20)
     tracemalloc.start()

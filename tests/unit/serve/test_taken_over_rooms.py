@@ -250,6 +250,7 @@ def test_a_folder_of_the_sealers_gets_nothing(deployment: Deployment) -> None:
 # Where it was started
 
 
+@pytest.mark.slow
 async def test_a_release_that_is_asked_runs_nothing_of_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def test_the_limit_is_for_each_event_not_for_the_stream() -> None:
         split([b"data: 12345678\n\n" * 1000], limit=15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stream", "piece"),
     [
