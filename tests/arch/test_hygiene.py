@@ -60,8 +60,9 @@ def test_every_npm_package_is_pinned_and_has_its_hash() -> None:
     assert [name for name in without if "integrity" not in packages[name]] == []
 
 
-def test_the_build_backend_is_the_pinned_one() -> None:
-    [backend] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
+@pytest.mark.parametrize("built", ["pyproject.toml", "native/pyproject.toml"])
+def test_the_build_backend_is_the_pinned_one(built: str) -> None:
+    [backend] = tomllib.loads((ROOT / built).read_text(encoding="utf-8"))["build-system"]["requires"]
     name, version = backend.split("==")
     assert f"{name.replace('_', '-')}=={version} " in (ROOT / "requirements/dev.txt").read_text(encoding="utf-8")
 

@@ -14,6 +14,7 @@ from gatebook.ledger.entry import Entry
 from gatebook.ledger.merkle import leaf_hash
 from gatebook.model.errors import LedgerUnavailable
 from gatebook.model.record import Origin, Payload, Resource, Who
+from tests.speeding import quick_of
 from tests.world_ledger import MemoryLedger, Place, StillClock, a_draft, a_place, a_service_draft, seal_once
 
 
@@ -26,9 +27,10 @@ class Memory:
 
 
 class Segments:
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, composed: str) -> None:
         self.place = place
         self.ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+        self.ledger._scribe._quick = quick_of(self.ledger._scribe) if composed == "C" else None
 
     async def written(self) -> list[tuple[Entry, bytes]]:
         await self.ledger.close()
@@ -40,9 +42,10 @@ class Segments:
 Subject = Memory | Segments
 
 
-@pytest.fixture(params=["memory", "segments"])
+@pytest.fixture(params=["memory", "segments, composed in Python", "segments, composed in C"])
 async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subject]:
-    made: Subject = Memory() if request.param == "memory" else Segments(a_place(tmp_path / "data"))
+    composed = request.param.rpartition(" ")[2]
+    made: Subject = Memory() if composed == "memory" else Segments(a_place(tmp_path / "data"), composed)
     yield made
     await made.ledger.close()
 

@@ -196,7 +196,7 @@ def test_a_key_of_another_log_signs_nothing(tmp_path: Path) -> None:
 def test_a_writer_cannot_speak_for_another(place: Place) -> None:
     async def write() -> None:
         ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
-        ledger._scribe.writer = "sealer"
+        ledger._scribe.writer, ledger._scribe._quick = "sealer", None
         await ledger.record(a_service_draft())
         await ledger.close()
 

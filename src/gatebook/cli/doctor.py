@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gatebook.adapters.ledger_segment.speed import speed_up
 from gatebook.cli import book, printing
 from gatebook.cli.check import probe_for
 from gatebook.cli.doctoring.configured import configured
@@ -17,6 +18,7 @@ from gatebook.cli.doctoring.evidence import evidence
 from gatebook.cli.doctoring.findings import Finding, in_order, later, now
 from gatebook.cli.doctoring.patient import Patient
 from gatebook.cli.doctoring.service import service
+from gatebook.cli.doctoring.speed import speed
 from gatebook.cli.visible import visible
 from gatebook.config import examine
 from gatebook.config.checking.probe import Probe
@@ -52,6 +54,7 @@ def doctor(
 
 def _looked(patient: Patient, probe: Probe) -> Iterator[Finding]:
     yield from service(patient)
+    yield from speed(speed_up())
     if patient.data_dir.exists() and not patient.visible:
         line = f"sudo -u {patient.owner} gatebook doctor {patient.config}"
         what = f"as {book.user_name()} nothing in {patient.data_dir} can be seen: log, keys, sealer, disk and roll-backs were not looked at"

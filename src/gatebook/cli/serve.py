@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gatebook import wiring
+from gatebook.adapters.ledger_segment.speed import speed_up
 from gatebook.cli.visible import visible
 from gatebook.config.rolled_back import rolled_back
 from gatebook.model.deployment import Deployment
@@ -52,6 +53,7 @@ def _say_banner(deployment: Deployment, made: tuple[str, ...]) -> None:
     _console.print(
         f"The book is {deployment.data_dir}/log, origin {deployment.origin}. UNANCHORED: nobody else holds a checkpoint of it yet."
     )
+    _console.print(f"Records are composed {speed_up().words}.")
     # A supervisor that is no root may not read what the rooms' users have.
     for problem in rolled_back(deployment, None) if deployment.users is None or os.geteuid() == 0 else ():
         _console.print(Text(problem.what, style="bold yellow"))

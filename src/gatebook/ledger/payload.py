@@ -108,13 +108,15 @@ class SessionKey:
     """The data key of one session and writer, ready to seal, with what is the same in all that it seals. It takes 3 KB and is made in 3 µs.
     Any thread may use it."""
 
-    __slots__ = ("_author", "_encrypt", "_name", "_sealed_for", "_session")
+    __slots__ = ("_author", "_encrypt", "_name", "_sealed_for", "_session", "quick")
 
     def __init__(self, data_key: Secret[bytes], name: str, session: str, writer: str, epoch: str) -> None:
         """`name`: its `key_id`."""
         self._encrypt, self._name = AESGCM(data_key.reveal()).encrypt, name
         self._sealed_for = _bound(_SEAL, session, writer, epoch)
         self._session, self._author = bytes.fromhex(session), written_by(writer, epoch)
+        self.quick: object | None = None
+        """The same key, as a `scribe.Quick` wants it."""
 
     def seal(self, salt: bytes, part: str, body: bytes, sequence: int, number: int) -> tuple[bytes, Pay]:
         """`body`, the payload `number` (from 0) of entry `sequence`, sealed, and what its entry says of it.

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from gatebook.adapters.ledger_segment.speed import SpeedUp
 from gatebook.adapters.log_files import LogFiles
 from gatebook.cli.doctoring.evidence import evidence
 from gatebook.cli.doctoring.findings import Finding
 from gatebook.cli.doctoring.patient import Patient
+from gatebook.cli.doctoring.speed import speed
 from gatebook.config import examine
 from gatebook.ledger import reading
 from tests.unit.cli.by_commands import Deployed
@@ -136,6 +138,15 @@ def test_a_restore_is_told_and_so_is_one_that_was_broken_off(deployed: Deployed)
     (deployed.data_dir / ".restoring").mkdir()
     first = doctor(deployed)[0]
     assert (first["urgency"], "was broken off" in first["what"]) == ("now", True)
+
+
+def test_a_speed_up_that_must_not_be_used_is_told_and_none_at_all_is_not() -> None:
+    assert list(speed(SpeedUp(words="in Python: gatebook-speed is not installed"))) == []
+    [told] = speed(SpeedUp(words="in Python: gatebook-speed 9 gives other bytes than Python, or none", refused=True))
+    assert (told.urgency, told.where) == (
+        "soon",
+        "speed-up",
+    ) and "in Python: gatebook-speed 9 gives other bytes" in told.what
 
 
 @pytest.fixture

@@ -1,20 +1,25 @@
 """The scribe: many sessions in turn, more than it keeps ready."""
 
+import pytest
+
 from gatebook.ledger import payload
 from gatebook.ledger.entry import Clocked, decode
 from gatebook.ledger.framing import FrameKind, read_frame
 from gatebook.ledger.scribe import _READY, Scribe
 from gatebook.model.secret import Secret
+from tests.speeding import quick_of
 from tests.world_ledger import START_US, CountingEntropy, a_draft
 
 CLOCK = Clocked(src="kernel", off=0, ok=True)
 
 
-def test_every_payload_opens_although_few_sessions_are_kept_ready() -> None:
+@pytest.mark.parametrize("composed", ["Python", "C"])
+def test_every_payload_opens_although_few_sessions_are_kept_ready(composed: str) -> None:
     private, public = payload.generate_key_pair()
     key = payload.load_private_key(private.decode())
     scribe = Scribe(writer="gate-0", epoch="0" * 20, entropy=CountingEntropy(), payload_key=payload.load_public_key(public.decode()),
                     development=False, piece_bytes=64, forget_after_us=10**12)  # fmt: skip
+    scribe._quick = quick_of(scribe) if composed == "C" else None
     names = [f"{number:032x}" for number in range(_READY + 20)]
     data_keys: dict[str, Secret[bytes]] = {}
     nonces: set[tuple[str, int, int]] = set()

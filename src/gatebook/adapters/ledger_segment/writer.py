@@ -13,6 +13,7 @@ import msgspec
 
 from gatebook import formats
 from gatebook.adapters.ledger_segment.chain import SegmentChain
+from gatebook.adapters.ledger_segment.speed import quick_for
 from gatebook.ledger.checkpoint import claimed
 from gatebook.ledger.entry import Clocked
 from gatebook.ledger.merkle import Hash
@@ -337,14 +338,16 @@ def open_chain(
     piece = max(4 << 10, min(1 << 20, size // 8))
     epoch = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(4)}"
     idle_us = int(deployment.limits.session_idle_s * 1_000_000)
+    development = deployment.profile == "dev"
     scribe = Scribe(
         writer=writer,
         epoch=epoch,
         entropy=entropy,
         payload_key=_payload_key(deployment) if sessions else None,
-        development=deployment.profile == "dev",
+        development=development,
         piece_bytes=piece,
         forget_after_us=2 * idle_us,
+        quick=quick_for(writer, epoch, development=development, piece_bytes=piece),
     )
     folder, mode = _place(data_dir, writer, deployment)
     try:

@@ -1,0 +1,147 @@
+"""A record is the same bytes whichever way it was composed; what the native way does not know it leaves alone."""
+
+import functools
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gatebook.ledger import entry
+from gatebook.model.finding import Action, Detector, Finding
+from gatebook.model.record import Asked, Draft, Event, Origin, Payload, PolicyRef, Resource, Who
+from tests.props.test_entry_composing import ascii_keys, drafts, exact, texts
+from tests.speeding import TwoWays, native
+from tests.world_ledger import a_draft
+
+native()
+
+PIECE_BYTES = 4096
+plain = st.text(st.characters(min_codepoint=32, max_codepoint=127, exclude_characters='"\\'), max_size=40)
+told = plain.filter(bool)
+maybe = st.none() | plain
+parts = st.sampled_from(["request", "response", "event", "message"])
+bodies = st.binary(max_size=300) | st.builds(
+    lambda size, byte: bytes([byte]) * size,
+    st.integers(0, 3 * PIECE_BYTES) | st.integers(30_000, 40_000),
+    st.integers(0, 255),
+)
+payloads = st.lists(st.builds(Payload, part=parts, body=bodies), max_size=4).map(tuple)
+findings = st.builds(
+    Finding, detector=st.sampled_from(get_args(Detector)), action=st.sampled_from(get_args(Action)), pointer=texts
+)
+plain_drafts = st.builds(
+    Draft, event=st.sampled_from(get_args(Event)), ok=st.booleans(), reason=told, call=maybe, session=maybe, credential=maybe,
+    who=st.builds(
+        Who, acr=maybe, acting_for=maybe, agent=maybe, amr=st.lists(plain, max_size=3).map(tuple), auth_time=st.none() | exact,
+        declared=st.booleans(), iss=told, kind=st.sampled_from(["person", "job"]), login=maybe, sub=told,
+    ),
+    origin=st.builds(Origin, client=maybe, ip=told), resource=st.builds(Resource, kind=told, method=maybe, name=maybe, server=maybe),
+    policy=st.none() | st.builds(PolicyRef, config=plain, decision=st.just("deny"), rule=plain, snapshot=exact),
+    asked=st.none() | st.builds(Asked, fp=maybe, id=maybe, kid=maybe, shape=st.dictionaries(plain, plain, max_size=6)),
+    findings=st.lists(findings, max_size=30).map(tuple), payloads=payloads,
+    detail=st.dictionaries(plain, plain | st.booleans() | exact, max_size=6),
+)  # fmt: skip
+numbered = st.fixed_dictionaries(
+    {
+        "unix_us": st.integers(0, 253_402_300_799_999_999),
+        "number": st.integers(1, entry.MAX_INTEGER),
+        "count": st.none() | st.integers(1, 2**40),
+        "clock": st.builds(entry.Clocked, src=plain, off=exact, ok=st.booleans()),
+    }
+)
+
+
+@functools.cache
+def ways(development: bool) -> TwoWays:
+    return TwoWays(piece_bytes=PIECE_BYTES, development=development)
+
+
+@given(plain_drafts, numbered, st.booleans())
+@settings(max_examples=300)
+def test_plain_drafts_are_composed_natively_to_the_same_bytes(
+    draft: Draft, given_: dict[str, Any], development: bool
+) -> None:
+    both = ways(development)
+    assert both.by_c(draft, **given_) == both.by_python(draft, **given_)
+
+
+@given(drafts, payloads, numbered, st.booleans())
+@settings(max_examples=300)
+def test_every_draft_becomes_the_same_bytes_or_is_left_to_python(
+    draft: Draft, recorded: tuple[Payload, ...], given_: dict[str, Any], development: bool
+) -> None:
+    draft, both = msgspec.structs.replace(draft, payloads=recorded), ways(development)
+    wanted = both.by_python(draft, **given_)
+    assert both.by_c(draft, **given_) in (None, wanted)
+    assert both.by_both(draft, **given_) == wanted
+
+
+odd: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.lists(st.text(), max_size=2) | st.just(object())
+    | st.dictionaries(texts, st.integers() | st.text(max_size=9000) | st.none(), max_size=3) | st.builds(Origin, ip=texts) | st.just(())
+    | st.lists(st.builds(Payload, part=texts, body=st.binary() | st.binary().map(bytearray)), max_size=6).map(tuple)
+    | st.dictionaries(ascii_keys, st.text(), min_size=33, max_size=40) | st.lists(st.integers(), max_size=3).map(tuple)
+)  # fmt: skip
+
+
+@given(st.sampled_from(["", "who", "origin", "resource", "policy", "asked", "clock", "payload"]), st.data(), odd)
+@example("who", None, "")
+@settings(max_examples=500)
+def test_a_member_of_any_other_kind_is_never_written_differently(
+    within: str, data: st.DataObject | None, value: Any
+) -> None:
+    """Structs do not look at what they are given. Whatever Python does with it, the other way does the same or nothing."""
+    draft, both, clock = a_draft(session="0" * 32), ways(False), entry.Clocked(src="kernel", off=0, ok=True)
+    object_: Any = {"": draft, "clock": clock, "payload": draft.payloads[0]}.get(within) or getattr(draft, within)
+    name = data.draw(st.sampled_from(object_.__struct_fields__)) if data is not None else "iss"
+    changed = msgspec.structs.replace(object_, **{name: value})
+    match within:
+        case "":
+            draft = changed
+        case "clock":
+            clock = changed
+        case "payload":
+            draft = msgspec.structs.replace(draft, payloads=(changed,))
+        case _:
+            draft = msgspec.structs.replace(draft, **{within: changed})
+    try:
+        wanted: Any = both.by_python(draft, clock=clock)
+    except Exception as error:  # a length of no tuple, an encoder that knows no object: not of our making
+        wanted = type(error)
+    try:
+        given_: Any = both.by_c(draft, clock=clock)
+    except TypeError:
+        # Of this test's own making: no chance can be drawn for payloads that cannot be counted.
+        assert not isinstance(draft.payloads, tuple)
+        return
+    assert given_ in (None, wanted)
+
+
+@pytest.mark.parametrize("count", range(-60, 20))
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_bodies_that_end_near_the_end_of_a_piece(pieces: int, count: int) -> None:
+    """The tag falls into the last piece, into a piece of its own, or across two."""
+    body = bytes(index % 251 for index in range(pieces * PIECE_BYTES + count))
+    draft = a_draft(payloads=(Payload(part="event", body=body),))
+    assert ways(False).by_c(draft) == ways(False).by_python(draft)
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 1024, 16_343, 16_344, 16_345, 32_767, 32_768, 200 << 10, 3 << 20])
+@pytest.mark.parametrize("piece_bytes", [1, 17, 4096, 1 << 20])
+def test_bodies_of_all_sizes(size: int, piece_bytes: int) -> None:
+    if size > 20_000 and piece_bytes < 4096:
+        size = 20_000 + size % 100
+    both = TwoWays(piece_bytes=piece_bytes)
+    draft = a_draft(payloads=(Payload(part="response", body=bytes(index % 253 for index in range(size))),))
+    assert both.by_c(draft) == both.by_python(draft)
+
+
+@given(st.binary(max_size=70), st.binary(max_size=70))
+def test_the_checksum_without_the_processors_instruction_is_the_same(first: bytes, second: bytes) -> None:
+    import google_crc32c
+
+    module = native()
+    begun = module.crc32c_by_table(0, first)
+    assert module.crc32c_by_table(begun, second) == google_crc32c.value(first + second)

@@ -1,0 +1,293 @@
+"""The speed-up of records: that it is used only where it is right, and how it behaves among threads, in memory, and with what is not its kind."""
+
+import gc
+import resource
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatebook.adapters.ledger_segment import speed
+from gatebook.adapters.log_files import LogFiles
+from gatebook.ledger import payload
+from gatebook.ledger.entry import decode
+from gatebook.ledger.framing import FrameKind, read_frame
+from gatebook.ledger.scribe import Composed, Scribe
+from gatebook.ledger.verification import verify
+from gatebook.model.errors import LedgerUnavailable
+from gatebook.model.record import Draft, Payload, Resource
+from gatebook.model.secret import Secret
+from tests.speeding import CLOCK, DATA_KEY, EPOCH, KEY_NAME, SESSION, WRITER, TwoWays, chance_for, native
+from tests.world_ledger import START_US, CountingEntropy, a_draft, a_place, a_sealed_log
+
+
+def a_scribe(**changes: Any) -> Scribe:
+    _, public = payload.generate_key_pair()
+    told: dict[str, Any] = {
+        "writer": WRITER, "epoch": EPOCH, "entropy": CountingEntropy(), "payload_key": payload.load_public_key(public.decode()),
+        "development": False, "piece_bytes": 4096, "forget_after_us": 10**12,
+    }  # fmt: skip
+    return Scribe(**told | changes)
+
+
+def drafts_of_all_kinds() -> list[Draft]:
+    large = Payload(part="response", body=bytes(range(256)) * 800)
+    return [
+        a_draft(0, session=None, payloads=()), a_draft(1), a_draft(6, payloads=(large,)), a_draft(1, resource=Resource(kind="server", name="ä")),
+        a_draft(1, detail={"text": "x" * 9000}), a_draft(1, payloads=()), a_draft(2, payloads=(large,)), a_draft(1, payloads=(large, *a_draft(1).payloads)),
+    ]  # fmt: skip
+
+
+def test_a_scribe_counts_and_numbers_alike_in_both_ways() -> None:
+    quick = TwoWays(piece_bytes=4096).quick
+    # One data key for all, so that both seal with the same: the wrapping is the only thing that differs by chance.
+    entropy = [CountingEntropy(), CountingEntropy()]
+    scribes = [a_scribe(entropy=entropy[0]), a_scribe(entropy=entropy[1], quick=quick)]
+    for turn, draft in enumerate(drafts_of_all_kinds() * 3):
+        results: list[Composed] = []
+        for scribe in scribes:
+            if turn % 2:
+                results.append(scribe.defer(draft, START_US + turn, CLOCK)())
+            else:
+                results.append(scribe.compose(draft, START_US + turn, CLOCK))
+        leaves = [decode(one.frames[-1][9:]) for one in results]
+        assert leaves[0].w == leaves[1].w and leaves[0].n == leaves[1].n and leaves[0].id == leaves[1].id
+        assert [pay.c for pay in leaves[0].pay] == [pay.c for pay in leaves[1].pay]
+        assert [len(each) for each in results[0].frames] == [len(each) for each in results[1].frames]
+    assert scribes[0].sequence == scribes[1].sequence
+
+
+def test_what_was_sealed_natively_opens_with_the_data_key_alone() -> None:
+    both = TwoWays(piece_bytes=4096)
+    bodies = (b"", b"x" * 1024, bytes(range(256)) * 1000)
+    draft = a_draft(payloads=tuple(Payload(part="response", body=body) for body in bodies))
+    made = both.by_c(draft, number=9)
+    assert made is not None
+    sealed = dict.fromkeys(range(len(bodies)), b"")
+    for stored in made.frames[:-1]:
+        found = read_frame(stored, 0)
+        assert found is not None and found.kind is FrameKind.PAYLOAD and found.end == len(stored)
+        place, content = payload.read_stored_body(found.body)
+        sealed[place.part] += content
+    leaf = decode(made.frames[-1][9:])
+    for part, body in enumerate(bodies):
+        place = payload.Place(SESSION, WRITER, EPOCH, 9, part, 0, 1)
+        assert payload.open_sealed(sealed[part], Secret(DATA_KEY), leaf.pay[part], place) == body
+
+
+@pytest.mark.parametrize(
+    "changes", [{"reason": ""}, {"resource": Resource(kind="")}, {"resource": Resource(kind="", name="ä")}]
+)
+def test_a_draft_without_one_of_the_six_fields_takes_no_number(changes: dict[str, Any]) -> None:
+    scribe = a_scribe(quick=TwoWays().quick)
+    scribe.compose(a_draft(), START_US, CLOCK)
+    before = scribe.sequence
+    for way in (scribe.compose, scribe.defer):
+        with pytest.raises(LedgerUnavailable, match=r"10\.2\.2"):
+            way(a_draft(**changes), START_US, CLOCK)
+    assert scribe.sequence == before
+    assert decode(scribe.compose(a_draft(), START_US, CLOCK).frames[-1][9:]).n == 3
+
+
+def test_a_payload_without_a_key_is_left_to_python_which_refuses_it() -> None:
+    both = TwoWays()
+    draft = a_draft()
+    for key in (None, object(), both.key):
+        assert both.quick.compose(draft, START_US, CLOCK, chance_for(draft), 1, 1, key) is None
+    with pytest.raises(LedgerUnavailable):
+        a_scribe(payload_key=None, quick=both.quick).compose(draft, START_US, CLOCK)
+
+
+def test_threads_share_a_key_and_nothing_else() -> None:
+    both = TwoWays(piece_bytes=20_000)
+    sizes = [0, 1000, 31_000, 33_000, 150_000, 700_000]
+    drafts = [a_draft(size, payloads=(Payload(part="response", body=bytes([size % 251]) * size),)) for size in sizes]
+    wanted = [both.by_python(draft) for draft in drafts]
+
+    def compose_all(first: int) -> bool:
+        order = [(first + each) % len(sizes) for each in range(20 * len(sizes))]
+        return all(both.by_c(drafts[each]) == wanted[each] for each in order)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            assert all(pool.map(compose_all, range(6)))
+    finally:
+        sys.setswitchinterval(before)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_records_leave_nothing_behind() -> None:
+    both = TwoWays(piece_bytes=4096)
+    usual, large, odd = (
+        a_draft(1),
+        a_draft(1, payloads=(Payload(part="event", body=b"x" * 40_000),)),
+        a_draft(1, reason="ä"),
+    )
+    watched = [
+        usual,
+        usual.who,
+        usual.payloads,
+        usual.payloads[0].body,
+        large.payloads[0].body,
+        CLOCK,
+        both.key.quick,
+        odd,
+        odd.reason,
+    ]
+
+    def compose(times: int) -> int:
+        for turn in range(times):
+            both.by_c(usual)
+            both.by_c(odd)
+            if turn % 100 == 0:
+                both.by_c(large)
+                with pytest.raises(ValueError, match="data key"):
+                    both.quick.key(b"", KEY_NAME, SESSION)
+                assert both.quick.key(DATA_KEY, KEY_NAME, SESSION) is not None
+        gc.collect()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    first = compose(5000)
+    counts = [sys.getrefcount(each) for each in watched]
+    last = compose(100_000)
+    assert [sys.getrefcount(each) for each in watched] == counts
+    # One object of 33 bytes left behind by each record would be more.
+    assert last - first < 3000, f"{last - first} KiB more"
+
+
+def test_what_is_not_of_its_kind_is_refused_in_words() -> None:
+    module, both = native(), TwoWays()
+    for args in ((), ("w", EPOCH, False, 10, ()), ("w", EPOCH, False, 10, (int,) * 9), ("w", EPOCH, False, 10, ("",) * 9), (b"w", EPOCH, False, 10, speed._CLASSES)):  # fmt: skip
+        with pytest.raises((TypeError, AttributeError)):
+            module.Composer(*args)
+    for args in (("w" * 65, EPOCH, False, 10), ("", EPOCH, False, 10), ('"', EPOCH, False, 10), ("w", "é", False, 10), ("w", EPOCH, False, 0), ("w", EPOCH, False, 2**31)):  # fmt: skip
+        with pytest.raises(ValueError, match=r"short text|piece_bytes"):
+            module.Composer(*args, speed._CLASSES)
+    for key in (
+        (b"k", KEY_NAME, SESSION),
+        (DATA_KEY, KEY_NAME, "0" * 31),
+        (DATA_KEY, KEY_NAME, "G" * 32),
+        (DATA_KEY, "", SESSION),
+    ):
+        with pytest.raises(ValueError, match=r"hex digits|short text"):
+            both.quick.key(*key)
+    with pytest.raises(TypeError):
+        module.Key()
+    draft = a_draft()
+    good: list[Any] = [draft, START_US, CLOCK, chance_for(draft), 1, 1, both.key.quick]
+    assert both.quick.compose(*good) is not None
+    for place in range(7):
+        for odd in (None, object(), -1, 2**70, "1", b"", 1.5, True):
+            if (place, odd) == (5, None):
+                continue  # an entry of no session
+            told = [*good[:place], odd, *good[place + 1 :]]
+            assert both.quick.compose(*told) is None
+            assert both.quick.fits(*told) is False
+    for method in (both.quick.compose, both.quick.fits):
+        with pytest.raises(TypeError):
+            method(*good[:6])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("composed", ["Python", "C"])
+def test_a_log_written_in_either_way_is_intact(composed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = native() if composed == "C" else None
+    made = speed.SpeedUp(words=composed, composer=module.Composer if module is not None else None)
+    monkeypatch.setattr(speed, "speed_up", lambda: made)
+    place = a_place(tmp_path / "data")
+    a_sealed_log(place)
+    report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey, payload_key=place.payload_key)
+    assert report.problems == []
+    assert report.opened == report.payloads == 12 + 1 + 280
+
+
+class Erring:
+    """A composer that gives the right bytes but for one bit of one frame of one draft."""
+
+    def __init__(self, *told: Any) -> None:
+        self._it = native().Composer(*told)
+        self.key = self._it.key
+
+    def compose(self, *told: Any) -> Any:
+        frames, leaf = self._it.compose(*told)
+        if len(frames) > 2:
+            frames[1] = frames[1][:-1] + bytes([frames[1][-1] ^ 1])
+        return frames, leaf
+
+
+class Silent(Erring):
+    def compose(self, *told: Any) -> Any:
+        return None
+
+
+class Failing(Erring):
+    def compose(self, *told: Any) -> Any:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("composer", [Erring, Silent, Failing, None, print])
+def test_a_speed_up_that_gives_other_bytes_is_not_used(composer: Any) -> None:
+    found = speed.judged(composer, "9")
+    assert found.composer is None and found.refused
+    assert found.words == "in Python: gatebook-speed 9 gives other bytes than Python, or none"
+
+
+def test_a_sound_one_is_used_and_named() -> None:
+    module = native()
+    assert speed.judged(module.Composer, module.VERSION) == speed.SpeedUp(
+        words=f"in C: gatebook-speed {module.VERSION}", composer=module.Composer
+    )
+
+
+@pytest.fixture
+def unsettled() -> Any:
+    speed.speed_up.cache_clear()
+    yield
+    speed.speed_up.cache_clear()
+
+
+@pytest.mark.usefixtures("unsettled")
+def test_it_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(speed.PURE, "1")
+    assert speed.speed_up() == speed.SpeedUp(words="in Python: GATEBOOK_PURE is set")
+    assert speed.quick_for(WRITER, EPOCH, development=False, piece_bytes=4096) is None
+
+
+@pytest.mark.usefixtures("unsettled")
+@pytest.mark.parametrize("value", ["", "0", None])
+def test_it_is_on_where_it_is_there(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    native()
+    monkeypatch.delenv(speed.PURE, raising=False)
+    if value is not None:
+        monkeypatch.setenv(speed.PURE, value)
+    assert speed.quick_for(WRITER, EPOCH, development=False, piece_bytes=4096) is not None
+
+
+@pytest.mark.usefixtures("unsettled")
+@pytest.mark.parametrize(
+    ("error", "words", "refused"),
+    [
+        (ModuleNotFoundError("no"), "in Python: gatebook-speed is not installed", False),
+        (
+            ImportError("OpenSSL 3 is not there"),
+            "in Python: gatebook-speed cannot be loaded: OpenSSL 3 is not there",
+            True,
+        ),
+    ],
+)
+def test_without_it_python_composes(
+    monkeypatch: pytest.MonkeyPatch, error: ImportError, words: str, refused: bool
+) -> None:
+    class Missing:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "gatebook_speed":
+                raise error
+
+    monkeypatch.delenv(speed.PURE, raising=False)
+    monkeypatch.delitem(sys.modules, "gatebook_speed", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
+    assert speed.speed_up() == speed.SpeedUp(words=words, refused=refused)
