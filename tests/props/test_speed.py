@@ -1,5 +1,7 @@
 """A record is the same bytes whichever way it was composed; what the native way does not know it leaves alone."""
 
+import calendar
+import datetime
 import functools
 from typing import Any, get_args
 
@@ -117,6 +119,66 @@ def test_a_member_of_any_other_kind_is_never_written_differently(
         assert not isinstance(draft.payloads, tuple)
         return
     assert given_ in (None, wanted)
+
+
+@pytest.mark.parametrize("code", range(0x90))
+def test_each_character_at_each_place_of_a_word(code: int) -> None:
+    """What JSON would escape is left alone wherever it stands; anything else of ASCII is written."""
+    for length in (1, 7, 8, 9, 17):
+        for place in range(length):
+            draft = a_draft(reason="a" * place + chr(code) + "a" * (length - place - 1))
+            made = ways(False).by_c(draft)
+            if code < 0x20 or chr(code) in '"\\' or code > 0x7F:
+                assert made is None
+            else:
+                assert made == ways(False).by_python(draft)
+
+
+@pytest.mark.parametrize("value", [entry.MAX_INTEGER, -entry.MAX_INTEGER])
+@pytest.mark.parametrize("beyond", [0, 1, 2**62, 2**64])
+@pytest.mark.parametrize("member", ["detail", "auth_time", "snapshot", "off"])
+def test_an_integer_that_not_every_reader_keeps_exact_is_left_to_python(value: int, beyond: int, member: str) -> None:
+    value += beyond if value > 0 else -beyond
+    draft, clock = a_draft(), entry.Clocked(src="kernel", off=0, ok=True)
+    match member:
+        case "detail":
+            draft = a_draft(detail={"a": value})
+        case "auth_time":
+            draft = a_draft(who=msgspec.structs.replace(draft.who, auth_time=value))
+        case "snapshot":
+            draft = a_draft(policy=msgspec.structs.replace(draft.policy, snapshot=value))
+        case _:
+            clock = msgspec.structs.replace(clock, off=value)
+    wanted = None if beyond else ways(False).by_python(draft, clock=clock)
+    assert ways(False).by_c(draft, clock=clock) == wanted
+
+
+@pytest.mark.parametrize("part", ["", "other", "request ", "REQUEST", "é", "x" * 300, None, b"request"])
+def test_a_part_of_a_call_that_there_is_not_is_left_to_python(part: Any) -> None:
+    assert ways(False).by_c(a_draft(payloads=(Payload(part=part, body=b""),))) is None
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1, 2])
+def test_an_entry_may_be_eight_kibibytes_long_and_no_longer(beyond: int) -> None:
+    without = ways(False).by_c(a_draft(reason=" ", detail={"a": "x"}))
+    assert without is not None
+    room = entry.MAX_ENTRY_BYTES - (len(without.frames[-1]) - 9)
+    draft = a_draft(reason=" ", detail={"a": "x" * (1 + room + beyond)})
+    wanted = ways(False).by_python(draft)
+    assert ways(False).by_c(draft) == (None if beyond > 0 else wanted)
+    assert ways(False).by_both(draft) == wanted
+
+
+def test_every_day_has_its_date() -> None:
+    ends = [datetime.datetime(year, month, day, 23, 59, 59, 0, datetime.UTC) for year in (2000, 2096, 2100, 2400, 4000, 9999)
+            for month, day in ((2, 28), (2, 29), (3, 1), (12, 31)) if (month, day) != (2, 29) or calendar.isleap(year)]  # fmt: skip
+    days = [day * 86_400_000_000 for day in range(0, 50_000, 3)]
+    for unix_us in (*days, *(int(end.timestamp()) * 1_000_000 + 999_999 for end in ends)):
+        assert ways(False).by_c(a_draft(payloads=()), unix_us=unix_us) == ways(False).by_python(
+            a_draft(payloads=()), unix_us=unix_us
+        )
+    assert ways(False).by_c(a_draft(), unix_us=253_402_300_800_000_000) is None
+    assert ways(False).by_c(a_draft(), unix_us=-1) is None
 
 
 @pytest.mark.parametrize("count", range(-60, 20))
