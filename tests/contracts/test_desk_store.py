@@ -1,6 +1,8 @@
 """federation.ports.Store: the desk's memory. One suite for every database; SQLite, and a real PostgreSQL."""
 
+import shutil
 import sqlite3
+import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -599,7 +601,9 @@ def test_check_says_in_our_words_what_is_wrong_with_a_database(server: postgresq
 
 
 @pytest.mark.slow
-def test_beyond_this_machine_only_a_server_whose_certificate_is_vouched_for_gets_the_password(tmp_path: Path) -> None:
+def test_beyond_this_machine_only_a_server_whose_certificate_is_vouched_for_gets_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours, other = Authority(tmp_path), Authority(tmp_path, "other")
     with postgresql.cluster(ours.issue("127.0.0.1")) as server:
         name, asked = server.database(postgresql.WITH_PASSWORD), []
@@ -623,6 +627,14 @@ def test_beyond_this_machine_only_a_server_whose_certificate_is_vouched_for_gets
             refused = why(host, given)
             assert refused is not None and "certificate" in refused, refused
             assert postgresql.PASSWORD not in refused
+        # Where this system trusts it: Debian keeps one file with all of them in a folder, others name a file.
+        trusted = tmp_path / "certs"
+        trusted.mkdir()
+        shutil.copy(ours.certificate, trusted / "ca-certificates.crt")
+        paths = ssl.get_default_verify_paths()
+        for known in (paths._replace(cafile=None, capath=str(trusted)), paths._replace(cafile=str(ours.certificate))):
+            monkeypatch.setattr(ssl, "get_default_verify_paths", lambda known=known: known)
+            assert why("127.0.0.1", "system") is None
 
 
 # Jobs

@@ -16,6 +16,7 @@ from gatebook import formats
 from gatebook.config.checking import keys
 from gatebook.config.checking.certificates import shown_certificates
 from gatebook.config.checking.probe import Probe
+from gatebook.config.checking.space import FILES_NEEDED, FILES_WANTED, lacking, room_in
 from gatebook.config.checking.words import grave
 from gatebook.config.load import Examined
 from gatebook.config.problem import Problem, error, warning
@@ -121,19 +122,13 @@ def _disk(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
         )
     if not os.access(standing, os.W_OK | os.X_OK):
         yield error("data_dir", f"{standing} cannot be written by this user", "give it to this deployment's user")
-    space = os.statvfs(standing)
-    free = space.f_bavail * space.f_frsize
-    needed, wanted = deployment.disk.refuse_free_bytes, deployment.disk.warn_free_bytes
-    if free < needed:
-        what = (
-            f"only {free >> 20} MiB are free: below disk.refuse_free_bytes ({needed >> 20} MiB) no new call is taken on"
-        )
-        yield error("data_dir", what, "free space, or use another disk")
-    elif free < wanted:
+    room, needed, wanted = room_in(standing), deployment.disk.refuse_free_bytes, deployment.disk.warn_free_bytes
+    if what := lacking(room, needed, FILES_NEEDED):
+        bound = f"{needed >> 20} MiB (disk.refuse_free_bytes) or {FILES_NEEDED} files"
+        yield error("data_dir", f"{what}: below {bound} no new call is taken on", "free space, or use another disk")
+    elif what := lacking(room, wanted, FILES_WANTED):
         yield warning(
-            "data_dir",
-            f"only {free >> 20} MiB are free",
-            f"free space: at least {wanted >> 20} MiB (disk.warn_free_bytes)",
+            "data_dir", what, f"free space: at least {wanted >> 20} MiB (disk.warn_free_bytes) and {FILES_WANTED} files"
         )
 
 

@@ -65,6 +65,12 @@ def unreadable(caller: Caller, arrival: Arrival, reason: Reason, call: str) -> D
     return _with_detail(draft, {"bytes": len(arrival.body)})
 
 
+def unread(caller: Caller, arrival: Arrival, reason: Reason, call: str) -> Draft:
+    """A request of an identified caller that was turned away before anything of it was read."""
+    draft = _draft(caller, "call.refused", None, ok=False, reason=reason, method=arrival.method, call=call)
+    return _with_detail(draft, {"bytes": len(arrival.body)})
+
+
 def unauthenticated(arrival: Arrival, server: Server | None, reason: Reason) -> Draft:
     """An attempt by nobody we know. No byte of the credential is kept."""
     return Draft(

@@ -171,7 +171,7 @@ def _refusal_drafts(refused: Refused, way: _Way, world: World) -> tuple[Draft, .
         # An entry for each would take what is left for calls under way.
         call = new_call_id(world)
         drafts = world.attempts.count(
-            drafting.unreadable(way.caller, way.arrival, refused.reason, call), world.clock.now().unix_us
+            drafting.unread(way.caller, way.arrival, refused.reason, call), world.clock.now().unix_us
         )
         way.call = call if drafts else None
         return drafts

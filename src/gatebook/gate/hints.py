@@ -195,7 +195,7 @@ HINTS: dict[Reason, Hint] = {
     Reason.DISK_SHORT: Hint(
         "Less than `disk.refuse_free_bytes` is free, or hardly any name for a file; what is left is for calls that are under way. One entry at once, then"
         " one a minute for each caller, server and address, with the number.",
-        "Make space where `data_dir` lies, but not under `log` or `payloads`; calls go on by themselves. `gatebook doctor` says how much is lacking.",
+        "Make space where `data_dir` lies, but not under `log` or `payloads`; calls go on by themselves. `gatebook doctor` says what is lacking.",
     ),
     Reason.CLOCK_UNSYNCHRONISED: Hint(
         "In `pci`: nobody vouches for this host's clock any more, so no record of now would be evidence.",

@@ -14,9 +14,10 @@ _INTRODUCTION = """# Reasons
 Every refusal has one reason. It stands in the answer (`error.data.reason`, with the call's id in `error.data.call`), in the log
 (`out.reason`), and below. The caller reads the words in the last column of the first table, or more exact ones that hold no value.
 
-An answer that is no JSON-RPC message has the HTTP status alone: bytes that never became an HTTP request, and a gate that refuses everything
-(503, code 20, without a reason) because no sealer works. A refused notification has no JSON-RPC answer; it gets the HTTP status, 400 where
-the table says 200. A batch is answered with one error per call.
+There is no call id where nobody could be identified (401, `clock_unsynchronised`), and where refusals are only counted (`disk_short`, but for the first of a minute).
+
+An answer that is no JSON-RPC message has the HTTP status alone: bytes that never became an HTTP request. A refused notification has no
+JSON-RPC answer; it gets the HTTP status, 400 where the table says 200. A batch is answered with one error per call.
 
 **Was it done?** For a refusal before the intent, no. Where `call.intent` is in the log, the server may have acted, whatever the caller was
 told: `gatebook why CALL_ID` shows which of the two it was. Nothing is ever sent twice by the gate.

@@ -1,57 +1,22 @@
 """The disk budget: a warning while there is time, and no new calls while what is under way can still be recorded, signed and closed.
 
-Looked at once a second, by the supervisor alone: a call costs nothing. `judged` is the decision, `DiskWatch` acts on it.
+Looked at once a second, by the supervisor alone: a call costs nothing. `space.judged` is the decision, `DiskWatch` acts on it.
 """
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
+from gatebook.config.checking.space import Room, Space, judged, room_in
 from gatebook.model.deployment import Disk
 from gatebook.model.errors import LedgerUnavailable
 from gatebook.model.record import Draft, Origin, Resource, Who
 from gatebook.serve.diagnostics import say
 
 PERIOD_S: Final = 1.0
-_BETTER_TENTHS: Final = 11
-"""So much more than the bound must be free before it counts as mended: a log that grows and a clean-up that shrinks would else ring all day."""
-_FILES_WANTED: Final = 20_000
-_FILES_NEEDED: Final = 2_000
-_FOLDERS: Final = ("log", "payloads", "segments")
-
-Space = Literal["enough", "low", "short"]
-
-
-class Room(msgspec.Struct, frozen=True):
-    """What is free for this user: bytes, and names for files (None: this file system does not count them)."""
-
-    free_bytes: int
-    free_files: int | None
-
-
-def judged(room: Room, budget: Disk, before: Space) -> Space:
-    """How it stands with `room`. What was worse before must have become clearly better."""
-    if _below(room, budget.refuse_free_bytes, _FILES_NEEDED, before == "short"):
-        return "short"
-    return "low" if _below(room, budget.warn_free_bytes, _FILES_WANTED, before != "enough") else "enough"
-
-
-def _below(room: Room, free_bytes: int, free_files: int, was: bool) -> bool:
-    tenths = _BETTER_TENTHS if was else 10
-    few = room.free_files is not None and room.free_files * 10 < free_files * tenths
-    return room.free_bytes * 10 < free_bytes * tenths or few
-
-
-def room_in(data_dir: Path) -> Room:
-    """The scarcest of the file systems that the deployment writes to. Raises OSError."""
-    others = (data_dir / name for name in _FOLDERS)
-    found = [os.statvfs(data_dir), *(os.statvfs(path) for path in others if path.exists())]
-    counted = [space.f_favail for space in found if space.f_files]
-    return Room(min(space.f_bavail * space.f_frsize for space in found), min(counted, default=None))
 
 
 class DiskWatch:

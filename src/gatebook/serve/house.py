@@ -294,7 +294,7 @@ _WHOSE: Final[dict[type, str]] = {
 
 _REFUSE = Refuse(on=True, why="nothing has been sealed for too long")
 _SERVE = Refuse(on=False, why="the log grows again")
-_REFUSE_FOR_DISK = Refuse(on=True, why="less than disk.refuse_free_bytes is free", cause="disk")
+_REFUSE_FOR_DISK = Refuse(on=True, why="the disk is as good as full; disk.short says what is left", cause="disk")
 _SERVE_FOR_DISK = Refuse(on=False, why="there is space again", cause="disk")
 
 

@@ -20,6 +20,7 @@ from gatebook.serve import dropping
 Need = Literal["read", "write", "see", "search", "folder"]
 """A file's content, or also to change it; that a file is there; names in a folder, or also to make and remove them."""
 PROBE_S: Final = 30.0
+ABSENT: Final = "is not there"
 PROBE: Final = """
 import json, os, sys
 READ, WRITE, ENTER = os.R_OK, os.W_OK, os.X_OK
@@ -56,6 +57,13 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
     what: str
 
     def __str__(self) -> str:
+        if self.why == ABSENT:
+            mend = (
+                "put it there" if self.what != "data_dir" else "`gatebook layout` as root makes what can be made anew"
+            )
+            return (
+                f"users.{self.room}: {self.path} {ABSENT}, and {self.room} ({self.user}) needs it ({self.what}); {mend}"
+            )
         mend = (
             "`gatebook layout` as root makes it right"
             if self.what == "data_dir"

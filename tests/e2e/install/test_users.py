@@ -262,6 +262,10 @@ def test_a_start_names_the_path_that_a_room_cannot_reach(installed: Path, folder
     assert f"users.gate: {secret} cannot be read by user 61001" in refused.stderr
     assert "Traceback" not in refused.stderr and not (folder / "data/log/checkpoint").exists()
     os.chown(secret, UIDS["gate"], 0)
+    secret.rename(folder / "elsewhere")
+    refused = typed(installed / "gatebook", folder, "serve")
+    assert f"users.gate: {secret} is not there, and gate (61001) needs it" in refused.stderr
+    (folder / "elsewhere").rename(secret)
     closed = installed.parent
     closed.chmod(0o700)
     try:

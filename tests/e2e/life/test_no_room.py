@@ -161,5 +161,32 @@ def test_before_a_disk_is_full_it_is_said_then_calls_are_refused_and_what_is_und
         assert [written.entry.out.reason for written in gate.log("disk.space")] == ["low", "short", "enough"]
         counted = [w.entry.x["attempts"] for w in gate.log("call.refused") if w.entry.out.reason == "disk_short"]
         assert counted[0] == 1 and len(counted) <= 3
+        assert {w.entry.res.method for w in gate.log("call.refused") if w.entry.out.reason == "disk_short"} == {"POST"}
         assert held.answered.receipt in {written.leaf for written in gate.log()}
+        gate.verify()
+
+
+def test_where_hardly_a_file_can_be_made_it_is_said_what_is_lacking(deploy: Deploy, small_disk: Path) -> None:
+    data = small_disk / "data"
+    data.mkdir()
+
+    def allow(more_files: int) -> None:
+        space = os.statvfs(small_disk)
+        inodes = space.f_files - space.f_favail + more_files
+        subprocess.run(["mount", "-o", f"remount,nr_inodes={inodes}", str(small_disk)], check=True)
+
+    with deploy(segment_bytes=SMALLEST_SEGMENT, workers=1, data_dir=data, more=BUDGET) as gate:
+        allow(1_000)
+        until(lambda: gate.said("disk.short"), "said")
+        until(lambda: ask(gate, "refused").reason == "disk_short", "refused")
+        told = json.loads(gate.command("doctor", "--offline", "--json", check=False).stdout)
+        [lacking] = [finding for finding in told if finding["where"] == "data_dir" and finding["urgency"] == "now"]
+        assert "more files can be made" in lacking["what"] and "MiB are free" not in lacking["what"]
+        assert lacking["line"] == f"df -i {gate.data_dir}"
+        refused = gate.command("restart", check=False)
+        assert refused.returncode == 1 and "more files can be made" in refused.stdout + refused.stderr
+        allow(50_000)
+        until(lambda: gate.said("disk.enough"), "said")
+        until(lambda: ask(gate, "after").status == 200, "served again")
+        assert gate.stop() == 0
         gate.verify()

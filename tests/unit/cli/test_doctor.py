@@ -110,6 +110,17 @@ def test_what_was_refused_lately_is_counted_by_reason_and_server(deployed: Deplo
     assert whats(seen(deployed, 1000), "server payments") == []
 
 
+def test_refusals_of_a_disk_that_has_space_again_are_no_longer_urgent(deployed: Deployed) -> None:
+    short = a_draft(1, event="call.refused", ok=False, reason="disk_short", payloads=())
+    for number, (space, urgency) in enumerate(
+        [("short", "now"), ("low", "later"), ("short", "now"), ("enough", "later")]
+    ):
+        told = a_service_draft(event="disk.space", ok=space == "enough", reason=space)
+        write_and_seal(deployed.place, [told] if number else [short, told], writer="supervisor")
+        [finding] = [each for each in seen(deployed) if "disk_short" in each.what]
+        assert (finding.urgency, finding.what.endswith("; it is over")) == (urgency, urgency == "later")
+
+
 def test_a_file_that_is_not_the_active_configuration_is_said(deployed: Deployed) -> None:
     active = {"config_sha256": examine(deployed.config).sha256}
     write_and_seal(deployed.place, [a_service_draft(detail=active)], writer="supervisor")

@@ -279,15 +279,28 @@ def test_another_user_than_the_owner_is_told(place: Path) -> None:
     assert (problem.severity, problem.where) == ("error", "user")
 
 
-@pytest.mark.parametrize(("free_mib", "severities"), [(100, ["error"]), (1000, ["warning"]), (6000, [])])
+@pytest.mark.parametrize(
+    ("free_mib", "free_files", "told"),
+    [
+        (100, 90_000, [("error", "only 100 MiB are free: below 256 MiB")]),
+        (1000, 90_000, [("warning", "only 1000 MiB are free")]),
+        (6000, 1_999, [("error", "only 1999 more files can be made (inodes): below")]),
+        (6000, 19_999, [("warning", "only 19999 more files can be made (inodes)")]),
+        (1000, 1_999, [("error", "only 1999 more files can be made (inodes): below")]),
+        (1000, 3_000, [("warning", "only 1000 MiB are free and only 3000 more files")]),
+        (6000, 20_000, []),
+    ],
+)
 def test_a_disk_that_fills_is_told_before_it_is_full(
-    place: Path, free_mib: int, severities: list[str], monkeypatch: pytest.MonkeyPatch
+    place: Path, free_mib: int, free_files: int, told: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.statvfs(place)
     blocks = (free_mib << 20) // real.f_frsize
-    fields = [*real[:4], blocks, *real[5:]]
+    fields = [*real[:4], blocks, 1 << 20, free_files, free_files, *real[8:]]
     monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(fields))
-    assert [problem.severity for problem in found(place)] == severities
+    said = found(place)
+    assert [problem.severity for problem in said] == [severity for severity, _ in told]
+    assert all(problem.what.startswith(words) for problem, (_, words) in zip(said, told, strict=True)), said
 
 
 def test_servers_and_issuers_that_cannot_be_reached_are_all_told(place: Path) -> None:

@@ -6,6 +6,7 @@ as it would with SERIALIZABLE. The price is one commit after another, some hundr
 """
 
 import sqlite3
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,9 @@ from gatebook.federation.errors import StoreUnavailable
 from gatebook.model import extras
 
 _LOCK: Final = 0x6761_7465_626F_6F6B  # "gatebook"
+SYSTEM: Final = "system"
+_BUNDLES: Final = ("ca-certificates.crt", "ca-bundle.crt", "ca-bundle.pem")
+"""As Debian, Fedora and SUSE name the file that holds them all, in the folder that holds each."""
 _CONNECT_S: Final = 5
 _OPTIONS: Final = "-c lock_timeout=5000 -c statement_timeout=10000 -c idle_in_transaction_session_timeout=10000"
 """A desk that hangs must not hold the others for ever. Milliseconds."""
@@ -43,9 +47,12 @@ def sqlite(folder: Path) -> Engine:
 
 def postgresql(url: str, password: Password | None) -> Engine:
     """`url`: postgresql://USER@HOST:PORT/NAME?…, as libpq reads it, without a password. Connects to nothing yet. Raises StoreUnavailable."""
+    asked = sa.make_url(url).set(drivername="postgresql+psycopg")
+    if asked.query.get("sslrootcert") == SYSTEM:
+        asked = asked.update_query_dict({"sslrootcert": authorities()})
     try:
         engine = sa.create_engine(
-            sa.make_url(url).set(drivername="postgresql+psycopg"),
+            asked,
             isolation_level="READ COMMITTED",
             hide_parameters=True,
             pool_pre_ping=True,  # a database that was restarted costs nobody an error
@@ -68,6 +75,16 @@ def postgresql(url: str, password: Password | None) -> Engine:
         connection.commit()
 
     return engine
+
+
+def authorities() -> str:
+    """The file of the authorities that this system trusts; SYSTEM where none is found. psycopg's wheel brings an OpenSSL of its own, whose
+    idea of where the system keeps them names a folder that no system has: asked for SYSTEM, it trusts nobody."""
+    known = ssl.get_default_verify_paths()
+    if known.cafile:
+        return known.cafile
+    files = (Path(folder) / name for folder in (known.capath,) if folder for name in _BUNDLES)
+    return next((str(path) for path in files if path.is_file()), SYSTEM)
 
 
 def for_reading(engine: Engine) -> Engine:

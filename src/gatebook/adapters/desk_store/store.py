@@ -391,4 +391,6 @@ def _telling() -> Iterator[None]:
     except IntegrityError:
         raise
     except SQLAlchemyError as failure:
-        raise StoreUnavailable(f"the desk's database cannot be used: {type(failure).__name__}") from failure
+        raise StoreUnavailable(
+            f"the desk's database cannot be used: {type(failure).__name__}; `gatebook check` says why"
+        ) from failure

@@ -36,6 +36,8 @@ def _line(patient: Patient, problem: Problem) -> str | None:
         return "chronyc tracking"
     if where == "data_dir" and "MiB are free" in what:
         return f"df -h {patient.data_dir}"
+    if where == "data_dir" and "more files can be made" in what:
+        return f"df -i {patient.data_dir}"
     if where == "user":
         return f"sudo -u {patient.owner} gatebook doctor {patient.config}"
     if "ROLLED BACK: " in what:

@@ -26,7 +26,7 @@ _SLACK_S: Final = 15.0
 
 REFUSED: Final[dict[Reason, tuple[Urgency, str]]] = {
     Reason.LEDGER_UNAVAILABLE: ("now", "df -h {data_dir}; journalctl -u gatebook -n 50"),
-    Reason.DISK_SHORT: ("now", "df -h {data_dir}"),
+    Reason.DISK_SHORT: ("now", "df -h {data_dir}; df -i {data_dir}"),
     Reason.CLOCK_UNSYNCHRONISED: ("now", "chronyc tracking"),
     Reason.INTERNAL: ("now", "journalctl -u gatebook -n 200 | grep '\"bug\"'"),
     Reason.KEYS_UNAVAILABLE: ("now", "gatebook check {config}"),
@@ -132,8 +132,18 @@ def _refused(patient: Patient, newest: list[Entry]) -> Iterator[Finding]:
         urgency, line = REFUSED[reason]
         where = f"server {server}" if server else "calls"
         what = f"{count} in the last quarter of an hour: {reason}"
+        if _is_over(reason, newest):
+            urgency, what = "later", f"{what}; it is over"
         said = line.format(data_dir=patient.data_dir, config=patient.config)
         yield Finding(urgency=urgency, where=where, what=what, line=said)
+
+
+def _is_over(reason: Reason, newest: list[Entry]) -> bool:
+    """Whether a later entry says that what refused everybody's calls no longer does."""
+    if reason is Reason.DISK_SHORT:
+        told = next((entry for entry in newest if entry.ev == "disk.space"), None)
+        return told is not None and told.out.reason != "short"
+    return reason is Reason.CLOCK_UNSYNCHRONISED and newest[0].clk.ok
 
 
 def _configuration(patient: Patient, newest: list[Entry]) -> Iterator[Finding]:
