@@ -42,10 +42,10 @@ def gate(start: bytes, control_fd: int) -> None:
     from gatebook.adapters.secrets import FileOrEnvironment
     from gatebook.adapters.sessions_shared import SharedSessions
     from gatebook.adapters.upstream_http import HttpUpstreams
-    from gatebook.serve.worker import Ports, Worker, WorkerStart
+    from gatebook.serve.worker import Ports, Worker
 
     async def run() -> None:
-        told = msgspec.json.decode(start, type=WorkerStart)
+        told = msgspec.json.decode(start, type=control.WorkerStart)
         deployment = told.deployment
         clock, entropy = SystemClock(), SystemEntropy()
         with _telling(control_fd):

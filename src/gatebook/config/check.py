@@ -16,7 +16,6 @@ from gatebook import formats
 from gatebook.config.checking import keys
 from gatebook.config.checking.certificates import shown_certificates
 from gatebook.config.checking.probe import Probe
-from gatebook.config.checking.space import FILES_NEEDED, FILES_WANTED, lacking, room_in
 from gatebook.config.checking.words import grave
 from gatebook.config.load import Examined
 from gatebook.config.problem import Problem, error, warning
@@ -26,6 +25,7 @@ from gatebook.model.deployment import Deployment, IdentityProvider, Issuer, Serv
 from gatebook.model.errors import ConfigurationError, UpstreamError
 from gatebook.model.users import Users
 from gatebook.model.workload import Workload
+from gatebook.space import FILES_NEEDED, FILES_WANTED, lacking, room_in
 
 CONNECT_S: Final = 5.0
 
@@ -79,7 +79,8 @@ def _rooms(examined: Examined, users: Users, probe: Probe) -> Iterator[Problem]:
     if probe.rooms is None or examined.deployment is None:
         yield warning("users", "nobody asked what the rooms' users can reach: that takes root", "run this as root")
         return
-    for words in probe.rooms(examined.deployment, users, Path(examined.path)):
+    # The same place may stop a room from several things.
+    for words in dict.fromkeys(probe.rooms(examined.deployment, users, Path(examined.path))):
         where, _, what = words.partition(": ")
         yield error(where, *what.rsplit("; ", 1))
 
@@ -227,6 +228,8 @@ def _desk_database(deployment: Deployment, probe: Probe) -> Iterator[Problem]:
         return
     if (why := probe.database(deployment.desk, probe.credentials)) is not None:
         mend = "see that it runs, and that this user owns the database (CREATE DATABASE … OWNER …)"
+        if "certificate verify failed" in why:
+            mend = "let an authority that this system trusts vouch for its name, or name the file of another one: ?sslrootcert=PATH"
         yield error("desk.database", why, mend)
 
 

@@ -6,6 +6,7 @@ import os
 import pwd
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from gatebook import __version__
 from gatebook.model.deployment import Deployment, Snapshot, Trust
@@ -31,6 +32,7 @@ from gatebook.serve.control import (
 from gatebook.serve.diagnostics import say
 from gatebook.serve.rooms import Room
 
+T = TypeVar("T")
 PATIENCE_S = 30.0
 
 
@@ -59,8 +61,7 @@ class DeskSide:
         self._asked[number] = answer
         self._ask(number)
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                compiled = await answer
+            compiled = await self._present().patiently(_of(answer), "read the configuration", PATIENCE_S)
         except TimeoutError as late:
             raise ConfigurationError(("the configuration was not read in time; try again",)) from late
         finally:
@@ -259,8 +260,14 @@ class Activation:
         self._answers = {worker.name: loop.create_future() for worker in workers}
         for worker in workers:
             worker.send(Prepare(snapshot=snapshot))
-        if self._answers:
-            await asyncio.wait(self._answers.values(), timeout=PATIENCE_S)
+        # All at the same time: each is waited for as long as it gets on.
+        await asyncio.gather(
+            *(
+                worker.patiently(_of(self._answers[worker.name]), "prepare the configuration", PATIENCE_S)
+                for worker in workers
+            ),
+            return_exceptions=True,
+        )
         said = {name: answer.result() if answer.done() else "no answer" for name, answer in self._answers.items()}
         reasons = [f"{name}: {why}" for name, why in said.items() if why not in ("prepared", "ended")]
         if not reasons and "prepared" not in said.values():
@@ -313,6 +320,10 @@ class Activation:
             await self._ledger.record(draft)
         except LedgerUnavailable as failure:
             say("config.unrecorded", why=str(failure))
+
+
+async def _of(answer: "asyncio.Future[T]") -> T:
+    return await asyncio.shield(answer)
 
 
 def require_same_place(old: Deployment, new: Deployment) -> None:

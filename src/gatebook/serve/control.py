@@ -187,6 +187,14 @@ class Told(msgspec.Struct, frozen=True, tag=True):
     spans: tuple[Span, ...]
 
 
+class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
+    """What the supervisor gives a worker on stdin. `sockets`: inherited listening descriptors."""
+
+    deployment: Deployment
+    slot: int
+    sockets: tuple[int, ...]
+
+
 class MeterStart(msgspec.Struct, frozen=True, kw_only=True):
     """What the supervisor gives the meter on stdin. `sockets`: inherited listening descriptors; none without `metrics`."""
 

@@ -10,11 +10,11 @@ from typing import Final
 
 import msgspec
 
-from gatebook.config.checking.space import Room, Space, judged, room_in
 from gatebook.model.deployment import Disk
 from gatebook.model.errors import LedgerUnavailable
 from gatebook.model.record import Draft, Origin, Resource, Who
 from gatebook.serve.diagnostics import say
+from gatebook.space import Room, Space, judged, room_in
 
 PERIOD_S: Final = 1.0
 

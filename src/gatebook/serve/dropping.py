@@ -62,8 +62,10 @@ def main(arguments: list[str]) -> None:
     uid, gid, program = int(arguments[0]), int(arguments[1]), arguments[3:]
     try:
         become(uid, gid)
-        # Where it was started may be closed to it, and names no place for it to be.
+        # Where it was started, and the home of who started it, may be closed to it, and name no place for it to be: libpq would look for a
+        # certificate in that home, and fail where it may not look.
         os.chdir("/")
+        os.environ["HOME"] = "/"
         os.execv(program[0], program)  # noqa: S606 - a list, no shell
     except OSError as failure:
         where = failure.filename or program[0]

@@ -7,10 +7,10 @@ In which order that happens is the supervisor's. How a configuration comes into 
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -40,6 +40,7 @@ from gatebook.serve.control import (
     Refuse,
     Told,
     Unprepared,
+    WorkerStart,
 )
 from gatebook.serve.diagnostics import say
 from gatebook.serve.disk import DiskWatch
@@ -48,9 +49,9 @@ from gatebook.serve.keeping import Grace, keep
 from gatebook.serve.metering.gathering import METER, Gathering
 from gatebook.serve.rooms import Room, ended, spawn
 from gatebook.serve.running import Running
-from gatebook.serve.worker import WorkerStart
 
 START_S = 30.0
+"""A room that starts and got on no more for so long is given up; one that does is waited for (`patience`), and that is said."""
 SEALER_END_S = 60.0
 _GATE = "gate-"
 
@@ -231,6 +232,12 @@ class House:
         for worker in self.workers():
             worker.send(_REFUSE_FOR_DISK if on else _SERVE_FOR_DISK)
 
+    async def desk_opened(self, within_s: float) -> None:
+        """The desk has said which logins count no more, or has ended, or gets on no more."""
+        desk = self.rooms["desk"]
+        with contextlib.suppress(TimeoutError):
+            await desk.patiently(_one_of(self.desk.first_trust.wait(), desk.process.wait()), "open", within_s)
+
     def require_desk(self, deployment: Deployment) -> None:
         """An authorization server that did not come up is told now, not to the first person who wants to log in. Raises ConfigurationError."""
         if deployment.desk is not None and not self.desk.first_trust.is_set():
@@ -296,6 +303,16 @@ _REFUSE = Refuse(on=True, why="nothing has been sealed for too long")
 _SERVE = Refuse(on=False, why="the log grows again")
 _REFUSE_FOR_DISK = Refuse(on=True, why="the disk is as good as full; disk.short says what is left", cause="disk")
 _SERVE_FOR_DISK = Refuse(on=False, why="there is space again", cause="disk")
+
+
+async def _one_of(*works: Coroutine[Any, Any, object]) -> None:
+    """One of them is done, and none of them goes on."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def _retire(room: Room) -> None:

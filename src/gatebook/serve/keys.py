@@ -7,14 +7,17 @@ import os
 import stat
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gatebook.durable import make_folder, sync_folder
 from gatebook.federation import minting
 from gatebook.federation.minting import Minter
-from gatebook.gate.world import FingerprintKey
 from gatebook.ledger import note, payload
 from gatebook.model.deployment import Deployment, Desk
 from gatebook.model.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from gatebook.gate.world import FingerprintKey
 
 KEY_BYTES = 32
 
@@ -164,7 +167,9 @@ def upstream_key(deployment: Deployment) -> bytes:
     return _read(deployment, "upstream.key")
 
 
-def fingerprint_key(deployment: Deployment) -> FingerprintKey:
+def fingerprint_key(deployment: Deployment) -> "FingerprintKey":
+    from gatebook.gate.world import FingerprintKey  # it brings the masking, for which a start waits
+
     key = _read(deployment, "fingerprint.key")
     return FingerprintKey(key, hashlib.sha256(b"gatebook fingerprint key id\0" + key).hexdigest()[:16])
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gatebook.config.load import named_files
@@ -14,11 +15,11 @@ from gatebook.serve.reaching import Closed, Need, Wanted, may_change_users, unre
 
 def unreached_by_rooms(deployment: Deployment, users: Users, config: Path) -> list[Closed]:
     """Everything that some room needs and its user cannot have. Changes nothing; raises OSError where users cannot be changed."""
-    return [
-        closed
-        for room, account in users.rooms().items()
-        for closed in unreached(room, account, needs(deployment, users, room, config))
-    ]
+    rooms = users.rooms()
+    # All at the same time: each is a process that mostly starts.
+    with ThreadPoolExecutor(len(rooms)) as pool:
+        found = pool.map(lambda room: unreached(room, rooms[room], [*needs(deployment, users, room, config)]), rooms)
+        return [closed for of_room in found for closed in of_room]
 
 
 def require_reachable(deployment: Deployment, users: Users, config: Path) -> None:

@@ -6,8 +6,9 @@ import os
 import socket
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 
 from gatebook import __version__
 from gatebook.model.errors import ConfigurationError
@@ -18,9 +19,11 @@ from gatebook.serve.dropping import OWN_USER
 from gatebook.serve.handover import HandedRoom
 from gatebook.serve.inherited import InheritedProcess
 from gatebook.serve.notifying import NOTIFYING
+from gatebook.serve.patience import patiently, processor_s
 from gatebook.serve.reaching import program
 
 PASSED_ON_BYTES: Final = 4 << 20
+T = TypeVar("T")
 
 
 class Child(Protocol):
@@ -123,12 +126,11 @@ class Room:
         self._settle(ready=message.control == VERSION)
 
     async def started(self, within_s: float | None) -> None:
-        """It has said Ready. Raises ConfigurationError where it ended instead or took too long; then nothing of it is left."""
+        """It has said Ready. Raises ConfigurationError where it ended instead, or got on no more for `within_s`; then nothing of it is left."""
         try:
-            async with asyncio.timeout(within_s):
-                if await asyncio.shield(self._ready):
-                    return
-                await self.process.wait()
+            ready = self._becomes_ready()
+            if await (ready if within_s is None else self.patiently(ready, "start", within_s)):
+                return
         except TimeoutError:
             self.why = f"no sign of life within {within_s:g} s"
         await self.kill()
@@ -137,12 +139,23 @@ class Room:
     async def listening(self, within_s: float) -> None:
         """It accepts on its sockets. Raises ConfigurationError where it does not; then nothing of it is left."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                await self._listens.wait()
-                if self.alive:
-                    return
+            await self.patiently(self._listens.wait(), "listen", within_s)
+            if self.alive:
+                return
         await self.kill()
         raise ConfigurationError((f"{self.name} does not listen: {self.why or 'see the diagnostics above'}",))
+
+    async def patiently(self, work: Coroutine[Any, Any, T], what: str, within_s: float) -> T:
+        """What `work`, which waits for this room, comes to. Raises TimeoutError where the room got on no more for `within_s`."""
+        return await patiently(
+            work, partial(processor_s, self.process.pid), partial(say_slow, self.name, what), quiet_s=within_s
+        )
+
+    async def _becomes_ready(self) -> bool:
+        if ready := await asyncio.shield(self._ready):
+            return ready
+        await self.process.wait()
+        return False
 
     async def kill(self) -> None:
         """It has ended. A worker that is killed leaves its clients without an answer, and its calls without an outcome."""
@@ -153,6 +166,10 @@ class Room:
     def _settle(self, *, ready: bool) -> None:
         if not self._ready.done():
             self._ready.set_result(ready)
+
+
+def say_slow(name: str, what: str, waited_s: float) -> None:
+    say("room.slow", room=name, what=what, waited_s=round(waited_s))
 
 
 Hear = Callable[[Room, FromRoom | None], None]

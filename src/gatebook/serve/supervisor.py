@@ -116,7 +116,7 @@ class Supervisor:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_KEYS_S):
                 await house.desk.first_keys.wait()
-                await house.desk.first_trust.wait()
+        await house.desk_opened(FIRST_KEYS_S)
         house.require_desk(deployment)
         if deployment.metrics is not None or deployment.traces is not None:
             await house.start_meter(deployment, held)

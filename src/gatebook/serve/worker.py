@@ -23,7 +23,7 @@ from gatebook.gate.turns import AT_ONCE, Turns
 from gatebook.gate.world import Live, Standing, Traced, World
 from gatebook.masking import MaskingFailed
 from gatebook.model.counting import Entries, Report, Sample
-from gatebook.model.deployment import Deployment, Snapshot, Trust
+from gatebook.model.deployment import Snapshot, Trust
 from gatebook.model.errors import ConfigurationError, LedgerUnavailable, Reason
 from gatebook.model.http import Answer, Arrival, Headers
 from gatebook.model.spans import Span
@@ -48,6 +48,7 @@ from gatebook.serve.control import (
     Told,
     ToRoom,
     Unprepared,
+    WorkerStart,
     ready,
 )
 from gatebook.serve.diagnostics import say, say_bug
@@ -66,14 +67,6 @@ LATE_S = 2.0
 """How late a connection's clock may be looked at, and some."""
 SETTLE_S = 2.0
 """What the answers of calls that were broken off get to leave."""
-
-
-class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
-    """What the supervisor gives a worker on stdin. `sockets`: inherited listening descriptors."""
-
-    deployment: Deployment
-    slot: int
-    sockets: tuple[int, ...]
 
 
 class WatchedLedger(Ledger, Protocol):

@@ -227,6 +227,9 @@ def test_a_supervisor_that_is_no_root_needs_the_three_capabilities_of_the_unit_a
             assert {(status(pid)["Uid"].split()[0], status(pid)["CapEff"], status(pid)["Groups"]) for pid in pids} == {
                 (str(UIDS[room]), "0" * 16, "")
             }
+        for pid in (pid for pids in rooms.values() for pid in pids):
+            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            assert [each for each in environment if each.startswith(b"HOME=")] == [b"HOME=/"], "not of who started it"
         os.kill(gate.rooms("gate")[0], signal.SIGKILL)
         until(lambda: len(gate.rooms("gate")) == 2, "another worker")
         until(lambda: gate.ask(call("work", "two"), gate.token("counting")).status == 200, "it has the credential, too")

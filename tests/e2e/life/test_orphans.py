@@ -12,7 +12,7 @@ import pytest
 from gatebook.config.load import load
 from gatebook.model.deployment import Deployment
 from gatebook.serve import keys
-from gatebook.serve.worker import WorkerStart
+from gatebook.serve.control import WorkerStart
 from tests.e2e.gate import config_for, free_port
 
 PATIENCE_S = 60

@@ -15,10 +15,20 @@ import msgspec
 import pytest
 
 from gatebook.model.deployment import Deployment
-from gatebook.serve.control import VERSION, Activate, Adopted, FromRoom, Listening, Ready, ToRoom, ready, supervisor_end
+from gatebook.serve.control import (
+    VERSION,
+    Activate,
+    Adopted,
+    FromRoom,
+    Listening,
+    Ready,
+    ToRoom,
+    WorkerStart,
+    ready,
+    supervisor_end,
+)
 from gatebook.serve.handover import Handover
 from gatebook.serve.rooms import Room
-from gatebook.serve.worker import WorkerStart
 
 VECTOR = Path(__file__).parents[2] / "vectors" / "release-0.1.0" / "control.json"
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from gatebook.config.checking.space import Room, Space, judged, room_in
 from gatebook.model.deployment import Disk
 from gatebook.model.errors import LedgerUnavailable
 from gatebook.model.record import Draft
 from gatebook.serve import disk
 from gatebook.serve.disk import DiskWatch
+from gatebook.space import Room, Space, judged, room_in
 
 BUDGET = Disk(warn_free_bytes=1000, refuse_free_bytes=100)
 

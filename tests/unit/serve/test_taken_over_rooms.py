@@ -5,6 +5,7 @@ import hashlib
 import os
 import socket
 import sys
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import cast
 
@@ -189,6 +190,9 @@ async def test_a_hash_that_is_not_the_files_is_no_configuration(deployment: Depl
     class Desk:
         def send(self, message: Compile) -> None:
             side.heard(msgspec.structs.replace(compiled(deployment, named), number=message.number))
+
+        async def patiently(self, work: Awaitable[Compiled], what: str, within_s: float) -> Compiled:
+            return await work
 
     desk = cast(Room, Desk())
     side = DeskSide(Path("gatebook.toml"), lambda: desk, lambda: (desk,))

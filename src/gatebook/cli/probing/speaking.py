@@ -3,17 +3,20 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import httpx2
 import msgspec
+import typer
 
 from gatebook import __version__
 from gatebook.cli.connecting import messages
 from gatebook.cli.connecting.messages import Agreed
 from gatebook.cli.person.asking import trusting
 from gatebook.model.errors import Malformed
+from gatebook.serve.patience import family_processor_s, patiently
 from gatebook.serve.runner.launching import NotStarted, Pipes, start
 from gatebook.serve.runner.sandbox import Launch
 from gatebook.wire import strict_json
@@ -23,7 +26,7 @@ from gatebook.wire.sse import EventSplitter
 MAX_ANSWER_BYTES: Final = 16 << 20
 ANSWER_S: Final = 30.0
 START_S: Final = 120.0
-"""A command may fetch its package first."""
+"""A command may fetch its package first. One that still gets on then is waited for, as `patience` says."""
 
 
 class Refused(Exception):
@@ -168,8 +171,9 @@ async def over_http(
 class OverProgram:
     """A program that speaks MCP on its standard input and output, started as the runner starts it."""
 
-    def __init__(self, pipes: Pipes) -> None:
+    def __init__(self, pipes: Pipes, pid: int) -> None:
         self._pipes = pipes
+        self._had_s = partial(family_processor_s, pid)
         self._number = 0
         self._read = bytearray()
 
@@ -178,15 +182,20 @@ class OverProgram:
 
     async def request(self, method: str, params: dict[str, Any], *, within_s: float = ANSWER_S) -> dict[str, Any]:
         self._number += 1
+        began_s = asyncio.get_running_loop().time()
+        asking = self._asked(method, params)
         try:
-            async with asyncio.timeout(within_s):
-                await self._pipes.write(_body(self._number, method, params) + b"\n")
-                while (line := await self._line()) is not None:
-                    if (result := _result(line, self._number)) is not None:
-                        return result
-                    await self._decline(line)
+            return await patiently(asking, self._had_s, partial(_tell, method), least_s=within_s)
         except TimeoutError as late:
-            raise Broken(f"it did not answer {method} within {within_s:g} s") from late
+            waited_s = asyncio.get_running_loop().time() - began_s
+            raise Broken(f"it did not answer {method} within {waited_s:.0f} s, and does nothing any more") from late
+
+    async def _asked(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        await self._pipes.write(_body(self._number, method, params) + b"\n")
+        while (line := await self._line()) is not None:
+            if (result := _result(line, self._number)) is not None:
+                return result
+            await self._decline(line)
         raise Broken(
             "the program ended before it answered: run it by hand to see why; it has no network unless you say --network"
         )
@@ -228,12 +237,16 @@ async def over_program(launch: Launch, private: Path) -> AsyncIterator[Speaker]:
         raise Broken(f"it cannot be started: {failure}") from failure
     unheard = asyncio.create_task(_discarded(pipes.stderr))
     try:
-        yield OverProgram(pipes)
+        yield OverProgram(pipes, child.pid)
     finally:
         pipes.close_stdin()
         await child.end()
         unheard.cancel()
         pipes.close()
+
+
+def _tell(method: str, waited_s: float) -> None:
+    typer.echo(f"no answer to {method} after {waited_s:.0f} s; the program is busy, so it is waited for", err=True)
 
 
 async def _discarded(stream: asyncio.StreamReader) -> None:
