@@ -19,7 +19,7 @@ from gatebook.serve.dropping import OWN_USER
 from gatebook.serve.handover import HandedRoom
 from gatebook.serve.inherited import InheritedProcess
 from gatebook.serve.notifying import NOTIFYING
-from gatebook.serve.patience import patiently, processor_s
+from gatebook.serve.patience import MOST_S, patiently, processor_s
 from gatebook.serve.reaching import program
 
 PASSED_ON_BYTES: Final = 4 << 20
@@ -132,7 +132,7 @@ class Room:
             if await (ready if within_s is None else self.patiently(ready, "start", within_s)):
                 return
         except TimeoutError:
-            self.why = f"no sign of life within {within_s:g} s"
+            self.why = f"it got on no more for {within_s:g} s, or was not ready within {MOST_S / 60:g} minutes"
         await self.kill()
         raise ConfigurationError((f"{self.name} did not start: {self.why or 'see the diagnostics above'}",))
 

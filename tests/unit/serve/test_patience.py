@@ -2,14 +2,17 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
 
+from gatebook.model.errors import ConfigurationError
 from gatebook.serve import patience
 from gatebook.serve.patience import family_processor_s, patiently, processor_s
+from gatebook.serve.rooms import spawn
 
 QUIET_S = 0.02
 
@@ -87,3 +90,12 @@ def test_the_processor_time_of_another_process_and_of_its_children_is_known() ->
         process.stdin.close()
     assert processor_s(process.pid) == 0.0, "it is gone"
     assert processor_s(os.getpid()) > 0
+
+
+async def test_a_room_that_hangs_is_given_up_and_nothing_of_it_is_left() -> None:
+    room = await spawn("gate-0")
+    os.kill(room.process.pid, signal.SIGSTOP)
+    room.listen(lambda _room, _message: None)
+    with pytest.raises(ConfigurationError, match=r"gate-0 did not start: it got on no more for 0\.2 s"):
+        await room.started(0.2)
+    assert not room.alive
