@@ -48,7 +48,10 @@ def test_each_backup_is_whole_and_links_what_the_one_before_it_holds(deployed: D
         assert not any(name.startswith(("keys", "segments", "sealer", "run")) for name in there)
         assert all(path.stat().st_mode & 0o077 == 0 for path in folder.rglob("*"))
     bundle = "log/tile/entries/000"
-    assert (Path(first["folder"]) / bundle).stat().st_ino == (Path(second["folder"]) / bundle).stat().st_ino
+    checkpoints = sorted((Path(first["folder"]) / "log/checkpoints").iterdir())
+    assert checkpoints
+    for name in (bundle, *(f"log/checkpoints/{path.name}" for path in checkpoints)):
+        assert (Path(first["folder"]) / name).stat().st_ino == (Path(second["folder"]) / name).stat().st_ino, name
 
 
 def test_that_it_began_and_how_it_ended_are_entries_with_their_author(deployed: Deployed) -> None:

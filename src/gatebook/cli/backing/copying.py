@@ -132,7 +132,9 @@ class _Copy:
         """`name` is in the copy, with `content`; None: with what lies under that name in the data directory, up to its last whole frame for
         a recording. Durable after `finish`."""
         if content is not None:
-            self._put(name, content)
+            # Partial tiles and checkpoints are read at once, for they may go; those of an earlier backup are by far the most.
+            if not (name.startswith("log/") and self._linked(name, len(content), hashlib.sha256(content).hexdigest())):
+                self._put(name, content)
         elif name.startswith("payloads/"):
             self._recording(name)
         elif not self._linked(name, None):
@@ -202,11 +204,11 @@ class _Copy:
                 at += len(piece)
         self.files[name] = Item(bytes=end, sha256=digest.hexdigest())
 
-    def _linked(self, name: str, size: int | None) -> bool:
-        """True where the backup before has this file (of this size, where one is given) and it is now in this one too."""
+    def _linked(self, name: str, size: int | None, sha256: str | None = None) -> bool:
+        """True where the backup before has this file (of this size and hash, where they are given) and it is now in this one too."""
         before = self._before
         item = None if before is None else before.manifest.files.get(name)
-        if before is None or item is None or size not in (None, item.bytes):
+        if before is None or item is None or size not in (None, item.bytes) or sha256 not in (None, item.sha256):
             return False
         target = self._partial / name
         if target.parent not in self._folders:
