@@ -15,6 +15,7 @@ from gatebook.ports import Receipt
 from tests.play.every_way import FAULTS, Fault, Run, Way, unended, wrongs
 from tests.play.test_hostile_answers import ERROR, INITIALIZE, INITIALIZED, NOTE, OTHER, REQUEST, STREAM, event
 from tests.play.test_one_call import CALL, MODERN_HEADERS, PAN, RESULT, modern_call
+from tests.play.test_streams import STRAY
 
 SAID = b"x-unknown"
 ONE = RESULT.replace(b'"a/1"', b"1")
@@ -60,6 +61,9 @@ WAYS = {
         behind=RESULT_IS,
     ),
     "a notification": Way(INITIALIZED, (b"",), status=202),
+    "a notification refused with an error": Way(
+        INITIALIZED, (STRAY,), status=400, behind=((b"-32000", "message.server"),)
+    ),
     "a client's answer": Way(b'{"jsonrpc":"2.0","id":9,"result":{}}', (b"",), status=202),
     "a GET stream": Way(b"", streamed(NOTE, REQUEST), method="GET", content_type=STREAM, behind=ASKED_TOO[1:]),
     "a resumed stream": Way(

@@ -7,7 +7,7 @@ import pytest
 
 from gatebook.model.errors import Reason, UpstreamError
 from gatebook.model.http import EventStream, Headers, Reply
-from tests.play.test_hostile_answers import INITIALIZE, NOTE, REQUEST, STREAM, event
+from tests.play.test_hostile_answers import INITIALIZE, INITIALIZED, NOTE, REQUEST, STREAM, event
 from tests.play.test_one_call import CALL, MODERN_HEADERS, PAN, RESULT, modern_call
 from tests.world import Play, whole
 from tests.world_ledger import MemoryLedger
@@ -166,6 +166,45 @@ async def test_a_servers_request_is_in_the_book_before_it_is_delivered(verb: str
     assert play.events[-1] == "message.server"
     assert (play.drafts[-1].resource.method, play.drafts[-1].detail["id"]) == (method, "9")
     await whole(answer)
+
+
+STRAY = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"no"}}'
+STRAYS = {
+    "that answers a notification": (STRAY, 400, INITIALIZED, {}),
+    "without any id": (STRAY.replace(b'"id":null,', b""), 400, INITIALIZED, {}),
+    "that a failed request was answered with": (STRAY, 400, CALL, {}),
+    "of a failed request that names another call": (STRAY.replace(b"null", b"7"), 404, CALL, {"id": "7"}),
+    "that should be a call's answer": (STRAY, 200, CALL, {}),
+}
+
+
+@pytest.mark.parametrize(("error", "status", "body", "named"), STRAYS.values(), ids=STRAYS)
+async def test_an_error_of_no_call_is_the_servers_own_and_never_a_calls_result(
+    error: bytes, status: int, body: bytes, named: dict[str, str]
+) -> None:
+    play = Play()
+    play.answers(error, status=status)
+    answer = await play.ask(body)
+    assert isinstance(answer, Reply) and (answer.status, answer.body) == (status, error)
+    begun, said, ended = play.drafts
+    assert (said.event, said.ok, said.reason) == ("message.server", False, Reason.ERROR_RESULT)
+    assert said.detail == {**named, "error_code": -32000} and [each.body for each in said.payloads] == [error]
+    assert begun.call == said.call == ended.call
+    assert (ended.event, ended.reason) == (
+        "call.result" if body == CALL else "message.client",
+        Reason.UPSTREAM_INVALID,
+    )
+
+
+@pytest.mark.parametrize(("verb", "body"), [("POST", CALL), ("GET", b"")])
+async def test_an_error_of_no_call_in_a_stream_is_in_the_book_before_it_is_delivered(verb: str, body: bytes) -> None:
+    play = Play()
+    play.answers(event(STRAY), *([event(RESULT)] if verb == "POST" else []), content_type=STREAM)
+    answer = await streamed(play, body, method=verb)
+    assert await anext(answer.events) == event(STRAY)
+    assert (play.drafts[-1].event, play.drafts[-1].reason) == ("message.server", Reason.ERROR_RESULT)
+    await whole(answer)
+    assert results(play) == (["completed"] if verb == "POST" else [])
 
 
 async def test_a_clients_answer_is_in_the_book_before_it_is_forwarded() -> None:

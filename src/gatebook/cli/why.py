@@ -13,6 +13,7 @@ from gatebook.cli.person.api import DESK, api_wanted
 from gatebook.cli.person.errors import PersonError, told
 from gatebook.cli.visible import visible
 from gatebook.ledger.entry import Entry
+from gatebook.model.record import SENT_BY_CALLERS
 from gatebook.reading.account import Account, account_of
 
 
@@ -106,7 +107,7 @@ def _decision(account: Account) -> list[str]:
 
 def _findings(account: Account) -> list[str]:
     told = [
-        f"{printing.spoken_findings(each.entry.dlp)} in the {'answer' if each.entry.ev == 'call.result' else 'request'}"
+        f"{printing.spoken_findings(each.entry.dlp)} in the {'request' if each.entry.ev in SENT_BY_CALLERS else 'answer'}"
         for each in account.entries
         if each.entry.dlp
     ]
@@ -118,6 +119,8 @@ def _outcome(account: Account) -> list[str]:
         return [f"refused: {account.decided.out.reason}; nothing was sent to the server"]
     if account.decided.ev == "login.refused":
         return [f"refused: {account.decided.out.reason}; nothing was issued", *_facts(account.decided)]
+    if account.result is None and account.decided.ev == "message.client":
+        return ["sent; a message that awaits no answer has no other outcome"]
     if account.result is None:
         return ["no outcome is in the log: whether the server acted is unknown"]
     return [

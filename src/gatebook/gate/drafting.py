@@ -1,6 +1,5 @@
 """What goes into the book at each step of an exchange. Pure: values in, drafts out; the ledger numbers and stores them."""
 
-from collections.abc import Mapping
 from typing import Literal
 
 from msgspec.structs import replace
@@ -59,10 +58,16 @@ def refusal(question: Question, reason: Reason, element: Element | None, rule: s
 
 def unreadable(caller: Caller, arrival: Arrival, reason: Reason, call: str) -> Draft:
     """A request of an identified caller that is no message: its size is kept, its bytes are not (they were never inspected)."""
-    draft = _draft(
-        caller, "call.refused", None, ok=False, reason=reason, method=f"{arrival.method} unreadable", call=call
+    return _draft(
+        caller,
+        "call.refused",
+        None,
+        ok=False,
+        reason=reason,
+        method=f"{arrival.method} unreadable",
+        call=call,
+        detail={"bytes": len(arrival.body)},
     )
-    return _with_detail(draft, {"bytes": len(arrival.body)})
 
 
 def unread(caller: Caller, arrival: Arrival, reason: Reason, call: str) -> Draft:
@@ -96,7 +101,7 @@ def result(
         question.caller,
         "call.result",
         element,
-        ok=reason in (Reason.COMPLETED,),
+        ok=reason is Reason.COMPLETED,
         reason=reason,
         findings=inspected.findings if inspected else (),
         payloads=payload(question, "response", inspected) if inspected else (),
@@ -104,18 +109,27 @@ def result(
     )
 
 
-def server_message(question: Question, method: str, message_id: str, inspected: Masked) -> Draft:
-    """A request of the server's own to the client, before it is delivered."""
-    draft = _draft(
+def server_message(
+    question: Question,
+    method: str | None,
+    inspected: Masked,
+    detail: dict[str, str | int | bool],
+    *,
+    reason: Reason = Reason.PERMITTED,
+) -> Draft:
+    """What the server says of its own, before it is delivered: a request to the client, or (without a `method`) an error that answers no call."""
+    return _draft(
         question.caller,
         "message.server",
         None,
+        ok=reason is Reason.PERMITTED,
+        reason=reason,
         method=method,
         findings=inspected.findings,
         payloads=payload(question, "message", inspected),
         call=question.call,
+        detail=detail,
     )
-    return _with_detail(draft, {"id": message_id})
 
 
 def pinned(question: Question, seen: Seen, tool: str) -> Draft:
@@ -128,9 +142,9 @@ def pinned(question: Question, seen: Seen, tool: str) -> Draft:
     return replace(draft, resource=resource, detail=detail)
 
 
-def late_result(question: Question, message_id: str, reason: Reason, inspected: Masked) -> Draft:
-    """A response that came on a resumed or shared stream: it belongs to the call with this JSON-RPC id in the session."""
-    draft = _draft(
+def late_result(question: Question, reason: Reason, inspected: Masked, detail: dict[str, str | int | bool]) -> Draft:
+    """A response that came on a resumed stream: it belongs to the call with the JSON-RPC id in `detail` in the session."""
+    return _draft(
         question.caller,
         "call.result",
         None,
@@ -139,15 +153,15 @@ def late_result(question: Question, message_id: str, reason: Reason, inspected: 
         method="(resumed)",
         findings=inspected.findings,
         payloads=payload(question, "response", inspected),
+        detail=detail,
     )
-    return _with_detail(draft, {"id": message_id})
 
 
 def chunk(question: Question, pieces: tuple[Masked, ...]) -> Draft:
     """Notifications that have passed, gathered."""
     findings = tuple(finding for piece in pieces for finding in piece.findings)
     payloads = tuple(item for piece in pieces for item in payload(question, "event", piece))
-    draft = _draft(
+    return _draft(
         question.caller,
         "session.chunk",
         None,
@@ -155,8 +169,8 @@ def chunk(question: Question, pieces: tuple[Masked, ...]) -> Draft:
         findings=findings,
         payloads=payloads,
         call=question.call,
+        detail={"events": len(pieces), "bytes": sum(len(piece.body) for piece in pieces)},
     )
-    return _with_detail(draft, {"events": len(pieces), "bytes": sum(len(piece.body) for piece in pieces)})
 
 
 def stream_close(question: Question, reason: Reason, totals: dict[str, str | int | bool]) -> Draft:
@@ -246,7 +260,3 @@ def _credential(server: Server) -> str | None:
         return None
     reference = server.credential.secret
     return f"{reference.scheme}:{reference.locator}" if reference.scheme != "literal" else "literal"
-
-
-def _with_detail(draft: Draft, detail: Mapping[str, str | int | bool]) -> Draft:
-    return replace(draft, detail={**draft.detail, **detail})

@@ -92,7 +92,7 @@ class Releaser:
         if looked is None:
             return await self._unreadable(body, came)
         if isinstance(looked, _Looked):
-            return await self._release(looked)
+            return await self._release(looked, came)
         if self._question.era == "modern" or (came == "answer" and not self._question.batch):
             raise Malformed(Reason.UPSTREAM_INVALID, "a batch where none may be")
         released = [await self._element_of_batch(envelope, came) for envelope in looked.elements]
@@ -196,9 +196,9 @@ class Releaser:
     async def _element_of_batch(self, envelope: Envelope, came: Came) -> bytes:
         large = len(envelope.raw) > OFF_LOOP_BYTES
         looked = await self._large(envelope.raw, self._look, envelope, came) if large else self._look(envelope, came)
-        return await self._release(looked)
+        return await self._release(looked, came)
 
-    async def _release(self, looked: "_Looked") -> bytes:
+    async def _release(self, looked: "_Looked", came: Came) -> bytes:
         """Its record is durable, or it is a notification: the bytes that may leave."""
         envelope, masked = looked.envelope, looked.masked
         if self._failed:
@@ -207,11 +207,11 @@ class Releaser:
             await self._note_seen()
         match envelope.kind:
             case "response":
-                await self._record(self._outcome(envelope, looked.element, masked))
+                await self._record(self._outcome(envelope, looked.element, masked, came))
                 self._pending.pop(looked.answered, None)
             case "request":
                 method = self._safe(envelope.method)
-                await self._record(drafting.server_message(self._question, method, self._id_text(envelope), masked))
+                await self._record(drafting.server_message(self._question, method, masked, self._named(envelope)))
             case _:
                 await self._gather(masked)
         return masked.body
@@ -261,7 +261,7 @@ class Releaser:
                 self._world.quarantine.learn(server, seen)
             self._seen.popleft()
 
-    def _outcome(self, envelope: Envelope, element: Element | None, masked: Masked) -> Draft:
+    def _outcome(self, envelope: Envelope, element: Element | None, masked: Masked, came: Came) -> Draft:
         reason = (
             Reason.ERROR_RESULT
             if envelope.error_code is not None
@@ -269,21 +269,30 @@ class Releaser:
             if envelope.is_error
             else Reason.COMPLETED
         )
-        if element is None:
-            return drafting.late_result(self._question, self._id_text(envelope), reason, masked)
-        detail: dict[str, str | int | bool] = {}
+        if element is not None:
+            return drafting.result(self._question, element, reason, inspected=masked, detail=self._facts(envelope))
+        if envelope.id is None or came == "failure":
+            # It names no call: as a result it would count as one, and the id of a failed HTTP request's error could end another in the book.
+            return drafting.server_message(self._question, None, masked, self._named(envelope), reason=reason)
+        return drafting.late_result(self._question, reason, masked, self._named(envelope))
+
+    def _facts(self, envelope: Envelope) -> dict[str, str | int | bool]:
+        facts: dict[str, str | int | bool] = {}
         if envelope.error_code is not None and abs(envelope.error_code) <= LARGEST_ERROR_CODE:
-            detail["error_code"] = envelope.error_code
+            facts["error_code"] = envelope.error_code
         if envelope.result_type not in (None, "complete"):
-            detail["result_type"] = self._safe(envelope.result_type)
-        return drafting.result(self._question, element, reason, inspected=masked, detail=detail)
+            facts["result_type"] = self._safe(envelope.result_type)
+        return facts
+
+    def _named(self, envelope: Envelope) -> dict[str, str | int | bool]:
+        """The facts of a message that is under no call of ours: the id it has is all that says what it belongs to."""
+        if envelope.id is None:
+            return self._facts(envelope)
+        return {"id": self._safe(envelope.id.decode("utf-8", "replace")), **self._facts(envelope)}
 
     def _safe(self, text: str | None) -> str:
         # Masked, then cut: half a card number is one that no detector knows.
         return mask_text((text or "")[:OFF_LOOP_BYTES], self.secrets)[0][:ID_CHARS]
-
-    def _id_text(self, envelope: Envelope) -> str:
-        return self._safe((envelope.id or b"").decode("utf-8", "replace"))
 
     async def _record(self, draft: Draft) -> None:
         self.last_recorded = await self._world.ledger.record(draft)

@@ -4,7 +4,7 @@ The members of what goes into an entry as it is (Who, Origin, Resource, PolicyRe
 encodes them unsorted.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -24,6 +24,9 @@ Event = Literal[
     "tool.quarantined", "tool.restored",
     "log.read", "recording.read", "grants.read", "revocation.ordered", "api.refused",
 ]  # fmt: skip
+
+SENT_BY_CALLERS: Final = frozenset({"call.intent", "call.refused", "message.client"})
+"""Their bodies and findings are of what a caller sent; those of all others, of what a server said."""
 
 
 class Who(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,7 +7,7 @@ from gatebook.reading.book import Book
 from gatebook.reading.playback import Located
 from gatebook.reading.rulings import Ruling, ruling
 
-_DECISIVE = ("call.refused", "call.intent", "stream.open")
+_DECISIVE = ("call.refused", "call.intent", "stream.open", "message.client")
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ def account_of(book: Book, call: str) -> Account | None:
     if len(calls) != 1:
         return None
     decided = next((each.entry for each in located if each.entry.ev in _DECISIVE), located[0].entry)
-    result = next((each.entry for each in located if each.entry.ev == "call.result"), None)
+    result = next((each.entry for each in located if _ends(each.entry)), None)
     return Account(
         call=str(calls.pop()),
         decided=decided,
@@ -37,3 +37,8 @@ def account_of(book: Book, call: str) -> Account | None:
         ruling=ruling(decided, book.log),
         entries=tuple(located),
     )
+
+
+def _ends(entry: Entry) -> bool:
+    """A message that awaits no answer ends in the book only where it was not delivered."""
+    return entry.ev in ("call.result", "stream.close") or (entry.ev == "message.client" and not entry.out.ok)

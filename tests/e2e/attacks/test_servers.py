@@ -338,6 +338,23 @@ def test_a_servers_question_is_in_the_book_before_the_client_has_it_and_the_answ
     assert answered_.ev == "message.client" and answered_.out.ok
 
 
+def test_an_error_that_answers_a_notification_is_in_the_book_as_the_servers_own_and_as_no_calls_result(
+    place: Ground,
+) -> None:
+    """MCP 2025-11-25, transports: it has no id, or null."""
+    refusal = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"no, ' + PAN.encode() + b'"}}'
+    cancels = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+    with place.playing(body(lambda asked: refusal, status=b"400 Bad Request")):
+        attempt = place.attempt(lambda a: place.ask(cancels, bearer=place.token(), address=a))
+    assert attempt.answer.status == 400 and MASKED.encode() in attempt.answer.body and PAN not in attempt.answer.whole
+    entries = place.entries(lambda entries: len(entries) == 3, attempt.address)
+    assert [(entry.ev, entry.out.reason) for entry in entries] == [
+        ("message.client", "permitted"), ("message.server", "error_result"), ("message.client", "upstream_invalid"),
+    ]  # fmt: skip
+    assert (entries[1].x, len(entries[1].pay), entries[2].x["status"]) == ({"error_code": -32000}, 1, 400)
+    assert len({entry.call for entry in entries}) == 1
+
+
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 def test_a_hang_up_means_what_its_era_says(place: Ground, era: str) -> None:
     """Legacy: the server goes on, and its answer is in the book. Modern: the server is cut off, and that is in the book."""

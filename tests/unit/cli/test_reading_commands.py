@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from gatebook.cli.app import app
 from gatebook.cli.book import user_name
+from gatebook.model.finding import Finding
 from gatebook.model.record import Draft
 from tests.unit.cli.sealed_book import CALL, DENIED_CALL, EVIL_NAME, SESSION, SealedBook, a_draft, story
 
@@ -97,6 +98,24 @@ def test_why_reads_the_rule_in_the_configuration_that_was_kept(tmp_path: Path) -
         "role support allows on payments: tools get_order, list_orders, get_customer" in run(book, "why", CALL).stdout
     )
     assert "no role permits this to anybody" in run(book, "why", DENIED_CALL).stdout
+
+
+def test_why_says_of_a_finding_who_sent_it(own_book: SealedBook) -> None:
+    found = (Finding(detector="pan", action="masked", pointer="/params/data"),)
+    own_book.add(a_draft("session.chunk", "get_customer", CALL, found=found))
+    told = run(own_book, "why", CALL).stdout
+    assert told.count("in the answer") == 2 and "in the request" not in told
+
+
+@pytest.mark.parametrize(("undelivered", "words"), [(False, "awaits no answer"), (True, "upstream_invalid")])
+def test_why_says_of_a_message_whether_it_was_delivered(own_book: SealedBook, undelivered: bool, words: str) -> None:
+    message = "019bbb00-0000-7000-8000-000000000001"
+    own_book.add(a_draft("message.client", "x", message))
+    if undelivered:
+        own_book.add(a_draft("message.server", "x", message, ok=False, reason="error_result"))
+        own_book.add(a_draft("message.client", "x", message, ok=False, reason="upstream_invalid"))
+    told = run(own_book, "why", message).stdout
+    assert words in told and "unknown" not in told
 
 
 def test_why_of_an_unknown_call_says_so(book: SealedBook) -> None:

@@ -7,13 +7,12 @@ from pathlib import Path
 from gatebook.gate.hints import OTHER_WORDS
 from gatebook.model.counting import Durations, Entries, Sample, Spread, Times
 from gatebook.model.errors import Reason
+from gatebook.model.record import SENT_BY_CALLERS
 from gatebook.serve.diagnostics import SAID
 
 _REASONS = frozenset({str(reason) for reason in Reason} | OTHER_WORDS.keys())
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _RECEIPTS = ("call.intent", "message.client", "stream.open")
-_SENT_BY_CALLERS = frozenset({"call.intent", "call.refused", "message.client"})
-
 
 ALERTED = (
     "bug", "certificate.refused", "config.refused", "desk.provider_silent", "keys.refused", "masking.failed", "room.ended", "room.failed",
@@ -51,7 +50,7 @@ def entries(counted: Entries) -> Iterator[Sample]:
     for (server, reason), times in counted.attempts.items():
         add("gatebook_authentication_failures", (server or "", _known(reason)), times)
     for (server, event, detector), times in counted.findings.items():
-        direction = "request" if event in _SENT_BY_CALLERS else "answer"
+        direction = "request" if event in SENT_BY_CALLERS else "answer"
         add("gatebook_findings", (server or "", direction, detector), times)
     yield from (Sample(name, labels, times) for (name, labels), times in sums.items())
 
