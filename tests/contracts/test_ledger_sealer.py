@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import msgspec
@@ -12,8 +13,10 @@ from gatebook.adapters.log_files import LogFiles
 from gatebook.ledger import reading
 from gatebook.ledger.entry import Entry
 from gatebook.ledger.verification import verify
+from gatebook.model.counting import Report
 from gatebook.model.errors import LedgerUnavailable
 from gatebook.serve.sealing_ports import SealingRefused
+from gatebook.wiring import seal
 from tests.world_ledger import (
     Place,
     RunningSealer,
@@ -82,7 +85,36 @@ def test_heartbeats_come_while_nothing_happens(tmp_path: Path) -> None:
     with RunningSealer(place):
         wait_until(lambda: (place.log / "checkpoint").exists() and "log.heartbeat" in events(place, "log"))
     beat = next(entry for entry in entries(place) if entry.ev == "log.heartbeat")
-    assert set(beat.x) == {"size", "signed", "behind_ms"}
+    assert set(beat.x) == {"size", "signed", "behind_ms", "compared"} and beat.out.ok
+    assert beat.x["compared"] == 2, "the beginning and the start, which were there a second ago"
+
+
+def test_an_old_file_that_is_changed_is_in_the_next_heartbeat_at_once_and_sealing_goes_on(place: Place) -> None:
+    write_and_seal(place, [a_draft(number) for number in range(600)])
+    bundle = place.log / "tile/entries/000"
+    kept = bundle.read_bytes()
+    bundle.write_bytes(kept.replace(b"refund", b"refunb", 1))
+    told: list[float] = []
+    stop = threading.Event()
+
+    def listen(report: Report) -> None:
+        told.extend(sample.value for sample in report.samples if sample.name == "gatebook_log_broken_files")
+
+    sealer = threading.Thread(target=lambda: seal(place.deployment, stop, StillClock(), report=listen))
+    sealer.start()
+    try:
+        wait_until(lambda: "log.heartbeat" in events(place, "log"))
+        wait_until(lambda: told[-1:] == [1])
+    finally:
+        stop.set()
+        sealer.join()
+    *_, beat, end = (entry for entry in entries(place) if entry.ev in ("log.heartbeat", "log.stop"))
+    assert (beat.out.ok, beat.out.reason, beat.x["broken"], beat.x["first_broken"]) == (
+        False, "broken", 1, "tile/entries/000",
+    )  # fmt: skip
+    assert end.ev == "log.stop"
+    bundle.write_bytes(kept)
+    assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
 
 
 def test_an_idle_session_is_closed_with_its_totals(place: Place) -> None:

@@ -15,6 +15,7 @@ from gatebook import __version__
 from gatebook.durable import make_folder
 from gatebook.ledger.note import NoteError, Signer, load_signer
 from gatebook.ledger.predecessor import PREDECESSOR, unpack
+from gatebook.ledger.recomparing import Rounds
 from gatebook.model.counting import Entries, Report, Sample
 from gatebook.model.deployment import Deployment
 from gatebook.model.record import Draft
@@ -98,12 +99,13 @@ def _seal_until(
     sealed: Callable[[], None],
 ) -> None:
     """What waits is signed, but not sooner than SEAL_EVERY_S after the last time; once a second ended writers are recovered and idle sessions
-    closed. Where nothing was written for a second, the segments are looked at less often."""
-    clock = ports.clock
+    closed. Where nothing waits, one bundle of the log is compared again. Where nothing was written for a second, the segments are looked at
+    less often."""
+    clock, rounds = ports.clock, Rounds()
     beat = busy = time.monotonic()
     second = sealed_at = 0.0
     behind_us = late_us = 0
-    first = True
+    first, whole = True, True
     pause_s = POLL_S
     while not stop.wait(pause_s):
         now = time.monotonic()
@@ -114,10 +116,10 @@ def _seal_until(
             second = now
             for draft in (*sealing.recoveries(), *sealing.closings(clock.now().unix_us)):
                 hand.write(draft)
-            if now - beat >= deployment.heartbeat_s:
-                hand.write(_heartbeat(sealing, behind_us))
-                beat, behind_us = now, 0
-            ports.report(_counted(sealing, hand, max(late_us, _waiting_us(sealing, clock))))
+            if now - beat >= deployment.heartbeat_s or whole == bool(rounds.broken):
+                hand.write(_heartbeat(sealing, rounds, behind_us))
+                beat, behind_us, whole = now, 0, not rounds.broken
+            ports.report(_counted(sealing, rounds, hand, max(late_us, _waiting_us(sealing, clock))))
             late_us = 0
         if sealing.full or now - sealed_at >= SEAL_EVERY_S:
             sealed_at = now
@@ -125,6 +127,8 @@ def _seal_until(
             behind_us, late_us = max(behind_us, took_us), max(late_us, took_us)
         elif due:
             sealing.tidy()
+        if (tree := sealing.signed_tree) is not None:
+            rounds.compare(tree, ports.log.read, now)
         if first:
             first = False
             sealed()
@@ -157,10 +161,11 @@ def _waiting_us(sealing: Sealing, clock: Clock) -> int:
     return 0 if since_us is None else max(0, clock.now().unix_us - since_us)
 
 
-def _counted(sealing: Sealing, hand: OwnHand, behind_us: int) -> Report:
+def _counted(sealing: Sealing, rounds: Rounds, hand: OwnHand, behind_us: int) -> Report:
     samples = (
         Sample("gatebook_log_entries", (), sealing.size),
         Sample("gatebook_log_signed_entries", (), sealing.signed),
+        Sample("gatebook_log_broken_files", (), len(rounds.broken)),
         Sample("gatebook_sealer_behind_seconds", (), behind_us / 1_000_000),
         *reporting.process(),
         *reporting.entries(hand.entries),
@@ -168,10 +173,20 @@ def _counted(sealing: Sealing, hand: OwnHand, behind_us: int) -> Report:
     return Report(samples, (reporting.commits(hand.entries),))
 
 
-def _heartbeat(sealing: Sealing, behind_us: int) -> Draft:
-    return own_draft(
-        "log.heartbeat", reason="alive", size=sealing.size, signed=sealing.signed, behind_ms=behind_us // 1000
+def _heartbeat(sealing: Sealing, rounds: Rounds, behind_us: int) -> Draft:
+    beat = own_draft(
+        "log.heartbeat",
+        reason="alive",
+        size=sealing.size,
+        signed=sealing.signed,
+        behind_ms=behind_us // 1000,
+        compared=rounds.compared,
     )
+    if not (broken := rounds.broken):
+        return beat
+    # Sealing goes on: what is signed is the tree in memory, which is the true one, and nobody shall end all calls by a byte in an old file.
+    facts = {**beat.detail, "broken": len(broken), "first_broken": broken[0]}
+    return msgspec.structs.replace(beat, ok=False, reason="broken", detail=facts)
 
 
 def _finish(sealing: Sealing, hand: Hand, clock: Clock) -> None:

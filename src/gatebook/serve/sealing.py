@@ -12,7 +12,7 @@ from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpo
 from gatebook.ledger.entry import Entry, decode, instant_us
 from gatebook.ledger.framing import Ending, Group
 from gatebook.ledger.growing import GrowingLog, entries_beyond
-from gatebook.ledger.merkle import Hash, range_hash
+from gatebook.ledger.merkle import Hash, Tree, range_hash
 from gatebook.ledger.note import NoteError, Signer, load_verifier
 from gatebook.ledger.payload import PayloadError
 from gatebook.ledger.reading import leaves
@@ -85,6 +85,11 @@ class Sealing:
     def size(self) -> int:
         """Entries that have their place, signed or not."""
         return self._growing.size
+
+    @property
+    def signed_tree(self) -> Tree | None:
+        """The tree of what was signed; None while something is taken that is not."""
+        return self._growing.tree if self.size == self.signed else None
 
     @property
     def full(self) -> bool:

@@ -80,6 +80,18 @@ def test_an_entry_that_was_changed_is_found_among_the_newest(deployed: Deployed)
     assert any("do not agree with their tile" in what for what in whats(seen(deployed), "log"))
 
 
+def test_what_the_sealer_found_changed_is_said(deployed: Deployed) -> None:
+    deployed.write(*range(10, 300))
+    log, bundle = LogFiles(deployed.data_dir / "log"), deployed.data_dir / "log/tile/entries/000"
+    kept = bundle.read_bytes()
+    bundle.write_bytes(kept.replace(b"refund", b"refunb", 1))
+    with RunningSealer(deployed.place):
+        wait_until(lambda: any(each.entry.ev == "log.heartbeat" for each in reading.entries(log)))
+    bundle.write_bytes(kept)  # else the doctor finds it by itself, in so short a log
+    [told] = [what for what in whats(seen(deployed), "log") if "VERIFICATION FAILED" in what]
+    assert "the sealer found 1 of its files not to be what was signed, first tile/entries/000" in told
+
+
 def test_a_checkpoint_by_another_key_is_said(deployed: Deployed, tmp_path: Path) -> None:
     other = Deployed(tmp_path / "other")
     other.write(1)

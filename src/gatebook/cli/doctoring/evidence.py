@@ -1,4 +1,4 @@
-"""What the newest part of the log says: whether it is whole, whether it grows, what was refused lately and why, which configuration is active."""
+"""What the newest part of the log says: whether it is whole, and was found so before, whether it grows, what was refused lately and why, which configuration is active."""
 
 import datetime
 from collections import Counter
@@ -60,6 +60,7 @@ def evidence(patient: Patient) -> Iterator[Finding]:
         yield _broken(patient, str(failure))
         return
     if newest:
+        yield from _compared(patient, newest)
         yield from _growing(patient, newest)
         yield from _refused(patient, newest)
         yield from _configuration(patient, newest)
@@ -97,6 +98,14 @@ def _newest(log: LogFiles, head: Checkpoint) -> list[Entry]:
 
 def _age_s(patient: Patient, entry: Entry) -> float:
     return patient.now_s - instant_us(entry.t) / 1_000_000
+
+
+def _compared(patient: Patient, newest: list[Entry]) -> Iterator[Finding]:
+    """What the sealer found of older entries: they are too many to be read here."""
+    beat = next((entry for entry in newest if entry.ev == "log.heartbeat"), None)
+    if beat is not None and beat.out.reason == "broken":
+        files = f"{beat.x.get('broken')} of its files not to be what was signed, first {beat.x.get('first_broken')}"
+        yield _broken(patient, f"at {beat.t} the sealer found {files}")
 
 
 def _growing(patient: Patient, newest: list[Entry]) -> Iterator[Finding]:
