@@ -22,9 +22,10 @@ from gatebook.model.errors import ConfigurationError, LedgerUnavailable
 from gatebook.model.record import Origin, Who
 from gatebook.ports import Clock, Credentials, Ledger
 from gatebook.serve import keys
+from gatebook.serve.asgi_server import Server
 from gatebook.serve.desk_http.app import application
 from gatebook.serve.desk_http.ending import Where, end
-from gatebook.serve.desk_http.listening import Server, bound, prepared
+from gatebook.serve.desk_http.listening import bound, prepared
 from gatebook.serve.desk_http.pace import Pace
 from gatebook.serve.desk_http.renewing import LOOK_S, Renewing
 from gatebook.serve.desk_http.rereading import Rereading

@@ -1,30 +1,20 @@
-"""uvicorn as the desk uses it: quiet, deaf to signals, and with an end to every connection."""
+"""The desk's listener: an end to every connection, certificates that change, and the socket."""
 
 import asyncio
-import contextlib
 import logging
 import socket
-import ssl
-from collections.abc import Iterator
 
-import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gatebook.model.deployment import Desk
 from gatebook.model.errors import ConfigurationError
+from gatebook.serve import asgi_server
+from gatebook.serve.asgi_server import Server
 from gatebook.serve.http import reload
 
 CONNECTION_S = 60.0
 """A connection's longest life. The desk's answers are short, so whoever needs longer sends or reads on purpose slowly."""
-
-
-class Server(uvicorn.Server):
-    """Signals are the supervisor's affair."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class Bounded(H11Protocol):
@@ -43,34 +33,17 @@ class Bounded(H11Protocol):
 
 def prepared(app: ASGIApp, desk: Desk) -> Server:
     """A server for `app`, not started. Raises ConfigurationError where the certificate cannot be used."""
-    # Its error log would print tracebacks with values in them; what the desk has to say, it says by itself.
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi", "authlib"):
-        logging.getLogger(name).disabled = True
-    config = uvicorn.Config(
+    logging.getLogger("authlib").disabled = True  # what the desk has to say, it says by itself
+    return asgi_server.prepared(
         app,
         http=Bounded,
-        ws="none",
-        lifespan="off",
-        loop="none",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=10,
-        limit_concurrency=512,
-        backlog=256,
-        h11_max_incomplete_event_size=32 << 10,
-        timeout_graceful_shutdown=5,
-        ssl_certfile=desk.tls_certificate,
-        ssl_keyfile=desk.tls_key,
+        keep_alive_s=10,
+        finish_s=5,
+        connections=512,
+        head_bytes=32 << 10,
+        tls=(desk.tls_certificate, desk.tls_key),
+        where="desk.tls",
     )
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as failure:
-        raise ConfigurationError((f"desk.tls: {failure.strerror or failure}",)) from failure
-    if config.ssl is not None:
-        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-    return Server(config)
 
 
 def reload_certificate(server: Server, desk: Desk) -> None:

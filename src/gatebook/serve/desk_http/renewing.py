@@ -16,7 +16,8 @@ from gatebook.federation.minting import verifies
 from gatebook.model.deployment import Desk
 from gatebook.model.errors import ConfigurationError
 from gatebook.serve import keys
-from gatebook.serve.desk_http.listening import Server, reload_certificate
+from gatebook.serve.asgi_server import Server
+from gatebook.serve.desk_http.listening import reload_certificate
 from gatebook.serve.desk_http.world import DeskWorld
 from gatebook.serve.diagnostics import say
 

@@ -4,17 +4,13 @@ Deny by default: on loopback and on a Unix socket whoever can connect may read; 
 """
 
 import asyncio
-import contextlib
 import hmac
 import ipaddress
-import logging
 import socket
-import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -22,9 +18,10 @@ from starlette.routing import Route
 
 from gatebook.model.counting import Report, Sample
 from gatebook.model.deployment import Metrics
-from gatebook.model.errors import ConfigurationError, UpstreamError
+from gatebook.model.errors import UpstreamError
 from gatebook.model.spans import Span
 from gatebook.ports import Credentials
+from gatebook.serve.asgi_server import Server, prepared
 from gatebook.serve.control import Channel, Counted, Drain, FromRoom, MeterStart, Told, ToRoom, Totals, ready
 from gatebook.serve.diagnostics import say
 from gatebook.serve.metering import reporting
@@ -64,7 +61,7 @@ class Meter:
     async def run(self) -> None:
         """Serve until told to drain, or until the supervisor is gone. Raises ConfigurationError, UpstreamError where certificate or token cannot be used."""
         self._token()
-        server = _server(self.app(), self._metrics) if self._metrics is not None else None
+        server = self._server(self._metrics) if self._metrics is not None else None
         listening = [socket.socket(fileno=fd) for fd in self._sockets]
         sending = asyncio.create_task(self._spans.run()) if self._spans is not None else None
         self._channel.send(ready())
@@ -92,6 +89,18 @@ class Meter:
         if self._spans is not None:
             yield Sample("gatebook_spans_sent", (), self._spans.sent)
             yield Sample("gatebook_spans_dropped", (), self._spans.dropped)
+
+    def _server(self, metrics: Metrics) -> Server:
+        return prepared(
+            self.app(),
+            http="h11",
+            keep_alive_s=75,
+            finish_s=2,
+            connections=32,
+            head_bytes=16 << 10,
+            tls=(metrics.tls_certificate, metrics.tls_key),
+            where="metrics.tls",
+        )
 
     def app(self) -> Starlette:
         return Starlette(routes=[Route("/metrics", self._show, methods=["GET"])])
@@ -132,41 +141,3 @@ def _names_this_machine(host: str) -> bool:
         return ipaddress.IPv4Address(name).is_loopback
     except ValueError:
         return False  # also 127.example.com, which its owner lets lead here
-
-
-class _Server(uvicorn.Server):
-    """Signals are the supervisor's affair."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _server(app: Starlette, metrics: Metrics) -> _Server:
-    """Raises ConfigurationError where the certificate cannot be used."""
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
-        logging.getLogger(name).disabled = True
-    config = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        lifespan="off",
-        loop="none",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=75,
-        limit_concurrency=32,
-        h11_max_incomplete_event_size=16 << 10,
-        timeout_graceful_shutdown=2,
-        ssl_certfile=metrics.tls_certificate,
-        ssl_keyfile=metrics.tls_key,
-    )
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as failure:
-        raise ConfigurationError((f"metrics.tls: {failure.strerror or failure}",)) from failure
-    if config.ssl is not None:
-        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-    return _Server(config)

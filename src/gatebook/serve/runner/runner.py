@@ -1,8 +1,6 @@
 """The room: a Unix socket for each server that is a command, as long as the supervisor says so."""
 
 import asyncio
-import contextlib
-import logging
 import os
 import shutil
 import socket
@@ -11,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import uvicorn
 
 from gatebook.model.counting import Report, Sample
 from gatebook.model.deployment import SOCKETS, Command, Deployment, Server
 from gatebook.model.errors import ConfigurationError
 from gatebook.ports import Credentials
+from gatebook.serve import asgi_server
 from gatebook.serve.control import Channel, Counted, Drain, FromRoom, Run, Tell, ToRoom, ready
 from gatebook.serve.diagnostics import say
 from gatebook.serve.holding import holdings
@@ -31,21 +29,13 @@ ORPHANED_S: Final = 1.0
 """What calls under way get when the supervisor is gone; the gate's workers, which end them, get as much."""
 
 
-class _Server(uvicorn.Server):
-    """Signals are the supervisor's affair."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class _Place(msgspec.Struct, eq=False, kw_only=True):
     """One server's socket, and who answers there."""
 
     server: Server
     command: Command
     endpoint: Endpoint
-    listening: _Server
+    listening: asgi_server.Server
     serving: "asyncio.Task[None]"
     path: Path
 
@@ -75,8 +65,6 @@ class Runner:
 
     async def run(self) -> None:
         """Serve until told to drain, or until the supervisor is gone. No process of ours is left when it returns."""
-        for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
-            logging.getLogger(name).disabled = True
         self._clean()
         try:
             await self._follow(self._deployment)
@@ -130,22 +118,7 @@ class Runner:
     async def _open(self, server: Server, command: Command) -> _Place:
         path = self._ground.directory / f"{server.name}.sock"
         endpoint = Endpoint(self._keeper(server, command), self._deployment.limits.request_bytes)
-        config = uvicorn.Config(
-            endpoint,
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            loop="none",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=1,
-        )
-        config.load()
-        listening = _Server(config)
+        listening = asgi_server.prepared(endpoint, http="httptools", keep_alive_s=75, finish_s=1, says_date=False)
         serving = asyncio.create_task(listening.serve([_bound(path, shared=self._deployment.users is not None)]))
         while not listening.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event for it; a few turns of the loop
             await asyncio.sleep(0)
