@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from gatebook.model.deployment import SecretReference, Server, Snapshot
+from gatebook.model.deployment import SecretReference, Server
 from gatebook.model.http import Headers, UpstreamRequest
 from gatebook.model.record import Draft
 from gatebook.model.secret import Secret
@@ -84,11 +84,6 @@ class Upstreams(Protocol):
 class Credentials(Protocol):
     def resolve(self, reference: SecretReference) -> Secret[bytes]:
         """The secret's present value, trailing newline cut; re-read when its file changed. Raises UpstreamError(CREDENTIAL_UNAVAILABLE, sent=False)."""
-
-
-class Snapshots(Protocol):
-    def current(self) -> Snapshot:
-        """The active snapshot: immutable; hold it for the whole call."""
 
 
 class SessionBook(Protocol):

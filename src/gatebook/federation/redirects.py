@@ -7,7 +7,6 @@ counts here as well, although §8.3 would rather not: the name is resolved by th
 import re
 from urllib.parse import urlsplit
 
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "[::1]", "localhost"})
 PRIVATE_SCHEMES = frozenset({"cursor", "vscode", "vscode-insiders", "windsurf"})
 """Private-use schemes of known clients (RFC 8252 §7.1). Any other is refused: whatever program claims a scheme gets the code."""
 

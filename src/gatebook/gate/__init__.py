@@ -7,7 +7,9 @@ Read `exchange.py` first; it is the story. It calls, in this order:
     asking.py       what is asked: Question (parsed, inspected)
     authorizing.py  may it pass: Permitted
     drafting.py     what goes into the book at each step
-    answering.py    the server's answer, message by message: inspected, recorded, then released
+    forwarding.py   what the server receives
+    answering.py    the server's answer, read to its end, as a body or as a stream
+    releasing.py    what the server says, message by message: inspected, recorded, then released
     refusal.py      one table: reason → status, code, words
 
 Each stage takes the value that only the stage before can make: nothing is sent without a `Receipt`, nothing answered without a

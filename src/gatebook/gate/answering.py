@@ -175,13 +175,7 @@ class ReleasedStream:
     @property
     def endless(self) -> bool:
         """See world.Live."""
-        question = self._permitted.question
-        return question.verb == "GET" or self._listening
-
-    @property
-    def _listening(self) -> bool:
-        calls = self._permitted.question.calls
-        return bool(calls) and all(element.target.kind == "listen" for element in calls)
+        return self._permitted.question.endless
 
     async def cut(self, reason: Reason) -> None:
         """See world.Live. The server's answer is closed, so that whoever reads here comes to the end, and finds the reason."""
@@ -257,7 +251,7 @@ class ReleasedStream:
             # The server may hang up and go on when the client resumes (MCP 2025-11-25): the result comes later or never.
             await self._releaser.flush()
             return ()
-        if self._listening and reason in _LISTENED_OUT:
+        if question.listens and reason in _LISTENED_OUT:
             # A subscription may end with its stream and without a result: an error in its place would be ours, not the server's.
             await self._releaser.settle(reason)
             return ()

@@ -56,6 +56,16 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     masked: Masked
     """The body as it may be recorded."""
 
+    @property
+    def listens(self) -> bool:
+        """All that it asks for is `subscriptions/listen` (MCP 2026-07-28)."""
+        return bool(self.calls) and all(element.target.kind == "listen" for element in self.calls)
+
+    @property
+    def endless(self) -> bool:
+        """It opens a stream that ends only with its reader. No call waits for it."""
+        return self.verb == "GET" or self.listens
+
 
 async def read(arrival: Arrival, caller: Caller, secrets: Secrets, world: World) -> Question:
     """Parse the request strictly and inspect it; `secrets` are redacted from what is recorded. Findings do not refuse here: `authorize` does, so that who asked what is known.

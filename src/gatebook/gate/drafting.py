@@ -218,7 +218,7 @@ def _draft(
     reason: Reason = Reason.PERMITTED,
     method: str | None = None,
     rule: str | None = None,
-    decision: str = "permit",
+    decision: Literal["permit", "deny"] = "permit",
     findings: tuple[Finding, ...] = (),
     payloads: tuple[Payload, ...] = (),
     detail: dict[str, str | int | bool] | None = None,
@@ -233,7 +233,7 @@ def _draft(
         resource=element.resource if element else Resource(kind="server", server=caller.server.name, method=method),
         call=element.call if element else call,
         session=caller.session,
-        policy=policy_ref(caller.standing, rule, "deny" if decision == "deny" else "permit") if rule else None,
+        policy=_policy_ref(caller.standing, rule, decision) if rule else None,
         credential=_credential(caller.server) if event == "call.intent" else None,
         asked=element.asked if element and event != "call.result" else None,
         findings=findings,
@@ -242,7 +242,7 @@ def _draft(
     )
 
 
-def policy_ref(standing: Standing, rule: str, decision: str) -> PolicyRef:
+def _policy_ref(standing: Standing, rule: str, decision: Literal["permit", "deny"]) -> PolicyRef:
     known = standing.policy_refs.get((rule, decision))
     if known is None:
         snapshot = standing.snapshot
@@ -250,7 +250,7 @@ def policy_ref(standing: Standing, rule: str, decision: str) -> PolicyRef:
             config=snapshot.config_sha256,
             snapshot=snapshot.number,
             rule=rule,
-            decision="deny" if decision == "deny" else "permit",
+            decision=decision,
         )
     return known
 

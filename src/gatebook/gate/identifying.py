@@ -1,7 +1,5 @@
 """Who asks: an Arrival becomes a Caller, by its bearer token and nothing else."""
 
-import hmac
-
 import msgspec
 
 from gatebook.gate.refusal import Refused
@@ -10,7 +8,7 @@ from gatebook.identity.bearer import read_bearer
 from gatebook.identity.errors import TokenRefused
 from gatebook.identity.sessions import session_key
 from gatebook.identity.tokens import Judged
-from gatebook.masking import mask_text
+from gatebook.masking import mask_text, recordable
 from gatebook.model.deployment import Server
 from gatebook.model.errors import Reason
 from gatebook.model.http import Arrival
@@ -83,17 +81,17 @@ def _verified(arrival: Arrival, server: Server, standing: Standing, now_s: float
 
 
 def _written_down(judged: Judged, arrival: Arrival, server: Server, standing: Standing, world: World) -> Known:
-    principal = judged.principal
+    principal, key = judged.principal, world.fingerprint.key
     who = Who(
         kind=principal.kind,
         iss=principal.issuer,
-        sub=_recordable(principal.subject, world),
-        agent=_recordable(principal.agent, world) if principal.agent else None,
-        login=_recordable(principal.login, world),
-        amr=tuple(_recordable(method, world) for method in principal.evidence.amr),
-        acr=_recordable(principal.evidence.acr, world) if principal.evidence.acr else None,
+        sub=recordable(principal.subject, key),
+        agent=recordable(principal.agent, key) if principal.agent else None,
+        login=recordable(principal.login, key),
+        amr=tuple(recordable(method, key) for method in principal.evidence.amr),
+        acr=recordable(principal.evidence.acr, key) if principal.evidence.acr else None,
         auth_time=principal.evidence.auth_time,
-        acting_for=_recordable(principal.acting_for, world) if principal.acting_for else None,
+        acting_for=recordable(principal.acting_for, key) if principal.acting_for else None,
     )
     return Known(
         standing=standing,
@@ -104,13 +102,6 @@ def _written_down(judged: Judged, arrival: Arrival, server: Server, standing: St
         origin=origin_of(arrival),
         session_key=_session_key(principal, server),
     )
-
-
-def _recordable(claim: str, world: World) -> str:
-    """A token's claim as an entry may hold it: one that could be a card number is replaced by its HMAC, so that two callers stay two."""
-    if not mask_text(claim)[1]:
-        return claim
-    return "hmac:" + hmac.digest(world.fingerprint.key, claim.encode(), "sha256").hex()[:32]
 
 
 def origin_of(arrival: Arrival) -> Origin:

@@ -21,7 +21,7 @@ def reason_to_cut(permitted: Permitted, standing: Standing, trust: Trust | None,
     principal = question.caller.principal
     if principal.sid is not None and trust is not None and principal.sid in trust.revoked:
         return Reason.LOGIN_REVOKED
-    if ends_with_its_reader(permitted) and now_s >= _ends_at(principal, standing.snapshot.deployment):
+    if question.endless and now_s >= _ends_at(principal, standing.snapshot.deployment):
         return Reason.TOKEN_EXPIRED
     if standing is question.caller.standing:
         return None  # judged by it when it was opened
@@ -33,12 +33,6 @@ def reason_to_cut(permitted: Permitted, standing: Standing, trust: Trust | None,
     except Denied as denied:
         return denied.reason
     return None
-
-
-def ends_with_its_reader(permitted: Permitted) -> bool:
-    question = permitted.question
-    listening = bool(question.calls) and all(element.target.kind == "listen" for element in question.calls)
-    return question.verb == "GET" or listening
 
 
 def _ends_at(principal: Principal, deployment: Deployment) -> float:

@@ -16,8 +16,8 @@ Every refusal has one reason. It stands in the answer (`error.data.reason`, with
 
 There is no call id where nobody could be identified (401, `clock_unsynchronised`), and where refusals are only counted (`disk_short`, but for the first of a minute).
 
-An answer that is no JSON-RPC message has the HTTP status alone: bytes that never became an HTTP request. A refused notification has no
-JSON-RPC answer; it gets the HTTP status, 400 where the table says 200. A batch is answered with one error per call.
+Bytes that never became an HTTP request are answered with an HTTP status and a line of plain text. A refused notification has no JSON-RPC answer; it gets the HTTP status, 400 where
+the table says 200. A batch is answered with one error per call.
 
 **Was it done?** For a refusal before the intent, no. Where `call.intent` is in the log, the server may have acted, whatever the caller was
 told: `gatebook why CALL_ID` shows which of the two it was. Nothing is ever sent twice by the gate.

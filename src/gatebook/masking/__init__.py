@@ -20,6 +20,7 @@ LIMIT: labels of codes are known in a dozen languages (words.py); a code without
 """
 
 from gatebook.masking.documents import inspect, inspect_arguments, is_clean, mask, mask_text
+from gatebook.masking.recordable import recordable
 from gatebook.masking.results import Inspected, Masked, MaskingFailed
 from gatebook.masking.secrets import NO_SECRETS, Secrets
 from gatebook.masking.selftest import self_test
@@ -37,5 +38,6 @@ __all__ = [
     "is_clean",
     "mask",
     "mask_text",
+    "recordable",
     "self_test",
 ]

@@ -21,19 +21,11 @@ VERSION_META: Final = "io.modelcontextprotocol/protocolVersion"
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True):
-    """One revision. `batches`: a body may be an array. `sessions`: `Mcp-Session-Id`, GET and DELETE. `resumption`: Last-Event-ID.
-
-    `server_requests`: the server may send requests, and the client posts answers. `hang_up_cancels`: closing the response stream
-    is a cancellation.
-    """
+    """One revision. `batches`: a body may be an array."""
 
     name: str
     era: Era
     batches: bool = False
-    sessions: bool = True
-    resumption: bool = True
-    server_requests: bool = True
-    hang_up_cancels: bool = False
 
 
 REVISIONS: Final[dict[str, Revision]] = {
@@ -44,10 +36,7 @@ REVISIONS: Final[dict[str, Revision]] = {
         Revision(name="2025-03-26", era="legacy", batches=True),
         Revision(name="2025-06-18", era="legacy"),
         Revision(name="2025-11-25", era="legacy"),
-        Revision(
-            name="2026-07-28", era="modern",
-            sessions=False, resumption=False, server_requests=False, hang_up_cancels=True,
-        ),
+        Revision(name="2026-07-28", era="modern"),
     )
 }  # fmt: skip
 

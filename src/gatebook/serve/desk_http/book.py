@@ -1,13 +1,11 @@
 """What of a login is written down: one draft for each event. Names that strangers choose are masked; nothing secret comes near."""
 
-import hmac
-
 from starlette.requests import Request
 
 from gatebook.federation.errors import LoginRefused
 from gatebook.federation.records import Grant, Job, LoggedIn, Login
 from gatebook.federation.standing import Standing
-from gatebook.masking import mask_text
+from gatebook.masking import mask_text, recordable
 from gatebook.model.errors import Reason
 from gatebook.model.record import Draft, Event, Origin, Resource, Who
 from gatebook.serve.desk_http.world import DeskWorld
@@ -30,23 +28,24 @@ def shown(text: str) -> str:
 
 def person(world: DeskWorld, seen: LoggedIn, *, login: str, agent: str | None = None) -> Who:
     """The person, or the job: then `login` is its run."""
+    key = world.keys.fingerprint.key  # the gate's own, so that the two agree on a name that may not be written
     if seen.job is not None:
         return Who(
             kind="job",
             iss=seen.person.issuer,
-            sub=recordable(world, seen.person.subject),
+            sub=recordable(seen.person.subject, key),
             agent=None if agent is None else shown(agent),
-            login=recordable(world, seen.job.run),
-            acting_for=recordable(world, seen.job.acting_for),
+            login=recordable(seen.job.run, key),
+            acting_for=recordable(seen.job.acting_for, key),
         )
     return Who(
         kind="person",
         iss=seen.person.issuer,
-        sub=recordable(world, seen.person.subject),
+        sub=recordable(seen.person.subject, key),
         agent=None if agent is None else shown(agent),
         login=login,
-        amr=tuple(recordable(world, method) for method in seen.evidence.amr),
-        acr=None if seen.evidence.acr is None else recordable(world, seen.evidence.acr),
+        amr=tuple(recordable(method, key) for method in seen.evidence.amr),
+        acr=None if seen.evidence.acr is None else recordable(seen.evidence.acr, key),
         auth_time=seen.evidence.auth_time,
     )
 
@@ -244,10 +243,3 @@ def registered(client_id: str, name: str, origin: Origin) -> Draft:
         resource=Resource(kind="client", name=client_id),
         detail={"client_name": shown(name)},
     )
-
-
-def recordable(world: DeskWorld, text: str) -> str:
-    """A name as an entry may hold it: one that could be a card number is replaced by its HMAC, as the gate does, so that the two agree."""
-    if not mask_text(text)[1]:
-        return text
-    return "hmac:" + hmac.digest(world.keys.fingerprint.key, text.encode(), "sha256").hex()[:32]
