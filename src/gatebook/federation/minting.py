@@ -86,14 +86,11 @@ def subject_of(person: Person) -> str:
     return hashlib.sha256(json.dumps([person.issuer, person.subject]).encode()).hexdigest()[:32]
 
 
-def claims_of(
-    grant: Grant, login: Login, *, issuer: str, groups: tuple[str, ...], now_s: float, jti: str
-) -> dict[str, object]:
-    """The claims of an access token for `grant`. `groups`: those of the person's groups that some role matches on, no others."""
-    seen = login.seen
-    claims: dict[str, object] = {
+def common_claims(grant: Grant, person: Person, *, issuer: str, now_s: float, jti: str) -> dict[str, object]:
+    """What every access token of the desk says: whose it is and who vouches for that, for what, and until when."""
+    return {
         "iss": issuer,
-        "sub": subject_of(seen.person),
+        "sub": subject_of(person),
         "aud": grant.resource,
         "client_id": grant.client_id,
         "scope": grant.scope,
@@ -101,8 +98,17 @@ def claims_of(
         "exp": int(now_s) + LIFETIME_S,
         "jti": jti,
         "sid": grant.sid,
+        "idp": {"iss": person.issuer, "sub": person.subject},
+    }
+
+
+def claims_of(
+    grant: Grant, login: Login, *, issuer: str, groups: tuple[str, ...], now_s: float, jti: str
+) -> dict[str, object]:
+    """The claims of an access token for `grant`. `groups`: those of the person's groups that some role matches on, no others."""
+    seen = login.seen
+    claims = common_claims(grant, seen.person, issuer=issuer, now_s=now_s, jti=jti) | {
         "principal_type": "person",
-        "idp": {"iss": seen.person.issuer, "sub": seen.person.subject},
         "groups": list(groups),
         "mfa": seen.mfa,
     }

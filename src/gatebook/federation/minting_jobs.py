@@ -1,6 +1,6 @@
 """The claims of a job's access token: as a person's (`minting`), but that it names the run, and in `act` who answers for it. RFC 9068, RFC 8693 §4.1."""
 
-from gatebook.federation.minting import LIFETIME_S, subject_of
+from gatebook.federation.minting import LIFETIME_S, common_claims
 from gatebook.federation.records import Grant, Job, LoggedIn
 from gatebook.model.deployment import DESK_ISSUER
 
@@ -20,19 +20,10 @@ def job_claims_of(
     act: dict[str, object] = {"sub": job.acting_for}
     if not job.owned:
         act["iss"] = seen.person.issuer
-    return {
-        "iss": issuer,
-        "sub": subject_of(seen.person),
-        "aud": grant.resource,
-        "client_id": grant.client_id,
-        "scope": grant.scope,
-        "iat": int(now_s),
+    return common_claims(grant, seen.person, issuer=issuer, now_s=now_s, jti=jti) | {
         "exp": min(int(now_s) + LIFETIME_S, int(grant.expires_at)),
-        "jti": jti,
-        "sid": grant.sid,
         "turn": turn,
         "principal_type": "job",
-        "idp": {"iss": seen.person.issuer, "sub": seen.person.subject},
         "act": act,
         "job": {"run": job.run, "claims": job.claims},
     }

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from gatebook.federation.records import Turn
+from gatebook.federation.records import Turn, hashed
 
 GRACE_S = 30.0
 
@@ -55,6 +55,11 @@ def token_of(key: bytes, sid: str, number: int) -> str:
     """The refresh token of one turn: by HMAC, so that the same one can be given again although only its hash is stored."""
     code = hmac.digest(key, f"refresh\0{sid}\0{number}".encode(), "sha256")
     return f"gbr1.{sid}.{number}.{base64.urlsafe_b64encode(code).rstrip(b'=').decode()}"
+
+
+def turn_of(key: bytes, sid: str, number: int) -> Turn:
+    """A turn that nobody has used yet, as it is stored."""
+    return Turn(sid=sid, number=number, token_hash=hashed(token_of(key, sid, number)))
 
 
 def read(key: bytes, token: str) -> tuple[str, int] | None:

@@ -79,6 +79,13 @@ class Playback(msgspec.Struct, frozen=True, kw_only=True):
         return sum(1 for step in self.steps if step.tone == "refused")
 
 
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """As a desk tells it. `locked`: why bodies could not be opened, in words; None where they could."""
+
+    playback: Playback
+    locked: str | None
+
+
 def play(session: str, located: Iterable[Located], opener: Opener) -> Playback:
     """The playback of `session` from its entries in the log's order. Raises LookupError where there is none."""
     entries = [each for each in located if each.entry.sess == session]

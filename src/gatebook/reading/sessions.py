@@ -28,6 +28,12 @@ class Line(msgspec.Struct):
         self.closed = entry.ev == "session.close"  # a later entry goes on with it
 
 
+class Lines(msgspec.Struct, frozen=True, kw_only=True):
+    """As a desk tells them."""
+
+    sessions: tuple[Line, ...]
+
+
 def collect(book: Book) -> list[Line]:
     """Every session in the log, in the order of their first entries."""
     lines: dict[str, Line] = {}

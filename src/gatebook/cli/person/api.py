@@ -15,8 +15,8 @@ from gatebook.cli.person.logins import LoginFile
 from gatebook.federation import desk_api
 from gatebook.reading.account import Account
 from gatebook.reading.book import Found
-from gatebook.reading.playback import Playback
-from gatebook.reading.sessions import Line
+from gatebook.reading.playback import Replayed
+from gatebook.reading.sessions import Line, Lines
 
 T = TypeVar("T")
 
@@ -27,15 +27,6 @@ DESK: Final = typer.Option(
     help="Ask this desk, as the person logged in there, instead of reading files. Default: the desk logged in at, where neither "
     "the configuration nor --data-dir is there.",
 )
-
-
-class _Lines(msgspec.Struct, frozen=True):
-    sessions: tuple[Line, ...]
-
-
-class Replayed(msgspec.Struct, frozen=True):
-    playback: Playback
-    locked: str | None
 
 
 class Api:
@@ -67,7 +58,7 @@ class Api:
         return None if answer.status == 404 else _read(answer, Account)
 
     def sessions(self, limit: int) -> list[Line]:
-        return list(_read(self._get("/sessions", {"limit": str(limit)}), _Lines).sessions)
+        return list(_read(self._get("/sessions", {"limit": str(limit)}), Lines).sessions)
 
     def recording(self, session: str, to: str) -> Replayed | None:
         answer = self._get(f"/recordings/{quote(session, safe='')}", {"to": to})

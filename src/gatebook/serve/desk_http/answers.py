@@ -11,6 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gatebook.federation import binding
 from gatebook.federation.redirects import form_target
 from gatebook.serve.desk_http.world import DeskWorld
 
@@ -85,6 +86,14 @@ def cookie(world: DeskWorld, request: Request, name: str) -> str | None:
         if wanted in jar:
             values.append(jar[wanted].value)
     return values[0] if len(values) == 1 and len(values[0]) == 43 else None
+
+
+def sent_from_page(world: DeskWorld, request: Request, form: Mapping[str, str], what: str) -> bool:
+    """Whether our own page made this form, for `what`, in the session that this browser still has (CSRF)."""
+    session = cookie(world, request, SESSION_COOKIE)
+    if session is None or request.headers.get("origin", world.issuer) not in (world.issuer, "null"):
+        return False
+    return binding.same(binding.form_token(session, what), form.get("token", ""))
 
 
 def set_cookie(world: DeskWorld, response: Response, name: str, value: str, max_age: int) -> None:

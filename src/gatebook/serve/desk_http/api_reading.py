@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
-import msgspec
 from starlette.requests import Request
 
 from gatebook.federation import desk_api
@@ -17,9 +16,9 @@ from gatebook.masking import mask_text
 from gatebook.model.record import Resource
 from gatebook.reading.account import account_of
 from gatebook.reading.book import Book
-from gatebook.reading.playback import Opener, Playback, play
+from gatebook.reading.playback import Opener, Replayed, play
 from gatebook.reading.selection import Selection, instant
-from gatebook.reading.sessions import Line, last_seen
+from gatebook.reading.sessions import Lines, last_seen
 from gatebook.serve.desk_http.api import Caller, Done, NotUnderstood, draft_of, parameters_of
 from gatebook.serve.desk_http.world import DeskWorld
 
@@ -28,17 +27,6 @@ LOOKED_AT: Final = 100_000
 
 _CONDITIONS: Final = ("call", "session", "person", "tool", "event", "reason", "finding", "since", "until", "failed")
 T = TypeVar("T")
-
-
-class Lines(msgspec.Struct, frozen=True, kw_only=True):
-    sessions: tuple[Line, ...]
-
-
-class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """`locked`: why bodies could not be opened, in words; None where they could."""
-
-    playback: Playback
-    locked: str | None
 
 
 async def me(_request: Request, world: DeskWorld, caller: Caller) -> Done:

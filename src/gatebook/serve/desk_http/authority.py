@@ -11,7 +11,6 @@ import msgspec
 from gatebook.federation.errors import StoreUnavailable
 from gatebook.federation.minting import LIFETIME_S
 from gatebook.federation.ports import Documents, LastCalls, Providers, Store
-from gatebook.federation.records import Grant
 from gatebook.federation.saml.ports import Assertions
 from gatebook.federation.saml.provider_metadata import Known
 from gatebook.gate.attempts import Attempts
@@ -19,12 +18,10 @@ from gatebook.ledger.files import Files
 from gatebook.model.counting import Entries
 from gatebook.model.deployment import Deployment, Desk, Trust
 from gatebook.model.errors import ConfigurationError, LedgerUnavailable
-from gatebook.model.record import Origin, Who
 from gatebook.ports import Clock, Credentials, Ledger
 from gatebook.serve import keys
 from gatebook.serve.asgi_server import Server
 from gatebook.serve.desk_http.app import application
-from gatebook.serve.desk_http.ending import Where, end
 from gatebook.serve.desk_http.listening import bound, prepared
 from gatebook.serve.desk_http.pace import Pace
 from gatebook.serve.desk_http.renewing import LOOK_S, Renewing
@@ -160,10 +157,6 @@ class Authority:
                 )
             )
         self._present = ours
-
-    async def revoke(self, where: Where, why: str, *, who: Who, origin: Origin) -> tuple[Grant, ...]:
-        """See `ending.end`: what an administrator's command comes to. Raises StoreUnavailable, LedgerUnavailable, ValueError."""
-        return await end(self._current(), where, why, origin, who=who)
 
     @property
     def written(self) -> Entries | None:

@@ -69,14 +69,7 @@ async def decide(request: Request, world: DeskWorld) -> Response:
         handle = form.get("request", "")
         wanted, client, _ = await wanted_of(request, world, handle)
         login = await session_of(request, world, wanted)
-        session = answers.cookie(world, request, answers.SESSION_COOKIE)
-        genuine = session is not None and binding.same(binding.form_token(session, handle), form.get("token", ""))
-        if (
-            client is OWN
-            or login is None
-            or not genuine
-            or request.headers.get("origin", world.issuer) not in (world.issuer, "null")
-        ):
+        if client is OWN or login is None or not answers.sent_from_page(world, request, form, handle):
             raise LoginRefused(Cause.CONSENT_FORGED, "This answer did not come from the page that asked. Begin again.")
     except LoginRefused as refused:
         return await _refuse(request, world, refused)

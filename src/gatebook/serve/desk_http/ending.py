@@ -10,13 +10,15 @@ from gatebook.serve.desk_http.world import DeskWorld, in_thread
 
 class Where(msgspec.Struct, frozen=True, kw_only=True):
     """Which grants end: those to which everything given applies; at least one thing is given. With a `person` or a `login_id` and nothing
-    narrower, the logins end too, so that no browser goes on with them. `person`: (issuer URL of the provider, immutable id there)."""
+    narrower, the logins end too, so that no browser goes on with them. `person`: (issuer URL of the provider, immutable id there).
+    `agreed_too`: what was agreed to is forgotten with them."""
 
     sid: str | None = None
     login_id: str | None = None
     person: tuple[str, str] | None = None
     client_id: str | None = None
     server: str | None = None
+    agreed_too: bool = False
 
 
 async def end(world: DeskWorld, where: Where, why: str, origin: Origin, *, who: Who | None = None) -> tuple[Grant, ...]:

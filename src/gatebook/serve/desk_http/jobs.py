@@ -38,12 +38,13 @@ from gatebook.identity.claims import demand_access_token, demand_audience, deman
 from gatebook.identity.errors import TokenRefused
 from gatebook.identity.own_jobs import Vouching, own_job
 from gatebook.identity.tokens import claimed_issuer, verified_claims
-from gatebook.model.deployment import DESK_ISSUER, Deployment, Issuer, KeySet, Server
+from gatebook.model.deployment import DESK_ISSUER, Deployment, Issuer, Server
 from gatebook.model.errors import Reason
 from gatebook.model.record import Origin
 from gatebook.model.workload import Workload
 from gatebook.policy import Policy
 from gatebook.serve.desk_http import answers, book
+from gatebook.serve.desk_http.ending import Where, end
 from gatebook.serve.desk_http.world import DeskWorld, in_thread
 
 Parameters = Mapping[str, str]
@@ -109,9 +110,7 @@ async def give_up(parameters: Parameters, world: DeskWorld, origin: Origin) -> R
     except LoginRefused:
         refused = LoginRefused(Cause.CLIENT_UNKNOWN, "This client is not known here.")
         return await _refused(refused, parameters, world, origin, "invalid_client", 400)
-    ended = await in_thread(world.store.revoke, "by_client", world.now_s(), sid=str(claims["sid"]))
-    for grant in ended:
-        await _end(grant, "by_client", world, origin)
+    await end(world, Where(sid=str(claims["sid"])), "by_client", origin)
     return answers.json({}, public=True)
 
 
@@ -240,8 +239,9 @@ async def _renewed(
     if found is None:
         raise LoginRefused(Cause.GRANT_REVOKED, "The run's tokens were ended.")
     if isinstance(found, Replay):
-        if found.grant is not None:
-            await _end(found.grant, "refresh_reused", world, origin)
+        if found.grant is not None:  # the store has ended it; in this order, as in `ending`
+            await world.revoked()
+            await world.ledger.record(book.revoked(world, login, found.grant, origin, "refresh_reused"))
         raise LoginRefused(Cause.REFRESH_REUSED, "This token was renewed before; the run's tokens were ended.")
     how = "renewal_repeated" if found.repeated else "renewal"
     made = _claims(grant, login.seen, job, found.number, now_s, world)
@@ -281,13 +281,6 @@ async def _issued(
     return {"access_token": token, "token_type": "Bearer", "expires_in": lifetime_s, "scope": grant.scope}
 
 
-async def _end(grant: Grant, why: str, world: DeskWorld, origin: Origin) -> None:
-    """What the store has revoked is refused by every worker, and in the book. In this order, as in `tokens`."""
-    await world.revoked()
-    login = await in_thread(world.store.login, grant.login_id)
-    await world.ledger.record(book.revoked(world, login, grant, origin, why))
-
-
 async def _verified(token: str, issuer: Issuer, world: DeskWorld) -> dict[str, Any]:
     """The claims that `issuer` signed; its keys are asked for again where they may be old. Raises TokenRefused."""
     try:
@@ -301,10 +294,8 @@ async def _verified(token: str, issuer: Issuer, world: DeskWorld) -> dict[str, A
 
 def _own_claims(token: str, world: DeskWorld) -> dict[str, Any]:
     """The claims of a job's access token of ours, expired or not. Raises LoginRefused: JOB_TOKEN_INVALID, SUBJECT_TOKEN_TYPE (a person's)."""
-    keys = KeySet(jwks=world.keys.verifying, fetched_at=world.now_s())
-    issuer = Issuer(name=DESK_ISSUER, url=world.issuer, kind="desk", algorithms=("ES256",))
     try:
-        claims = verified_claims(token, issuer, keys, world.now_s())
+        claims = world.own_claims(token)
     except TokenRefused as refused:
         raise token_refused(refused) from refused
     if claims.get("principal_type") != "job" or not isinstance(claims.get("sid"), str):
@@ -376,7 +367,7 @@ def _scope(asked: str | None, held: str) -> str:
 
 def _turn(sid: str, number: int, world: DeskWorld) -> Turn:
     """A run's token by its place: what the store compares is derived, as for refresh tokens, of which a job has none."""
-    return Turn(sid=sid, number=number, token_hash=hashed(refreshing.token_of(world.keys.refresh, sid, number)))
+    return refreshing.turn_of(world.keys.refresh, sid, number)
 
 
 _ERRORS: Mapping[Cause, tuple[str, int]] = {

@@ -21,11 +21,10 @@ from gatebook.federation.errors import Cause, LoginRefused
 from gatebook.federation.known import ClientView
 from gatebook.federation.minting import claims_of
 from gatebook.federation.ports import Replay
-from gatebook.federation.records import Code, Grant, Login, Turn, hashed
+from gatebook.federation.records import Code, Grant, Login, hashed
 from gatebook.federation.standing import Standing, is_idle, token_ends_at
 from gatebook.identity.errors import TokenRefused
-from gatebook.identity.tokens import verified_claims
-from gatebook.model.deployment import DESK_ISSUER, Issuer, KeySet, Server
+from gatebook.model.deployment import Server
 from gatebook.model.record import Draft, Origin
 from gatebook.serve.desk_http import book
 from gatebook.serve.desk_http.for_authlib import (
@@ -242,7 +241,9 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
             created_at=machine.now_s,
             expires_at=login.expires_at,
         )
-        made = machine.world.store.redeem(code.code_hash, grant, _turn(machine, grant.sid, 0), machine.now_s)
+        made = machine.world.store.redeem(
+            code.code_hash, grant, refreshing.turn_of(machine.world.keys.refresh, grant.sid, 0), machine.now_s
+        )
         if made is None:
             raise machine.refuse(InvalidGrantError, Cause.GRANT_REVOKED, "The login behind the code has ended.")
         if isinstance(made, Replay):
@@ -285,7 +286,7 @@ class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc]
         if login is None:
             raise machine.refuse(InvalidGrantError, Cause.GRANT_REVOKED, "The login was ended; log in again.")
         machine.demand_in_use(login, grant)
-        successor = _turn(machine, grant.sid, refresh_token.number + 1)
+        successor = refreshing.turn_of(machine.world.keys.refresh, grant.sid, refresh_token.number + 1)
         found = machine.world.store.refresh(
             grant.sid, refresh_token.number, hashed(refresh_token.token), successor, machine.now_s
         )
@@ -323,10 +324,8 @@ class Revocation(RevocationEndpoint):  # type: ignore[misc]
 
 
 def _sid_of_access_token(token: str, machine: Machine) -> str | None:
-    keys = KeySet(jwks=machine.world.keys.verifying, fetched_at=machine.now_s)
-    issuer = Issuer(name=DESK_ISSUER, url=machine.world.issuer, kind="desk", algorithms=("ES256",))
     try:
-        sid = verified_claims(token, issuer, keys, machine.now_s).get("sid")
+        sid = machine.world.own_claims(token).get("sid")
     except TokenRefused:
         return None
     return sid if isinstance(sid, str) else None
@@ -334,11 +333,6 @@ def _sid_of_access_token(token: str, machine: Machine) -> str | None:
 
 def _revoked_by_reuse(machine: Machine, sid: str) -> Grant | None:
     return next(iter(machine.world.store.revoke("code_reused", machine.now_s, sid=sid)), None)
-
-
-def _turn(machine: Machine, sid: str, number: int) -> Turn:
-    token = refreshing.token_of(machine.world.keys.refresh, sid, number)
-    return Turn(sid=sid, number=number, token_hash=hashed(token))
 
 
 _CAUSES: Mapping[str, Cause] = {

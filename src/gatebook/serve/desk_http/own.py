@@ -11,8 +11,10 @@ from gatebook.federation.errors import Cause, LoginRefused
 from gatebook.federation.own_groups import groups_source
 from gatebook.federation.own_roles import own_roles
 from gatebook.federation.records import Grant, Login
-from gatebook.serve.desk_http import answers, asked, book
+from gatebook.model.record import Who
+from gatebook.serve.desk_http import answers, asked, book, ending
 from gatebook.serve.desk_http.authorize import OWN, Asked, go_on, session_of
+from gatebook.serve.desk_http.ending import Where
 from gatebook.serve.desk_http.refusing import refusal
 from gatebook.serve.desk_http.world import DeskWorld, in_thread
 
@@ -70,10 +72,8 @@ async def end(request: Request, world: DeskWorld) -> Response:
         return await refusal(request, world, refused)
     person = (login.seen.person.issuer, login.seen.person.subject)
     # With the person as a condition: nobody ends what is another's, however they came to know its name.
-    ended = await in_thread(
-        world.store.revoke, "ended_by_person", world.now_s(), sid=form.get("sid", ""), person=person, agreed_too=True
-    )
-    await _make_it_so(request, world, login, ended, "ended_by_person")
+    where = Where(sid=form.get("sid", ""), person=person, agreed_too=True)
+    await ending.end(world, where, "ended_by_person", book.origin_of(request), who=_who(world, login))
     return answers.redirect("/me?" + urlencode({"done": "ended"}))
 
 
@@ -87,10 +87,10 @@ async def log_out(request: Request, world: DeskWorld) -> Response:
     ended: tuple[Grant, ...] = ()
     if everywhere:
         person = (login.seen.person.issuer, login.seen.person.subject)
-        ended = await in_thread(world.store.revoke, "logged_out", world.now_s(), person=person)
+        origin = book.origin_of(request)
+        ended = await ending.end(world, Where(person=person), "logged_out", origin, who=_who(world, login))
     else:
         await in_thread(world.store.forget_browser, login.id)
-    await _make_it_so(request, world, login, ended, "logged_out")
     await world.ledger.record(
         book.login_ended(world, login, book.origin_of(request), everywhere=everywhere, grants=len(ended))
     )
@@ -104,20 +104,13 @@ async def _genuine(request: Request, world: DeskWorld) -> tuple[dict[str, str], 
     """The form, and whose it is. Raises LoginRefused where our page did not send it, from this very session."""
     form = await asked.form(request)
     login = await session_of(request, world)
-    session = answers.cookie(world, request, answers.SESSION_COOKIE)
-    genuine = session is not None and binding.same(binding.form_token(session, _FORM), form.get("token", ""))
-    if login is None or not genuine or request.headers.get("origin", world.issuer) not in (world.issuer, "null"):
+    if login is None or not answers.sent_from_page(world, request, form, _FORM):
         raise LoginRefused(Cause.FORM_FORGED, "This did not come from the page of the person who is logged in here.")
     return form, login
 
 
-async def _make_it_so(request: Request, world: DeskWorld, login: Login, ended: tuple[Grant, ...], why: str) -> None:
-    """Every worker refuses them, and that is durable. In this order: a book that cannot be written must not keep them alive."""
-    if ended:
-        await world.revoked()
-    who = book.person(world, login.seen, login=f"login:{login.id}")
-    for grant in ended:
-        await world.ledger.record(book.revoked(world, login, grant, book.origin_of(request), why, who=who))
+def _who(world: DeskWorld, login: Login) -> Who:
+    return book.person(world, login.seen, login=f"login:{login.id}")
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ import asyncio
 import base64
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
@@ -17,8 +17,9 @@ from gatebook.federation.standing import Standing, last_act_s
 from gatebook.gate.attempts import Attempts
 from gatebook.gate.world import FingerprintKey
 from gatebook.identity.sessions import session_key
+from gatebook.identity.tokens import verified_claims
 from gatebook.ledger.files import Files
-from gatebook.model.deployment import Deployment, Desk, IdentityProvider, KeySet, Server
+from gatebook.model.deployment import DESK_ISSUER, Deployment, Desk, IdentityProvider, Issuer, KeySet, Server
 from gatebook.model.record import Draft, Origin
 from gatebook.model.secret import Secret
 from gatebook.ports import Clock, Credentials, Ledger
@@ -138,6 +139,12 @@ class DeskWorld(msgspec.Struct, kw_only=True):
     def called(self, login: Login, grant: Grant) -> None:
         """A call came with this grant at the desk, where no worker sees it: it is not idle."""
         self.calls.touch(_session_of(login, grant), self.clock.now().unix_us)
+
+    def own_claims(self, token: str) -> dict[str, Any]:
+        """The claims of an access token that this desk signed, expired or not. Raises TokenRefused."""
+        now_s = self.now_s()
+        issuer = Issuer(name=DESK_ISSUER, url=self.issuer, kind="desk", algorithms=("ES256",))
+        return verified_claims(token, issuer, KeySet(jwks=self.keys.verifying, fetched_at=now_s), now_s)
 
     @property
     def secure(self) -> bool:
