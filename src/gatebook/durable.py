@@ -1,5 +1,6 @@
-"""Folders that survive a power loss: syncing a file says nothing about the name it has, nor about the folder that name is in."""
+"""Folders and files that survive a power loss: syncing a file says nothing about the name it has, nor about the folder that name is in."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -26,3 +27,25 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_file(path: Path, content: bytes, *, mode: int) -> None:
+    """`path` has this content and mode, durably, and never half of it. Who owned it owns it, where this process may give it away. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    # Born with its mode: between a creation and a chmod somebody could open it.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                owner = path.stat()
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+            os.fchmod(file.fileno(), mode)  # whatever the process masks
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)

@@ -4,7 +4,6 @@
 desk's database) is judged by that too, wherever it is read. Control messages between two releases: `serve.control.VERSION`.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,7 @@ from typing import Final
 import msgspec
 
 from gatebook import __version__
-from gatebook.durable import make_folder, sync_folder
+from gatebook.durable import make_folder, replace_file
 from gatebook.ledger import entry, framing, remembering
 from gatebook.model.errors import ConfigurationError
 
@@ -88,16 +87,10 @@ def mark(data_dir: Path) -> None:
     if found is not None and found.formats == wanted:
         return
     path = data_dir / NAME
-    temporary = path.with_suffix(".tmp")
+    said = msgspec.json.encode(Lying(formats=wanted, release=__version__), order="sorted")
     try:
         make_folder(data_dir)
-        with temporary.open("wb") as file:
-            said = msgspec.json.encode(Lying(formats=wanted, release=__version__), order="sorted")
-            file.write(msgspec.json.format(said) + b"\n")
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)  # every room asks it, whoever its user is; it holds no secret
-            os.fsync(file.fileno())
-        temporary.rename(path)
-        sync_folder(data_dir)
+        # Every room asks it, whoever its user is; it holds no secret.
+        replace_file(path, msgspec.json.format(said) + b"\n", mode=0o644)
     except OSError as failure:
         raise ConfigurationError((f"{path}: {failure.strerror}; make it writable for this user",)) from failure

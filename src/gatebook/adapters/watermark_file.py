@@ -1,9 +1,8 @@
 """serve.sealing_ports.Watermark in a file: one note, replaced whole."""
 
-import os
 from pathlib import Path
 
-from gatebook.durable import sync_folder
+from gatebook.durable import replace_file
 
 
 class WatermarkFile:
@@ -20,12 +19,4 @@ class WatermarkFile:
             return None
 
     def replace(self, note: bytes) -> None:
-        temporary = self._path.with_name(f"{self._path.name}.tmp")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, note)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.rename(self._path)
-        sync_folder(self._path.parent)
+        replace_file(self._path, note, mode=0o600)

@@ -10,6 +10,7 @@ import typer
 
 from gatebook.cli.person.errors import PersonError
 from gatebook.config import Problem, examine_bytes
+from gatebook.durable import replace_file
 from gatebook.model.deployment import Preset
 
 URLS: Final[dict[Preset, str]] = {
@@ -125,13 +126,7 @@ def _keep_secret(path: Path) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        mode = path.stat().st_mode & 0o777
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
+        replace_file(path, content, mode=path.stat().st_mode & 0o777)
     except OSError as failure:
         raise PersonError(f"{path} cannot be written: {failure.strerror}") from failure

@@ -7,11 +7,12 @@ import typer
 
 from gatebook.cli import book
 from gatebook.config.load import load
+from gatebook.durable import replace_file
 from gatebook.federation import minting
 from gatebook.federation.minting import Minter
 from gatebook.model.deployment import Desk
 from gatebook.model.errors import ConfigurationError
-from gatebook.serve.keys import publish, published, replace_file
+from gatebook.serve.keys import publish, published
 
 CONFIG = typer.Option(Path("gatebook.toml"), "--config", "-c", help="The configuration file.")
 NOW = typer.Option(False, "--now", help="The old key was stolen: every token that it signed ends at once.")

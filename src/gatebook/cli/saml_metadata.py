@@ -1,6 +1,5 @@
 """`gatebook saml-metadata`."""
 
-import os
 from pathlib import Path
 
 import typer
@@ -13,6 +12,7 @@ from gatebook.cli import printing
 from gatebook.cli.visible import visible
 from gatebook.config import examine
 from gatebook.config.saml import known
+from gatebook.durable import replace_file
 from gatebook.federation.errors import ProviderFailed
 from gatebook.federation.saml.provider_metadata import MetadataRefused, fingerprint, read_metadata
 from gatebook.model.deployment import IdentityProvider, SamlSide
@@ -78,13 +78,8 @@ def _provider(name: str, config: Path) -> tuple[IdentityProvider, SamlSide, str]
 
 def _keep(path: Path, raw: bytes) -> None:
     """Whole or not at all: a gate may read it at any moment."""
-    part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        replace_file(path, raw, mode=0o644)
     except OSError as failure:
         raise _stop(f"{path}: {failure.strerror}") from failure
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from gatebook.durable import replace_file
+
 _TEXT = """# HELP gatebook_verification_intact 1 where `gatebook verify` found the log intact; 0 where it is broken or could not be judged.
 # TYPE gatebook_verification_intact gauge
 gatebook_verification_intact {intact}
@@ -16,7 +18,4 @@ gatebook_verification_entries {entries}
 
 def write(path: Path, *, intact: bool, entries: int, now_s: int) -> None:
     """`path` holds these numbers, whole at any moment. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(_TEXT.format(intact=int(intact), now_s=now_s, entries=entries))
-    temporary.chmod(0o644)
-    temporary.replace(path)
+    replace_file(path, _TEXT.format(intact=int(intact), now_s=now_s, entries=entries).encode(), mode=0o644)

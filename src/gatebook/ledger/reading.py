@@ -1,5 +1,6 @@
 """Reading a log without a lock and without trusting an index: entries by their place, searches by a walk, recordings by the private key."""
 
+from array import array
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
@@ -37,6 +38,16 @@ class Stored(msgspec.Struct, frozen=True):
 def head(log: Files) -> Checkpoint:
     """The state that the published checkpoint claims; nothing is verified. Raises FileNotFoundError where nothing was published yet."""
     return claimed(log.read("checkpoint"))
+
+
+def archived_sizes(log: Files) -> "array[int]":
+    """The sizes whose checkpoints are archived, ascending. A file that is not named for one is none of them."""
+    sizes = array("Q")
+    for name in log.names("checkpoints"):
+        size = name.removeprefix("checkpoints/")
+        if size.isascii() and size.isdecimal() and str(int(size)) == size and int(size) < 1 << 63:
+            sizes.append(int(size))
+    return array("Q", sorted(sizes))
 
 
 def leaves(log: Files, start: int, end: int) -> Iterator[tuple[int, bytes]]:

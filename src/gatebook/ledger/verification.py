@@ -14,6 +14,7 @@ from gatebook.ledger.files import Files
 from gatebook.ledger.merkle import TILE_WIDTH, Tree, leaf_hash
 from gatebook.ledger.note import NoteError, Verifier, load_verifier
 from gatebook.ledger.payload import PrivateKey
+from gatebook.ledger.reading import archived_sizes
 from gatebook.ledger.tiles import BundleError, read_bundle, read_tile, tile_name, widths
 from gatebook.ledger.verifying_entries import EntryCheck
 from gatebook.ledger.verifying_files import FileCheck
@@ -80,7 +81,7 @@ def verify(
     except NoteError as error:
         raise CannotJudge(f"the verifier key cannot be used: {error}") from error
     # 1. Which state is judged: the largest that the log's own key signed.
-    archive = _archived_sizes(log)
+    archive = archived_sizes(log)
     head = _head(log, archive, verifier, report)
     if head is None:
         return report
@@ -188,15 +189,6 @@ def _compare(log: Files, level: int, index: int, hashes: list[bytes], report: Re
             place = index * TILE_WIDTH + offset
             what = f"entry {place}" if level == 0 else f"hash {place} of level {level}"
             report.say(what, f"does not agree with {name}")
-
-
-def _archived_sizes(log: Files) -> "array[int]":
-    sizes = array("Q")
-    for name in log.names("checkpoints"):
-        size = name.removeprefix("checkpoints/")
-        if size.isascii() and size.isdecimal() and str(int(size)) == size and int(size) < 1 << 63:
-            sizes.append(int(size))
-    return array("Q", sorted(sizes))
 
 
 def _head(log: Files, archive: "array[int]", verifier: Verifier, report: Report) -> Checkpoint | None:

@@ -1,6 +1,5 @@
 """The deployment's own key files under `data_dir/keys`, made where they may be made: session and fingerprint keys always, log and payload keys in dev."""
 
-import contextlib
 import errno
 import hashlib
 import os
@@ -9,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gatebook.durable import make_folder, sync_folder
+from gatebook.durable import make_folder, replace_file, sync_folder
 from gatebook.federation import minting
 from gatebook.federation.minting import Minter
 from gatebook.ledger import note, payload
@@ -81,7 +80,7 @@ def publish(desk: Desk, key_set: bytes) -> None:
     """This is the set, durably. Raises OSError."""
     path = Path(desk.public_keys)
     make_folder(path.parent, 0o755)
-    replace_file(path, key_set)
+    replace_file(path, key_set, mode=0o644)
 
 
 def unpublish(deployment: Deployment) -> None:
@@ -106,24 +105,6 @@ def _bring_published(deployment: Deployment, desk: Desk) -> None:
             old.unlink()
     except OSError as failure:
         raise ConfigurationError((f"data_dir: {failure.filename or old}: {failure.strerror}",)) from failure
-
-
-def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """`path` has this content and mode, durably, and never half of it. Who owned it owns it, where this process may give it away. Raises OSError."""
-    temporary = path.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        with contextlib.suppress(FileNotFoundError, PermissionError):
-            owner = path.stat()
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        os.fchmod(descriptor, mode)  # whatever the process masks
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.rename(path)
-    sync_folder(path.parent)
 
 
 def _make(path: str, deployment: Deployment) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """The data directory is ours alone: of two deployments that write one log, the second must not start."""
 
 import contextlib
-import fcntl
 import os
 import threading
 import time
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gatebook.durable import make_folder
+from gatebook.locks import alone, held
 from gatebook.model.deployment import RESTORING
 from gatebook.model.errors import ConfigurationError
 
@@ -19,21 +19,20 @@ LAST_RUN_S = 15.0
 @contextlib.contextmanager
 def locked(data_dir: Path) -> Iterator[int]:
     """One deployment per data directory, for as long as this process lives, or whoever is given the descriptor."""
-    try:
-        make_folder(data_dir)
-        descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as failure:
-        raise ConfigurationError(
-            (f"data_dir {data_dir}: {failure.strerror}; make it writable for this user",)
-        ) from failure
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as failure:
-        os.close(descriptor)
-        raise ConfigurationError(
-            (f"data_dir {data_dir}: another deployment runs here; stop it, or give this one a directory of its own",)
-        ) from failure
-    with kept(descriptor):
+    with contextlib.ExitStack() as held_on:
+        try:
+            make_folder(data_dir)
+            descriptor = held_on.enter_context(alone(data_dir / "lock"))
+        except BlockingIOError as failure:
+            raise ConfigurationError(
+                (
+                    f"data_dir {data_dir}: another deployment runs here; stop it, or give this one a directory of its own",
+                )
+            ) from failure
+        except OSError as failure:
+            raise ConfigurationError(
+                (f"data_dir {data_dir}: {failure.strerror}; make it writable for this user",)
+            ) from failure
         yield descriptor
 
 
@@ -61,17 +60,6 @@ def wait_for_last_run(data_dir: Path, stop: threading.Event) -> None:
     Raises ConfigurationError. Asked by the sealer: nobody else need be able to read its lock."""
     path = data_dir / "log" / ".lock"
     deadline = time.monotonic() + LAST_RUN_S
-    while _is_locked(path) and not stop.wait(0.05):
+    while held(path) and not stop.wait(0.05):
         if time.monotonic() > deadline:
             raise ConfigurationError((f"{path}: a sealer of an earlier run still holds it; end that process",))
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    return False

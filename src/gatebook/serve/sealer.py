@@ -1,8 +1,6 @@
 """The sealer's room: takes the writers' segments, builds the log, signs checkpoints. No listener; the only holder of the log key."""
 
 import contextlib
-import fcntl
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ from gatebook.durable import make_folder
 from gatebook.ledger.note import NoteError, Signer, load_signer
 from gatebook.ledger.predecessor import PREDECESSOR, unpack
 from gatebook.ledger.recomparing import Rounds
+from gatebook.locks import alone
 from gatebook.model.counting import Entries, Report, Sample
 from gatebook.model.deployment import Deployment
 from gatebook.model.record import Draft
@@ -221,12 +220,9 @@ def _signer(deployment: Deployment) -> Signer:
 def _alone(directory: Path) -> Iterator[None]:
     """While it lasts, no other sealer writes this log."""
     make_folder(directory)
-    descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(alone(directory / ".lock"))
         except BlockingIOError as error:
             raise SealingRefused(f"another sealer holds {directory / '.lock'}") from error
         yield
-    finally:
-        os.close(descriptor)

@@ -15,7 +15,7 @@ from gatebook.ledger.growing import GrowingLog, entries_beyond
 from gatebook.ledger.merkle import Hash, Tree, range_hash
 from gatebook.ledger.note import NoteError, Signer, load_verifier
 from gatebook.ledger.payload import PayloadError
-from gatebook.ledger.reading import leaves
+from gatebook.ledger.reading import archived_sizes, leaves
 from gatebook.ledger.remembering import Memory, pack, unpack
 from gatebook.ledger.sessions import SEALER, Sessions, closings
 from gatebook.ledger.shelving import PayloadFiles, Shelf
@@ -303,11 +303,7 @@ class Sealing:
             self._recovered[str(entry.x.get("writer")), str(entry.x.get("epoch"))] = index
 
     def _last_signed(self) -> Checkpoint | None:
-        sizes = [
-            int(name.rpartition("/")[2])
-            for name in self._log.names("checkpoints")
-            if name.rpartition("/")[2].isdecimal()
-        ]
+        sizes = archived_sizes(self._log)
         try:
             published: bytes | None = self._log.read("checkpoint")
         except FileNotFoundError:
@@ -316,8 +312,9 @@ class Sealing:
             if published is not None:
                 raise SealingRefused("a checkpoint is published but none is archived")
             return None
-        note = self._log.read(f"checkpoints/{max(sizes)}")
-        last = self._opened(note, f"checkpoints/{max(sizes)}")
+        newest = f"checkpoints/{sizes[-1]}"
+        note = self._log.read(newest)
+        last = self._opened(note, newest)
         if published != note:
             if published is not None and self._opened(published, "checkpoint").size > last.size:
                 raise SealingRefused("the published checkpoint is larger than the newest archived one")

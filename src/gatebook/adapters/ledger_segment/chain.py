@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gatebook.durable import make_folder
+from gatebook.durable import make_folder, sync_folder
 from gatebook.ledger.framing import (
     HEADER_BYTES,
     TURN_FRAME_BYTES,
@@ -226,7 +226,7 @@ class SegmentChain:
                     self._give_way(descriptor)
             os.fsync(descriptor)
             new.rename(path)
-            sync_directory(self._directory)
+            sync_folder(self._directory)
         except OSError:
             os.close(descriptor)
             new.unlink(missing_ok=True)
@@ -260,15 +260,6 @@ class SegmentChain:
             os.close(descriptor)
         # One aligned eight-byte store: the sealer never reads half a mark.
         return memoryview(shared).cast("Q")
-
-
-def sync_directory(directory: Path) -> None:
-    """Names made or removed in `directory` survive a power loss."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -5,7 +5,6 @@ did not grow are linked too. Everything is durable, and has been verified, befor
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -23,11 +22,13 @@ from gatebook.cli.backing.owned import by_its_owner
 from gatebook.durable import make_folder, sync_folder
 from gatebook.ledger import entry, framing
 from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
+from gatebook.ledger.merkle import TILE_HEIGHT, TILE_WIDTH
 from gatebook.ledger.note import NoteError, load_verifier
 from gatebook.ledger.payload import PayloadError
-from gatebook.ledger.reading import stored_frames
+from gatebook.ledger.reading import archived_sizes, stored_frames
 from gatebook.ledger.tiles import join_bundle, read_bundle, read_tile, tile_name, widths
 from gatebook.ledger.verification import Report, verify
+from gatebook.locks import alone
 from gatebook.model.deployment import Deployment
 
 _CHUNK_BYTES: Final = 8 << 20
@@ -240,13 +241,12 @@ def _head(data_dir: Path) -> tuple[str, bytes, Checkpoint]:
 def _of_log(data_dir: Path, note: bytes, head: Checkpoint) -> Iterator[tuple[str, bytes | None]]:
     """The log as it was at `head`, whatever is added to it meanwhile. A partial tile that has gone by now is the beginning of the full one."""
     log = LogFiles(data_dir / "log")
-    sizes = [int(name.rpartition("/")[2]) for name in log.names("checkpoints") if name.rpartition("/")[2].isdecimal()]
-    archive = {size for size in sizes if size <= head.size} | {head.size}
+    archive = {size for size in archived_sizes(log) if size <= head.size} | {head.size}
     for level, full, width in widths(head.size):
         for kind in (None, 0) if level == 0 else (level,):
             yield from ((f"log/{tile_name(kind, index)}", None) for index in range(full))
-            due = {size >> (8 * level) for size in archive if (size >> (8 * level)) // 256 == full}
-            for partial in sorted({hashes % 256 for hashes in due} - {0}):
+            due = {size >> (TILE_HEIGHT * level) for size in archive}
+            for partial in sorted({hashes % TILE_WIDTH for hashes in due if hashes // TILE_WIDTH == full} - {0}):
                 yield f"log/{tile_name(kind, full, partial)}", _beginning(log, kind, full, width, partial)
     for size in sorted(archive - {0, head.size}):
         with contextlib.suppress(FileNotFoundError):  # thinned out meanwhile
@@ -339,12 +339,9 @@ def _remove_leftovers(to: Path) -> None:
 
 @contextlib.contextmanager
 def _alone(to: Path) -> Iterator[None]:
-    descriptor = os.open(to / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(alone(to / ".lock"))
         except BlockingIOError as failure:
             raise BackupUnusable(f"another backup is being written to {to}: wait for it") from failure
         yield
-    finally:
-        os.close(descriptor)

@@ -8,7 +8,6 @@ from typing import Final
 from gatebook.adapters.log_files import LogFiles
 from gatebook.cli.doctoring.findings import Finding, Urgency, later, now, soon
 from gatebook.cli.doctoring.patient import Patient
-from gatebook.cli.doctoring.service import held
 from gatebook.ledger import reading
 from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
 from gatebook.ledger.entry import Entry, decode, instant_us
@@ -16,6 +15,7 @@ from gatebook.ledger.growing import GrowingLog
 from gatebook.ledger.merkle import TILE_WIDTH, leaf_hash
 from gatebook.ledger.note import NoteError, load_verifier
 from gatebook.ledger.tiles import read_bundle, read_tile
+from gatebook.locks import held
 from gatebook.model.errors import Reason
 
 LOOKED_AT: Final = 20_000

@@ -1,7 +1,6 @@
 """What runs: the supervisor, the sealer, the workers behind each address, the desk."""
 
 import contextlib
-import fcntl
 import http.client
 import socket
 import ssl
@@ -11,6 +10,7 @@ from typing import Final
 
 from gatebook.cli.doctoring.findings import Finding, now
 from gatebook.cli.doctoring.patient import Patient
+from gatebook.locks import held
 from gatebook.model.deployment import RESTORING, Deployment
 
 ANSWER_S: Final = 3.0
@@ -42,18 +42,6 @@ def _stopped(patient: Patient) -> Iterator[Finding]:
         return  # `check` says what is to be done first
     line = "systemctl start gatebook" if Path("/run/systemd/system").exists() else f"gatebook serve {patient.config}"
     yield now("service", "the gate does not run: every call is lost, and no log is kept", line)
-
-
-def held(path: Path) -> bool:
-    """Whether a living process holds this lock. It is tried for a moment, and shared, so that it disturbs nobody who starts meanwhile."""
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    return False
 
 
 def _worker(deployment: Deployment, address: str) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from gatebook.cli.person.errors import PersonError
+from gatebook.durable import replace_file
 
 FORMAT = 1
 
@@ -91,18 +92,10 @@ class LoginFile:
             os.close(lock)
 
     def _write(self, logins: Logins) -> None:
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         try:
             if not logins.given and logins.desk is None:
                 self.path.unlink(missing_ok=True)
                 return
-            temporary.unlink(missing_ok=True)
-            # Born with its mode: between a creation and a chmod somebody could open it.
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(logins)))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(self.path)
+            replace_file(self.path, msgspec.json.format(msgspec.json.encode(logins)), mode=0o600)
         except OSError as failure:
             raise PersonError(f"{self.path} cannot be written: {failure.strerror}") from failure
