@@ -73,7 +73,9 @@ def unreadable(caller: Caller, arrival: Arrival, reason: Reason, call: str) -> D
 def unread(caller: Caller, arrival: Arrival, reason: Reason, call: str) -> Draft:
     """A request of an identified caller that was turned away before anything of it was read."""
     detail: dict[str, str | int | bool] = {"bytes": len(arrival.body)}
-    return _draft(caller, "call.refused", None, ok=False, reason=reason, method=arrival.method, call=call, detail=detail)
+    return _draft(
+        caller, "call.refused", None, ok=False, reason=reason, method=arrival.method, call=call, detail=detail
+    )
 
 
 def unauthenticated(arrival: Arrival, server: Server | None, reason: Reason) -> Draft:

@@ -4,9 +4,9 @@ import asyncio
 import itertools
 import os
 import pwd
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from gatebook import __version__
 from gatebook.model.deployment import Deployment, Snapshot, Trust
@@ -328,13 +328,18 @@ async def _of(answer: "asyncio.Future[T]") -> T:
 
 def require_same_place(old: Deployment, new: Deployment) -> None:
     """What cannot change while others serve on the same sockets and write the same log. Raises ConfigurationError."""
-    _require_same(
-        old, new, ("listen", "workers", "data_dir", "origin", "log_key", "users"), "stop and start to change it"
-    )
+    _require_same(old, new, _SAME_PLACE, "stop and start to change it")
 
 
-_FIXED = ("profile", "desk", "listen", "workers", "data_dir", "origin", "log_key", "payload_public_key", "tls_certificate", "tls_key",
-          "watermark", "segment_bytes", "heartbeat_s", "limits", "disk", "trusted_proxies", "metrics", "traces", "users")  # fmt: skip
+_SAME_PLACE: Final = {
+    "listen": "listen", "workers": "workers", "data_dir": "data_dir", "origin": "log.origin", "log_key": "log.key", "users": "users",
+}  # fmt: skip
+"""A deployment's field → where the file says it, for whoever must find it there."""
+_FIXED: Final = _SAME_PLACE | {
+    "profile": "profile", "desk": "desk", "payload_public_key": "payloads.public_key", "tls_certificate": "tls.certificate", "tls_key": "tls.key",
+    "watermark": "log.watermark", "segment_bytes": "log.segment_bytes", "heartbeat_s": "log.heartbeat_s", "limits": "limits", "disk": "disk",
+    "trusted_proxies": "trusted_proxies", "metrics": "metrics", "traces": "traces",
+}  # fmt: skip
 
 
 def _require_same_shape(old: Deployment, new: Deployment) -> None:
@@ -342,10 +347,10 @@ def _require_same_shape(old: Deployment, new: Deployment) -> None:
     _require_same(old, new, _FIXED, "restart to change it")
 
 
-def _require_same(old: Deployment, new: Deployment, names: tuple[str, ...], mend: str) -> None:
-    changed = tuple(name for name in names if getattr(old, name) != getattr(new, name))
+def _require_same(old: Deployment, new: Deployment, names: Mapping[str, str], mend: str) -> None:
+    changed = tuple(where for name, where in names.items() if getattr(old, name) != getattr(new, name))
     if changed:
-        raise ConfigurationError(tuple(f"{name}: cannot change while running; {mend}" for name in changed))
+        raise ConfigurationError(tuple(f"{where}: cannot change while running; {mend}" for where in changed))
 
 
 def operator(uid: int, *, invoked: bool) -> Who:
