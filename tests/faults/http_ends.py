@@ -17,7 +17,10 @@ from gatebook.gate.leaving import Gone
 from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason
 from gatebook.model.http import Answer, Arrival, Reply
-from gatebook.serve.http import ConnectionRegistry, HttpProtocol, listen, networks
+from gatebook.serve.connection import HttpProtocol
+from gatebook.serve.forwarded import networks
+from gatebook.serve.http import listen
+from gatebook.serve.registry import ConnectionRegistry
 
 PATIENCE_S = 30.0
 """No test waits longer for anything; none expects anything to take a certain time."""

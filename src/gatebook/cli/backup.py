@@ -62,7 +62,7 @@ def backup(
         _give_up(words, as_json, BROKEN)
     except (BackupUnusable, LedgerUnavailable, OSError) as failure:
         _record_quietly(deployment, _draft(ok=False, reason="failed", to=str(to)))
-        _give_up(_why(failure), as_json)
+        _give_up(why(failure), as_json)
     _record_quietly(deployment, _draft(ok=True, reason="completed", to=str(taken.folder), **_facts(taken)))
     _say(taken, as_json)
 
@@ -113,10 +113,11 @@ def _record_quietly(deployment: Deployment, draft: Draft) -> None:
     try:
         _record(deployment, draft)
     except (LedgerUnavailable, OSError) as failure:
-        typer.echo(f"gatebook backup: its end could not be recorded: {_why(failure)}", err=True)
+        typer.echo(f"gatebook backup: its end could not be recorded: {why(failure)}", err=True)
 
 
-def _why(failure: Exception) -> str:
+def why(failure: Exception) -> str:
+    """What kept a backup or a restore from being made, and whom to be."""
     cause = failure if isinstance(failure, OSError) else failure.__cause__
     if isinstance(cause, PermissionError):
         return f"user {book.user_name()} may not reach {cause.filename}: {book.AS_WHOM}"

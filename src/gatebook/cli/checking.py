@@ -1,15 +1,14 @@
 """What the verifier says about the log at this moment, for the replay page."""
 
+import shlex
 import time
 from pathlib import Path
 
 from gatebook.cli.book import Book
 from gatebook.cli.replay_page import Verification
+from gatebook.cli.verify import SETTLE_S
 from gatebook.ledger.note import NoteError
 from gatebook.ledger.verification import CannotJudge, Report, verify
-
-SETTLE_S = 2.5
-"""A running sealer signs once a second: what is not signed yet will be by then."""
 
 
 def checked(opened: Book, key: str | None) -> Verification:
@@ -17,8 +16,8 @@ def checked(opened: Book, key: str | None) -> Verification:
     in the data directory, which the words say. Never raises for what is wrong with log or key: that is the answer."""
     own = opened.directory / "log.vkey"
     named = key if key is not None else str(own)
-    # A shell's word, so that the line can be pasted.
-    command = f"gatebook verify {opened.directory} --key {named}"
+    # Words of a shell, so that the line can be pasted.
+    command = shlex.join(["gatebook", "verify", str(opened.directory), "--key", named])
     try:
         text = Path(named).read_text("utf-8").strip() if key is None or Path(named).is_file() else named
         report = verify(opened.log, opened.payloads, text, settle=lambda: time.sleep(SETTLE_S))

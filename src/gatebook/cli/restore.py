@@ -17,7 +17,7 @@ from gatebook.cli import book, printing
 from gatebook.cli.backing import restoring as putting
 from gatebook.cli.backing.manifest import DESK, BackupUnusable, Manifest, faults, newest, read
 from gatebook.cli.backing.naming import next_origin, renamed
-from gatebook.cli.backup import act
+from gatebook.cli.backup import act, why
 from gatebook.cli.verify import verifier_key
 from gatebook.config import examine
 from gatebook.config.load import examine_bytes
@@ -113,7 +113,7 @@ def restore(
     try:
         restored = _in_place(asked) if source is None else _from_backup(source.absolute(), asked)
     except (BackupUnusable, CannotJudge, GatebookError, OSError, UnicodeDecodeError) as failure:
-        _give_up(_why(failure), as_json)
+        _give_up(why(failure), as_json)
     _say(msgspec.structs.replace(restored, seconds=round(time.monotonic() - begun, 1)), as_json)
 
 
@@ -317,14 +317,6 @@ def _with_progress(folder: Path, manifest: Manifest, staging: Path, asked: Asked
             progress.update(task, completed=done, total=of)
 
         putting.lay(folder, manifest, staging, tell, private_keys=asked.private_keys)
-
-
-def _why(failure: Exception) -> str:
-    if isinstance(failure, PermissionError):
-        return f"user {book.user_name()} may not reach {failure.filename}: {book.AS_WHOM}"
-    if isinstance(failure, OSError):
-        return f"{failure.filename or 'the disk'}: {failure.strerror}"
-    return str(failure)
 
 
 def _say(restored: Restored, as_json: bool) -> None:

@@ -18,7 +18,8 @@ from gatebook.ledger.verification import CannotJudge, Report
 from gatebook.ledger.verification import verify as judge
 
 INTACT, BROKEN, CANNOT_JUDGE = 0, 1, 2
-_SETTLE_S = 2.5
+SETTLE_S = 2.5
+"""A running sealer signs within half a second: what is not signed yet will be by then."""
 _ARCHIVED_SHOWN = 3
 """One changed entry contradicts every checkpoint after it, which may be thousands; the line that matters would be out of sight."""
 
@@ -62,7 +63,7 @@ def verify(
             verifier_key(key),
             old_checkpoint=checkpoint.read_bytes() if checkpoint is not None else None,
             payload_key=load_private_key(payload_key.read_text()) if payload_key is not None else None,
-            settle=lambda: time.sleep(_SETTLE_S),
+            settle=lambda: time.sleep(SETTLE_S),
         )
     except (CannotJudge, NoteError, PayloadError, OSError, UnicodeDecodeError) as error:
         _keep_numbers(metrics, intact=False, entries=0)

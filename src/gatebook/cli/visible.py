@@ -1,7 +1,6 @@
 """Text from the log made safe to show: names in it were chosen by callers and servers, who are not our friends."""
 
 import unicodedata
-from typing import Any
 
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Control, format (bidirectional overrides, TAG characters, zero-width), surrogate, private use, unassigned, line and paragraph separators."""
@@ -12,19 +11,6 @@ def visible(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(_escaped(character) if _is_unsafe(character) else character for character in text)
-
-
-def visible_json(value: Any) -> Any:
-    """A JSON value with all its strings, keys included, made visible."""
-    match value:
-        case str():
-            return visible(value)
-        case list():
-            return [visible_json(item) for item in value]
-        case dict():
-            return {visible(key): visible_json(item) for key, item in value.items()}
-        case _:
-            return value
 
 
 def _is_unsafe(character: str) -> bool:

@@ -15,22 +15,8 @@ from gatebook.serve.connection import (
     LastResort,
     UnreadableSeen,
 )
-from gatebook.serve.forwarded import Network, networks
+from gatebook.serve.forwarded import networks
 from gatebook.serve.registry import ConnectionRegistry
-
-__all__ = [
-    "Answering",
-    "ConnectionRegistry",
-    "HttpProtocol",
-    "HttpServer",
-    "LastResort",
-    "Network",
-    "UnreadableSeen",
-    "listen",
-    "networks",
-    "reload",
-    "tls_context",
-]
 
 _BACKLOG = 1024
 

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from gatebook import wiring
 from gatebook.cli.app import app
-from gatebook.cli.visible import visible, visible_json
+from gatebook.cli.visible import visible
 from gatebook.model.errors import ConfigurationError
 
 
@@ -25,10 +25,6 @@ from gatebook.model.errors import ConfigurationError
 )
 def test_what_a_terminal_would_act_on_is_written_out(text: str, shown: str) -> None:
     assert visible(text) == shown
-
-
-def test_a_json_value_is_made_visible_in_keys_and_leaves() -> None:
-    assert visible_json({"k\x1b": ["v\x07", 1, None, True]}) == {"k\\x1b": ["v\\x07", 1, None, True]}
 
 
 def test_why_a_gate_does_not_start_is_neither_markup_nor_an_escape(monkeypatch: pytest.MonkeyPatch) -> None:

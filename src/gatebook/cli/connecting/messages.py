@@ -19,7 +19,8 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A message as its envelope says. `id`: None for a notification. `answers`: it is the answer to a request of the other side."""
+    """A message as its envelope says. `id`: None for a notification; `method`: None for an answer, which has a `result` unless it is an error.
+    `version`: of the protocol, where the message says it by itself."""
 
     raw: bytes
     id: Id | None = None

@@ -1,17 +1,15 @@
 """A room's report: what it counted, by the names of the catalogue."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from gatebook.gate.hints import OTHER_WORDS
 from gatebook.model.counting import Durations, Entries, Sample, Spread, Times
 from gatebook.model.errors import Reason
 from gatebook.model.record import SENT_BY_CALLERS
 from gatebook.serve.diagnostics import SAID
+from gatebook.serve.holding import resident_bytes
 
 _REASONS = frozenset({str(reason) for reason in Reason} | OTHER_WORDS.keys())
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _RECEIPTS = ("call.intent", "message.client", "stream.open")
 
 ALERTED = (
@@ -22,8 +20,7 @@ ALERTED = (
 
 def process() -> Iterator[Sample]:
     """What every room reports: its memory, and how often it has said what."""
-    resident = int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
-    yield Sample("gatebook_room_memory_bytes", (), resident)
+    yield Sample("gatebook_room_memory_bytes", (), resident_bytes())
     for event, times in (dict.fromkeys(ALERTED, 0) | SAID).items():
         yield Sample("gatebook_diagnostics", (event,), times)
 
