@@ -1,5 +1,8 @@
 """A book in memory, and what ledger tests share: drafts, a still clock, a deployment in a directory, a sealed log."""
 
+import contextlib
+import gc
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -215,6 +218,16 @@ def seal_once(place: Place, clock: StillClock | None = None) -> None:
     stop = threading.Event()
     stop.set()
     seal(place.deployment, stop, clock or StillClock())
+
+
+def let_go(directory: Path) -> None:
+    """Nothing below `directory` is open any more: of rooms that died, or ended, in this process, while a kernel closes what a process of their own
+    had open, and so lets go of their locks. Only where none of them lives."""
+    gc.collect()  # what closes itself does so first: later, the number might be another file's
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if descriptor.readlink().is_relative_to(directory):
+                os.close(int(descriptor.name))
 
 
 def wait_until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:

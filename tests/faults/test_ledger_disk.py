@@ -17,7 +17,7 @@ from gatebook.ledger.verification import verify
 from gatebook.model.errors import LedgerUnavailable
 from gatebook.model.record import Payload
 from gatebook.serve.sealing_ports import SealingRefused
-from tests.world_ledger import Place, StillClock, a_draft, a_place, seal_once, write_and_seal
+from tests.world_ledger import Place, StillClock, a_draft, a_place, let_go, seal_once, write_and_seal
 
 pytestmark = pytest.mark.slow
 
@@ -172,6 +172,7 @@ def test_a_sealer_that_dies_at_any_step_goes_on_where_it_was(tmp_path: Path, bef
             pass
         finally:
             undo()
+        let_go(copy)
         seal_once(here)
         report = verify(LogFiles(here.log), LogFiles(here.payloads), here.vkey, payload_key=here.payload_key)
         assert (report.problems, report.pending) == ([], 0), f"after step {steps}"

@@ -27,7 +27,7 @@ from gatebook.ledger.verification import verify
 from gatebook.model.errors import LedgerUnavailable
 from gatebook.model.record import Payload
 from tests.faults.model_disk import Loss, Recorder, Told, disk_after
-from tests.world_ledger import Place, StillClock, a_draft, a_place, seal_once
+from tests.world_ledger import Place, StillClock, a_draft, a_place, let_go, seal_once
 
 SEGMENT_BYTES = 96 << 10
 LOSSES_PER_RUN = 5
@@ -155,6 +155,7 @@ def lose_power(directory: Path, rounds: int, seed: int) -> Tally:
             assert wrong == [], f"seed {seed}, round {tally.rounds}, {steps} of {len(recorder.steps)} steps: {wrong}"
             shutil.rmtree(found)
             tally.count(loss, known)
+        let_go(here)
         shutil.rmtree(here)
         if runs % RUNS_PER_CHAIN:  # the next run goes on from the last disk found
             told = known
