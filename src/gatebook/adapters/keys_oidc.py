@@ -32,6 +32,7 @@ from gatebook.identity.keysets import (
 from gatebook.identity.strict import parse_object
 from gatebook.identity.urls import demand_safe_url, origin_of
 from gatebook.model.deployment import Issuer, KeySet, Profile
+from gatebook.trusted_roots import trusting_soon
 
 TOTAL_S = 10.0
 MAX_DISCOVERY_BYTES = 256 * 1000
@@ -76,7 +77,7 @@ async def fetch(issuer: Issuer, profile: Profile, *, total_s: float = TOTAL_S) -
     """
     discovery_url = _discovery_url(issuer.url, profile)
     try:
-        async with asyncio.timeout(total_s), _client(issuer, total_s) as client:
+        async with asyncio.timeout(total_s), _client(await trusting_soon(issuer.ca_file), total_s) as client:
             discovery = await _get(client, discovery_url, MAX_DISCOVERY_BYTES)
             return await _get(client, _jwks_url(discovery, issuer, profile), MAX_BYTES)
     except TimeoutError as error:
@@ -85,9 +86,7 @@ async def fetch(issuer: Issuer, profile: Profile, *, total_s: float = TOTAL_S) -
         raise KeySetRefused(f"{issuer.url}: {type(error).__name__}: {error}") from error
 
 
-def _client(issuer: Issuer, total_s: float) -> httpx2.AsyncClient:
-    context = ssl.create_default_context(cafile=issuer.ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+def _client(context: ssl.SSLContext, total_s: float) -> httpx2.AsyncClient:
     headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "gatebook"}
     return httpx2.AsyncClient(verify=context, trust_env=False, follow_redirects=False, timeout=total_s, headers=headers)
 

@@ -6,7 +6,6 @@ to another host. No redirect is followed, no proxy out of the environment is use
 
 import asyncio
 import base64
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -26,6 +25,7 @@ from gatebook.identity.urls import demand_safe_url, origin_of
 from gatebook.model.deployment import IdentityProvider, Issuer, KeySet, Profile
 from gatebook.model.errors import Reason
 from gatebook.model.secret import Secret
+from gatebook.trusted_roots import trusting_soon
 
 TOTAL_S = 10.0
 DISCOVERY_TTL_S = 600.0
@@ -242,8 +242,6 @@ class OidcProviders:
         form: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
     ) -> tuple[int, bytes]:
-        context = ssl.create_default_context(cafile=idp.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
         wanted = {
             "Accept": "application/json",
             "Accept-Encoding": "identity",
@@ -254,7 +252,10 @@ class OidcProviders:
             async with (
                 asyncio.timeout(self._total_s),
                 httpx2.AsyncClient(
-                    verify=context, trust_env=False, follow_redirects=False, timeout=self._total_s
+                    verify=await trusting_soon(idp.ca_file),
+                    trust_env=False,
+                    follow_redirects=False,
+                    timeout=self._total_s,
                 ) as client,
                 client.stream("POST" if form else "GET", url, data=form, headers=wanted) as response,
             ):

@@ -1,11 +1,10 @@
 """A provider's metadata, fetched because somebody typed the command that does it: https, from the one URL that is laid down, by no redirect."""
 
-import ssl
-
 import httpx2
 
 from gatebook.federation.errors import ProviderFailed
 from gatebook.federation.saml.provider_metadata import MAX_BYTES
+from gatebook.trusted_roots import trusting
 
 TOTAL_S = 20.0
 
@@ -13,9 +12,7 @@ TOTAL_S = 20.0
 def fetch(url: str, ca_file: str | None) -> bytes:
     """What lies at `url`, unjudged, at most MAX_BYTES. Raises ProviderFailed."""
     try:
-        context = ssl.create_default_context(cafile=ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        client = httpx2.Client(verify=context, trust_env=False, follow_redirects=False, timeout=TOTAL_S)
+        client = httpx2.Client(verify=trusting(ca_file), trust_env=False, follow_redirects=False, timeout=TOTAL_S)
         with (
             client,
             client.stream("GET", url, headers={"Accept-Encoding": "identity", "User-Agent": "gatebook"}) as answer,
