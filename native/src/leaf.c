@@ -142,6 +142,14 @@ static void origin(struct writing *to, const struct members *of, PyObject *from)
     PUT(to, "}");
 }
 
+/* Zeros to be written over. Where they lie; of no use once `to` is unusual. */
+static char *digest(struct writing *to)
+{
+    static const char ZEROS[] = "0000000000000000000000000000000000000000000000000000000000000000";
+    quoted(to, ZEROS, 2 * HASH_BYTES);
+    return to->unusual ? NULL : to->at - 1 - 2 * HASH_BYTES;
+}
+
 static void payloads(struct writing *to, const struct facts *facts)
 {
     PUT(to, ",\"pay\":[");
@@ -151,13 +159,13 @@ static void payloads(struct writing *to, const struct facts *facts)
         PUT(to, "{\"bytes\":");
         number(to, (int64_t)facts->bodies[each].count);
         PUT(to, ",\"c\":");
-        quoted(to, facts->told[each].commitment, sizeof facts->told[each].commitment);
+        facts->told[each].commitment = digest(to);
         PUT(to, ",\"key\":");
         quoted(to, facts->key->name, facts->key->name_bytes);
         PUT(to, ",\"part\":");
         quoted(to, facts->bodies[each].part, facts->bodies[each].part_bytes);
         PUT(to, ",\"x\":");
-        quoted(to, facts->told[each].digest, sizeof facts->told[each].digest);
+        facts->told[each].digest = digest(to);
         PUT(to, "}");
     }
     PUT(to, "]");

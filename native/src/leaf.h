@@ -55,11 +55,12 @@ struct facts {
     const unsigned char *chance;
     const struct data_key *key;  /* NULL without payloads */
     const struct body *bodies;
-    const struct told *told;
+    struct told *told; /* by leaf_write: places in the leaf */
     size_t payloads;
 };
 
-/* The leaf's length; 0: unusual, nothing is to be made of `leaf` (MOST_LEAF bytes). Never an exception. */
+/* The leaf's length; 0: unusual, nothing is to be made of `leaf` (MOST_LEAF bytes). Never an exception. What payloads' digests will be stands
+   as zeros: an unusual draft is known before anything is sealed. */
 size_t leaf_write(const struct members *all, const struct author *by, PyObject *draft, const struct facts *facts, char *leaf);
 
 #endif

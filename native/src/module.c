@@ -313,14 +313,16 @@ static PyObject *composer_compose(PyObject *object, PyObject *const *args, Py_ss
     }
     if (!taken(self, args, &drafted))
         Py_RETURN_NONE;
+    size_t length = leaf_write(self->all, &self->by, args[0], &drafted.facts, leaf);
+    if (length == 0)
+        Py_RETURN_NONE;
     PyObject *frames = PyList_New((Py_ssize_t)drafted.pieces + 1);
     if (frames == NULL)
         return NULL;
     int sealed = drafted.facts.payloads > 0 ? seal_into(self, &drafted, frames) : 1;
     if (sealed < 0)
         goto failed;
-    size_t length = sealed ? leaf_write(self->all, &self->by, args[0], &drafted.facts, leaf) : 0;
-    if (length == 0 || sha256_of(shared_inner, "", 1, leaf, length, hash)) {
+    if (!sealed || sha256_of(shared_inner, "", 1, leaf, length, hash)) {
         ossl.ERR_clear_error();
         Py_DECREF(frames);
         Py_RETURN_NONE;
@@ -352,7 +354,6 @@ static PyObject *composer_fits(PyObject *object, PyObject *const *args, Py_ssize
     }
     if (!taken(self, args, &drafted))
         Py_RETURN_FALSE;
-    memset(drafted.told, '0', sizeof drafted.told); /* a stand-in of the same length */
     return PyBool_FromLong(leaf_write(self->all, &self->by, args[0], &drafted.facts, leaf) > 0);
 }
 

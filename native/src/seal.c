@@ -159,7 +159,7 @@ static void written(struct pieces *to, const unsigned char *bytes, size_t count)
 }
 
 int seal(const struct data_key *key, const struct tools *tools, const struct body *body, const unsigned char *salt, uint64_t sequence,
-         uint32_t part, size_t most, unsigned char *const *frames, struct told *told)
+         uint32_t part, size_t most, unsigned char *const *frames, const struct told *told)
 {
     unsigned char block[BLOCK_BYTES], hash[HASH_BYTES], tag[TAG_BYTES];
     unsigned char head[1 + MOST_NAME + SALT_BYTES];

@@ -35,9 +35,9 @@ struct body {
     size_t count;
 };
 
-/* What an entry says of a payload; `Pay`. */
+/* What an entry says of a payload (`Pay`): where its digits go, 2 * HASH_BYTES each. */
 struct told {
-    char commitment[2 * HASH_BYTES], digest[2 * HASH_BYTES];
+    char *commitment, *digest;
 };
 
 static inline size_t sealed_bytes(const struct body *body)
@@ -58,7 +58,7 @@ static inline size_t piece_bytes(size_t sealed, size_t most, size_t piece)
 /* Payload `part` (from 0) of entry `sequence` into `frames`, pieces_of() buffers of FRAME_BYTES + place_bytes + piece_bytes() each. Needs no
    Python. 0: all was written. -1: OpenSSL refused something; what the buffers hold is of no use. */
 int seal(const struct data_key *key, const struct tools *tools, const struct body *body, const unsigned char *salt, uint64_t sequence,
-         uint32_t part, size_t most, unsigned char *const *frames, struct told *told);
+         uint32_t part, size_t most, unsigned char *const *frames, const struct told *told);
 
 /* SHA-256 over two stretches; 0 or -1. */
 int sha256_of(EVP_MD_CTX *context, const void *first, size_t first_bytes, const void *second, size_t second_bytes, unsigned char *hash);

@@ -158,6 +158,19 @@ def test_a_part_of_a_call_that_there_is_not_is_left_to_python(part: Any) -> None
     assert ways(False).by_c(a_draft(payloads=(Payload(part=part, body=b""),))) is None
 
 
+@pytest.mark.parametrize("kinds", [1, 31, 32, 33, 500])
+@pytest.mark.parametrize("length", [3, 57, 58, 2000])
+def test_more_kinds_of_findings_than_there_are_and_longer_names_are_left_to_python(kinds: int, length: int) -> None:
+    names: Any = [f"{kind:0{length}}" for kind in range(kinds)]
+    found = tuple(Finding(detector=name, action="masked", pointer="") for name in (*names, *names))
+    draft = a_draft(findings=found)
+    assert ways(False).by_both(draft) == ways(False).by_python(draft)
+    if length + len(":masked") > 64 or kinds > 32:
+        assert ways(False).by_c(draft) is None
+    if (kinds, length) == (1, 3):
+        assert ways(False).by_c(draft) is not None
+
+
 @pytest.mark.parametrize("beyond", [-1, 0, 1, 2])
 def test_an_entry_may_be_eight_kibibytes_long_and_no_longer(beyond: int) -> None:
     without = ways(False).by_c(a_draft(reason=" ", detail={"a": "x"}))
