@@ -100,8 +100,8 @@ class _Client:
             self._protocol.data_received(request)
 
     def _answered(self, data: bytes) -> None:
-        self._place.answered(data)
-        self.ask()
+        if self._place.answered(data):
+            self.ask()
 
 
 class InProcess:
@@ -169,13 +169,15 @@ class InProcess:
         self._asked = (self._asked + 1) % len(self._requests)
         return self._requests[self._asked]
 
-    def answered(self, data: bytes) -> None:
-        if data.startswith(b"HTTP/1.1 "):
-            if not data.startswith(b"HTTP/1.1 200"):
-                raise SystemExit(f"refused: {data[:400]!r}")
-            self.done += not data.endswith(b"\r\n\r\n")
+    def answered(self, data: bytes) -> bool:
+        """Whether an answer is whole with `data`. A stream's head comes alone, and its last chunk, too."""
+        if data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 200"):
+            raise SystemExit(f"refused: {data[:400]!r}")
+        streamed = data.endswith(b"\r\n\r\n") if data.startswith(b"HTTP/1.1 ") else not data.endswith(b"0\r\n\r\n")
+        self.done += not streamed
         if self.done >= self._target and not self._finished.done():
             self._finished.set_result(None)
+        return not streamed
 
     async def run(self, calls: int) -> float:
         """So many calls are answered. Seconds of CPU."""
