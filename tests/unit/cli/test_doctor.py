@@ -18,6 +18,7 @@ from gatebook.cli.doctoring.patient import Patient
 from gatebook.cli.doctoring.speed import speed
 from gatebook.config import examine
 from gatebook.ledger import reading
+from gatebook.locks import alone
 from tests.unit.cli.by_commands import Deployed
 from tests.world_ledger import START_US, RunningSealer, a_draft, a_service_draft, wait_until, write_and_seal
 
@@ -198,3 +199,30 @@ def test_another_user_is_told_what_was_not_seen_and_whom_to_be(open_to_all: Path
     assert told["line"] == f"sudo -u root gatebook doctor --config {deployed.config}"
     assert "were not looked at" in told["what"]
     assert not any(finding["where"] == "service" for finding in found)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may look as another user")
+def test_whoever_may_see_a_part_only_is_told_so_and_that_part_of_the_log_is_not_called_broken(
+    open_to_all: Path,
+) -> None:
+    """As the supervisor's user where the rooms have users of their own: the data directory is his, the log is the sealer's."""
+    deployed = Deployed(open_to_all / "gate")
+    deployed.write(1, 2, 3)
+    doctor(deployed)
+    "localhost".encode("idna")
+    (open_to_all / "gate").chmod(0o755)
+    log = deployed.data_dir / "log"
+    for path in (deployed.data_dir, deployed.data_dir / "log.vkey"):
+        os.chown(path, 65534, 65534)
+    log.chmod(0o755)
+    (log / "tile").chmod(0o700)
+    with alone(deployed.data_dir / "lock"), alone(log / ".lock"):
+        os.chown(deployed.data_dir / "lock", 65534, 65534)
+        os.seteuid(65534)
+        try:
+            found = doctor(deployed)
+        finally:
+            os.seteuid(0)
+    [told] = [finding for finding in found if finding["where"] == "user"]
+    assert "cannot be seen, and what comes after it was not looked at" in told["what"]
+    assert not {"sealer", "log"} & {finding["where"] for finding in found}

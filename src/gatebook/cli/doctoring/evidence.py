@@ -56,6 +56,8 @@ def evidence(patient: Patient) -> Iterator[Finding]:
     try:
         _demand_whole(log, head)
         newest = _newest(log, head)
+    except PermissionError:
+        raise  # what this user may not read is not broken
     except (OSError, ValueError) as failure:
         yield _broken(patient, str(failure))
         return
