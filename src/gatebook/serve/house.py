@@ -87,6 +87,7 @@ class House:
         self.activation: Activation | None = None
         self.gathering: Gathering | None = None
         self._disk: DiskWatch | None = None
+        self._ends = False
 
     async def room(
         self, name: str, start: bytes = b"", *, inherit: tuple[int, ...] = (), within_s: float | None = START_S
@@ -186,7 +187,7 @@ class House:
                 self.desk.heard(message)
             case Keys():
                 self.desk.keys = message
-                if self.activation is not None:
+                if self.activation is not None and not self._ends:
                     self.beside(self.activation.new_keys())
             case KeysWanted():
                 self.desk.want_keys(message)
@@ -248,6 +249,8 @@ class House:
     async def end(self) -> None:
         """Nothing is left running. Workers and desk first, then the runner, which answered their last calls, then our own segment, and last the sealer, which takes
         everything that was written."""
+        # Keys that the desk fetched last are for nobody any more: that no worker took them would call a person to a stop that is in order.
+        self._ends = True
         for task in self._tasks:
             task.cancel()
         drain_s = self.deployment.limits.drain_s if self.deployment is not None else 0.0

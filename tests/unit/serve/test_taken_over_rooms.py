@@ -1,6 +1,7 @@
 """A room that was taken over, against the supervisor, which may be root: it says what is another's to say, names files, plants links where root writes;
 and a folder of somebody else's in which it was started."""
 
+import asyncio
 import hashlib
 import os
 import socket
@@ -17,7 +18,7 @@ from gatebook.model.deployment import Deployment, Trust
 from gatebook.model.errors import ConfigurationError
 from gatebook.model.spans import Span
 from gatebook.model.users import Account, Users
-from gatebook.serve.activation import DeskSide
+from gatebook.serve.activation import Activation, DeskSide
 from gatebook.serve.configs_kept import keep_by_hash
 from gatebook.serve.control import (
     MAX_MESSAGE_BYTES,
@@ -136,6 +137,28 @@ async def test_whose_it_is_is_heard() -> None:
     house, child = await after("desk.4711", NewTrust(trust=Trust(number=9, revoked=frozenset({"a"}))))
     assert child.returncode is None
     assert house.trusting.trust is not None and house.trusting.trust.number == 9
+
+
+class Asked:
+    """An activation that counts how often it is told of new keys."""
+
+    times = 0
+
+    async def new_keys(self) -> None:
+        self.times += 1
+
+
+async def test_keys_that_come_during_the_stop_are_not_told_to_workers_that_have_gone() -> None:
+    """That no worker could take them was said as `keys.refused`, for which a person comes."""
+    house, asked = a_house(), Asked()
+    house.activation = cast(Activation, asked)
+    await after("desk", Keys(), house)
+    await asyncio.sleep(0)
+    assert asked.times == 1
+    await house.end()
+    await after("desk", Keys(), house)
+    await asyncio.sleep(0)
+    assert asked.times == 1
 
 
 @pytest.mark.parametrize(
