@@ -21,6 +21,7 @@ Need = Literal["read", "write", "see", "search", "folder"]
 """A file's content, or also to change it; that a file is there; names in a folder, or also to make and remove them."""
 PROBE_S: Final = 30.0
 ABSENT: Final = "is not there"
+READ_ONLY: Final = "is on a file system that is read-only here, so that it cannot be written"
 PROBE: Final = """
 import json, os, sys
 READ, WRITE, ENTER = os.R_OK, os.W_OK, os.X_OK
@@ -34,7 +35,11 @@ def closed(path, mode):
             return folder, "cannot be entered"
     if not os.path.exists(path):
         return path, "is not there"
-    return None if os.access(path, MODES[mode]) else (path, "cannot be written" if MODES[mode] & WRITE else "cannot be read")
+    if os.access(path, MODES[mode]):
+        return None
+    if MODES[mode] & WRITE and os.statvfs(path).f_flag & os.ST_RDONLY:
+        return path, "is on a file system that is read-only here, so that it cannot be written"
+    return path, "cannot be written" if MODES[mode] & WRITE else "cannot be read"
 json.dump([closed(path, mode) for path, mode in json.load(sys.stdin)], sys.stdout)
 """
 
@@ -64,11 +69,15 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
             return (
                 f"users.{self.room}: {self.path} {ABSENT}, and {self.room} ({self.user}) needs it ({self.what}); {mend}"
             )
-        mend = (
-            "`gatebook layout` as root makes it right"
-            if self.what == "data_dir"
-            else "give it to that user, or to its group"
-        )
+        if self.why == READ_ONLY:
+            unit = (
+                f"`systemctl edit gatebook`, [Service], ReadWritePaths={self.path}, then `systemctl restart gatebook`"
+            )
+            mend = f"mount it for writing; where the unit keeps it read-only: {unit}"
+        elif self.what == "data_dir":
+            mend = "`gatebook layout` as root makes it right"
+        else:
+            mend = "give it to that user, or to its group"
         return f"users.{self.room}: {self.path} {self.why} by user {self.user}, and {self.room} needs it ({self.what}); {mend}"
 
 

@@ -283,6 +283,28 @@ def test_a_start_names_the_path_that_a_room_cannot_reach(installed: Path, folder
     assert f"users.desk: {folder} cannot be entered" in refused.stderr
 
 
+def test_a_folder_that_the_unit_keeps_read_only_is_named_with_the_line_that_opens_it(
+    installed: Path, folder: Path, upstream: Upstream
+) -> None:
+    """As ProtectSystem=strict does it: the folder is the sealer's, and no owner or group would help."""
+    prepared(folder, free_port(), upstream)
+    config, disk = folder / "gatebook.toml", folder / "disk"
+    config.write_text(config.read_text().replace("[log]\n", f'[log]\nwatermark = "{disk}/mark"\n', 1))
+    disk.mkdir()
+    os.chown(disk, UIDS["sealer"], UIDS["sealer"])
+    assert typed(installed / "gatebook", folder, "layout").returncode == 0
+    mounted = f'mount -t tmpfs -o ro,uid={UIDS["sealer"]} tmpfs "$1" && exec "$2" check --offline --json'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mounted, "sh", disk, installed / "gatebook"],
+        cwd=folder, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip("this container may mount nothing of its own")
+    [said] = [problem for problem in json.loads(done.stdout) if problem["where"] == "users.sealer"]
+    assert f"{disk} is on a file system that is read-only here" in said["what"]
+    assert f"ReadWritePaths={disk}" in said["mend"]
+
+
 def test_what_an_earlier_run_wrote_under_one_user_is_given_to_the_rooms(
     installed: Path, folder: Path, upstream: Upstream
 ) -> None:
