@@ -90,8 +90,8 @@ def restore(
     private_keys: bool = typer.Option(
         False,
         "--with-private-keys",
-        help="Also put back the keys that a backup --with-private-keys holds; else they are made anew. Only where nobody else could write into the"
-        " backup since: whoever knows them can be anybody at the desk.",
+        help="Also put back the keys that a backup --with-private-keys holds; else they are made anew. The desk's signing key is made anew in any case."
+        " Only where nobody else could write into the backup since: whoever knows them can be anybody at the desk.",
     ),
     as_json: bool = typer.Option(False, "--json", help="Print what was restored as JSON."),
 ) -> None:
