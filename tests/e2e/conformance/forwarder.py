@@ -74,10 +74,10 @@ class _Forwarder:
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            up_writer.close()  # before anything is waited for: whoever is cancelled a second time gets no further
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            up_writer.close()
 
     async def _forward_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Head by head and body by body until the client hangs up: the next head is found only by knowing the body's end."""
