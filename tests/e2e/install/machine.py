@@ -18,9 +18,9 @@ exec unshare --mount --net --pid --uts --ipc --cgroup --fork --kill-child bash -
 mount --make-rprivate /
 hostname machine.example
 mount -t tmpfs tmpfs "$PLACE"
-mkdir "$PLACE"/upper "$PLACE"/work "$PLACE"/root
-root="$PLACE/root"
-mount -t overlay overlay -o lowerdir=/,upperdir="$PLACE"/upper,workdir="$PLACE"/work "$root"
+mkdir "$PLACE"/changed "$PLACE"/scratch "$PLACE"/top
+root="$PLACE/top"
+mount -t overlay overlay -o lowerdir=/,upperdir="$PLACE"/changed,workdir="$PLACE"/scratch "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
@@ -53,10 +53,10 @@ class Machine:
     def run(
         self, *words: str | Path, check: bool = True, feed: str | None = None, **environment: str
     ) -> "subprocess.CompletedProcess[str]":
-        """What root types there, in /root."""
+        """What root types there, in /srv."""
         inside = ["nsenter", "-t", str(self.init), "-m", "-n", "-p", "-u", "-i", "-C", "-r", "-w"]
-        given = {"HOME": "/root", "PATH": _PATH, "TERM": "dumb", "LANG": "C.UTF-8", **environment}
-        clean = ["env", "-i", "-C", "/root", *(f"{name}={value}" for name, value in given.items())]
+        given = {"HOME": "/srv", "PATH": _PATH, "TERM": "dumb", "LANG": "C.UTF-8", **environment}
+        clean = ["env", "-i", "-C", "/srv", *(f"{name}={value}" for name, value in given.items())]
         done = subprocess.run(
             [*inside, *clean, *words], input=feed or "", capture_output=True, text=True, timeout=280, check=False
         )

@@ -122,8 +122,8 @@ def test_the_unit_lives_under_systemd(here: Machine, issuer: Issuer) -> None:
         "/etc/systemd/system/gatebook.service.d/override.conf",
         "[Service]\nLoadCredential=payments:/etc/gatebook/secrets/payments\n",
     )
-    here.write("/root/upstream.py", UPSTREAM)
-    here.run("systemd-run", "--quiet", "--unit=upstream", "/usr/bin/python3", "/root/upstream.py")
+    here.write("/srv/upstream.py", UPSTREAM)
+    here.run("systemd-run", "--quiet", "--unit=upstream", "/usr/bin/python3", "/srv/upstream.py")
 
     here.run("gatebook", "layout", "--config", CONFIG)
     here.run("systemctl", "daemon-reload")
