@@ -20,7 +20,9 @@ def alone(path: Path) -> Iterator[int]:
 
 
 def held(path: Path) -> bool:
-    """Whether a living process holds this lock. It is tried for a moment, and shared, so that it disturbs nobody who starts meanwhile."""
+    """Whether a living process holds this lock. It is tried for a moment, and shared: two who ask do not take each other for a holder.
+
+    LIMIT: who asks for it `alone` within those microseconds is told that somebody has it."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
