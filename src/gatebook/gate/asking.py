@@ -1,6 +1,5 @@
 """What is asked: an Arrival of a Caller becomes a Question, parsed strictly and inspected."""
 
-import hmac
 from typing import Literal
 
 import msgspec
@@ -20,7 +19,9 @@ from gatebook.wire import build, jsonrpc, methods, mirrored, revisions
 from gatebook.wire import headers as wire_headers
 from gatebook.wire.jsonrpc import Message, Notification, Request, Response
 from gatebook.wire.revisions import Era
+from gatebook.wire.template import Template, filled, template_of
 
+TEMPLATES_KEPT = 4
 ID_CHARS = 128
 """What is cut is masked before: half a card number is one that no detector knows."""
 
@@ -67,10 +68,34 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         return self.verb == "GET" or self.listens
 
 
+class Repeated(msgspec.Struct, frozen=True, kw_only=True):
+    """What follows from a head and from a message's template, whatever stands in it for id and arguments, at one server: there was no
+    finding, and the headers agree with the message."""
+
+    server: Server
+    template: Template
+    era: Era
+    target: methods.Target
+    resource: Resource
+    rule: ToolRule | None
+
+
 async def read(arrival: Arrival, caller: Caller, secrets: Secrets, world: World) -> Question:
     """Parse the request strictly and inspect it; `secrets` are redacted from what is recorded. Findings do not refuse here: `authorize` does, so that who asked what is known.
 
     Raises Malformed (parse, header mismatch, batch, version) and Refused (session, HTTP method, media type)."""
+    seen = arrival.said.get("seen")
+    if isinstance(seen, tuple):
+        for repeated in seen:
+            question = _read_again(arrival, caller, secrets, repeated, world)
+            if question is not None:
+                return question
+    question = await _read_anew(arrival, caller, secrets, world)
+    _remember(question)
+    return question
+
+
+async def _read_anew(arrival: Arrival, caller: Caller, secrets: Secrets, world: World) -> Question:
     if arrival.method != "POST":
         return _bodiless(arrival, caller, world)
     if arrival.once(wire_headers.media_type) != "application/json":
@@ -109,6 +134,75 @@ async def read(arrival: Arrival, caller: Caller, secrets: Secrets, world: World)
         findings=findings,
         masked=masked,
     )
+
+
+def _read_again(
+    arrival: Arrival, caller: Caller, secrets: Secrets, repeated: Repeated, world: World
+) -> Question | None:
+    """As `_read_anew`, for one more message like that of which `repeated` tells. None where it is not, and where anything in it is found."""
+    body = arrival.body
+    if repeated.server is not caller.server or len(body) > OFF_LOOP_BYTES:
+        return None
+    message = filled(repeated.template, body)
+    if message is None:
+        return None
+    try:
+        inspected = inspect(body, secrets)
+    except MaskingFailed:
+        return None
+    if inspected.findings or inspected.masked.findings:
+        return None
+    resource = repeated.resource
+    asked = Asked(
+        id=message.id.decode(),
+        shape=build.shape(message.params["arguments"]),
+        fp=world.fingerprint.of(message.method, resource.name, message.arguments),
+        kid=world.fingerprint.kid,
+    )
+    element = Element(
+        call=new_call_id(world),
+        method=message.method,
+        message=message,
+        target=repeated.target,
+        asked=asked,
+        resource=resource,
+        rule=repeated.rule,
+    )
+    alone = (element,)
+    return Question(
+        call=element.call,
+        caller=caller,
+        arrival=arrival,
+        verb="POST",
+        era=repeated.era,
+        batch=False,
+        elements=alone,
+        calls=alone,
+        upstream_session=_upstream_session(arrival, caller, repeated.era, world),
+        findings=(),
+        masked=inspected.masked,
+    )
+
+
+def _remember(question: Question) -> None:
+    """What the next message with this head need not be asked again. It stands beside the head and goes with it."""
+    if len(question.calls) != 1 or question.batch or question.findings or question.masked.findings:
+        return
+    server, said = question.caller.server, question.arrival.said
+    seen = said.get("seen")
+    if not isinstance(seen, tuple):
+        said["seen"] = ()  # a head that comes but once is not worth more
+        return
+    seen = tuple([repeated for repeated in seen if repeated.server is server])
+    element = question.calls[0]
+    assert isinstance(element.message, Request)
+    # A client that writes each message in another way must not make us look for what will not come again.
+    template = template_of(element.message) if len(seen) < TEMPLATES_KEPT else None
+    if template is not None:
+        repeated = Repeated(
+            server=server, template=template, era=question.era, target=element.target, resource=element.resource, rule=element.rule
+        )  # fmt: skip
+        said["seen"] = (*seen, repeated)
 
 
 def _bodiless(arrival: Arrival, caller: Caller, world: World) -> Question:
@@ -189,13 +283,12 @@ def _element(
 
 
 def _fingerprint(method: str, name: str | None, message: Message, masked: Masked, world: World) -> str:
-    """HMAC-SHA-256 (32 hex digits of it) over method, name and the masked argument bytes as sent: equal calls have equal fingerprints."""
+    """Of the masked argument bytes as sent: equal calls have equal fingerprints."""
     if masked.findings or not isinstance(message, Request):
         arguments = jsonrpc.arguments_of(masked.body)
     else:
         arguments = message.arguments
-    text = b"\0".join((method.encode(), (name or "").encode(), arguments))
-    return hmac.digest(world.fingerprint.key, text, "sha256").hex()[:32]
+    return world.fingerprint.of(method, name, arguments)
 
 
 def _target(message: Message, era: Era) -> methods.Target:

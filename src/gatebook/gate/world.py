@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from typing import ParamSpec, Protocol, TypeVar
 
 import msgspec
@@ -18,6 +19,7 @@ from gatebook.model.counting import Times
 from gatebook.model.deployment import Credential, Server, Snapshot, Trust
 from gatebook.model.errors import Reason
 from gatebook.model.http import NO_HEADERS, Arrival, Headers, Lasting
+from gatebook.model.mac import pads
 from gatebook.model.principal import Principal
 from gatebook.model.record import Origin, PolicyRef, Who
 from gatebook.model.spans import Span
@@ -117,11 +119,19 @@ class Traced(msgspec.Struct, frozen=True):
     tell: Callable[[Span], None]
 
 
-class FingerprintKey(msgspec.Struct, frozen=True):
+class FingerprintKey:
     """Keys the fingerprint of arguments (HMAC-SHA-256), so that equal calls can be found and values not guessed. `kid` goes into entries."""
 
-    key: bytes
-    kid: str
+    __slots__ = ("_inner", "_outer", "key", "kid")
+
+    def __init__(self, key: bytes, kid: str) -> None:
+        self.key, self.kid = key, kid
+        self._inner, self._outer = pads(key)
+
+    def of(self, method: str, name: str | None, arguments: bytes) -> str:
+        """The fingerprint of a call: 32 hex digits of the HMAC over its method, its target's name and its arguments as sent, both masked."""
+        text = b"\0".join((method.encode(), (name or "").encode(), arguments))
+        return sha256(self._outer + sha256(self._inner + text).digest()).hexdigest()[:32]
 
 
 class World(msgspec.Struct, kw_only=True):

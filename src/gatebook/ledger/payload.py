@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gatebook.ledger.entry import Pay
+from gatebook.model.mac import pads
 from gatebook.model.secret import Secret
 
 PublicKey = hpke.MLKEM768X25519PublicKey
@@ -34,8 +35,6 @@ _NONCE = struct.Struct(">QI")
 _pack_place, _pack_nonce = _PLACE.pack, _NONCE.pack
 _BEGINNINGS = {part: b"%c%b" % (len(part), part.encode()) for part in ("request", "response", "event", "message")}
 """What a sealed body begins with: which part of a call it is, and its length."""
-_BLOCK_BYTES = 64
-_INNER, _OUTER = bytes(byte ^ 0x36 for byte in range(256)), bytes(byte ^ 0x5C for byte in range(256))
 
 
 class PayloadError(ValueError):
@@ -124,10 +123,8 @@ class SessionKey:
         The nonce is (sequence, number), which a data key sees once: its writer never goes back. `salt`: SALT_BYTES that nobody else has."""
         place = b"%b\0%d\0%d" % (self._sealed_for, sequence, number)
         sealed = self._encrypt(_pack_nonce(sequence, number), _BEGINNINGS[part] + salt + body, place)
-        # HMAC-SHA-256(salt, body) of RFC 2104 §2, written out: `hmac.digest` looks its hash up in OpenSSL's tables each time,
-        # which costs as much as hashing 1 KB.
-        key = salt.ljust(_BLOCK_BYTES, b"\0")
-        commitment = sha256(key.translate(_OUTER) + sha256(key.translate(_INNER) + body).digest()).hexdigest()
+        inner, outer = pads(salt)
+        commitment = sha256(outer + sha256(inner + body).digest()).hexdigest()  # HMAC-SHA-256(salt, body)
         told = Pay(part=part, c=commitment, x=sha256(sealed).hexdigest(), bytes=len(body), key=self._name)
         return sealed, told
 

@@ -1,5 +1,6 @@
 """The few messages the gate makes itself: errors, lists filtered per caller, and the shape of arguments for the record."""
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -12,6 +13,8 @@ from gatebook.wire.strict_json import slack, spans
 MAX_SHAPE_KEYS: Final = 64
 MAX_SHAPE_NAME: Final = 64
 _PLAIN_NAME: Final = 8
+_NAMES_KEPT: Final = 16
+_NAME_CHARS_KEPT: Final = 256
 
 _DIGITS = re.compile(r"(?:\d[ ._-]?){8}")
 _HIDDEN: Final = "..."
@@ -57,12 +60,23 @@ def shape(arguments: Mapping[str, Any]) -> dict[str, str]:
     Other characters and line ends are written as escapes. A name with eight or more digits, however they are spaced, becomes "...": a card
     number can be put into a name too.
     """
+    names = tuple(arguments)
+    kinds = tuple(map(type, arguments.values()))
+    known = len(names) <= _NAMES_KEPT and sum(map(len, names)) <= _NAME_CHARS_KEPT
+    return _known_shape(names, kinds) if known else _shaped(names, kinds)
+
+
+def _shaped(names: tuple[str, ...], kinds: tuple[type, ...]) -> dict[str, str]:
     shaped: dict[str, str] = {}
-    for name, value in arguments.items():
+    for name, kind in zip(names, kinds, strict=True):
         if len(shaped) == MAX_SHAPE_KEYS:
             break
-        shaped[_shown(name)] = _TYPES.get(type(value), "object")
+        shaped[_shown(name)] = _TYPES.get(kind, "object")
     return shaped
+
+
+_known_shape = functools.lru_cache(maxsize=1024)(_shaped)
+"""A tool is called with the same arguments again and again, each time with other values. Nobody changes a shape that he was given."""
 
 
 def _shown(name: str) -> str:

@@ -1,0 +1,142 @@
+"""A message that is read by the template of an earlier one is read as `parse_client` reads it, or not at all."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from gatebook.model.errors import Malformed
+from gatebook.wire import template
+from gatebook.wire.jsonrpc import Batch, Message, Request, parse_client
+from gatebook.wire.template import Template, filled, template_of
+from tests.props.test_wire_messages import IDS, VALUES, written
+
+ARGUMENTS = st.dictionaries(st.text(max_size=4), VALUES, max_size=3)
+PLAIN_IDS = st.integers(0, 10**18 - 1) | st.text(alphabet='abcXYZ019 ,:{}[]"-', max_size=8).filter(
+    lambda text: '"' not in text
+)
+TOP = ("jsonrpc", "id", "method", "params")
+INNER = ("name", "arguments", "_meta")
+
+
+def parsed(body: bytes) -> Message | Batch | None:
+    try:
+        return parse_client(body)
+    except Malformed:
+        return None
+
+
+def message(order: tuple[tuple[str, ...], tuple[str, ...]], identity: Any, arguments: Any) -> dict[str, Any]:
+    inner = {"name": "x", "arguments": arguments, "_meta": {"a": "b", "c": [1, {"arguments": {}}]}}
+    params = {name: inner[name] for name in order[1]}
+    top = {"jsonrpc": "2.0", "id": identity, "method": "tools/call", "params": params}
+    return {name: top[name] for name in order[0]}
+
+
+ORDERS = st.tuples(st.permutations(TOP).map(tuple), st.permutations(INNER).map(tuple))
+
+
+def made_of(body: bytes) -> Template:
+    request = parse_client(body)
+    assert isinstance(request, Request)
+    found = template_of(request)
+    assert found is not None
+    return found
+
+
+@given(ORDERS, PLAIN_IDS, ARGUMENTS, PLAIN_IDS, ARGUMENTS, st.sampled_from([(",", ":"), (", ", ": ")]))
+def test_the_same_message_with_another_id_and_other_arguments_is_read_by_the_template(
+    order: Any, first: Any, before: Any, second: Any, after: Any, separators: tuple[str, str]
+) -> None:
+    one, other = (
+        json.dumps(message(order, identity, arguments), separators=separators, ensure_ascii=False).encode()
+        for identity, arguments in ((first, before), (second, after))
+    )
+    assume(parsed(one) is not None and parsed(other) is not None)
+    assert filled(made_of(one), other) == parse_client(other)
+
+
+@given(ORDERS, IDS, ARGUMENTS, st.data())
+def test_what_a_template_reads_is_what_the_parser_reads(
+    order: Any, identity: Any, arguments: Any, data: st.DataObject
+) -> None:
+    one = data.draw(written(message(order, identity, arguments))).encode()
+    request = parsed(one)
+    assume(isinstance(request, Request))
+    found = template_of(request)  # type: ignore[arg-type]
+    assume(found is not None)
+    assert found is not None
+    holes = [
+        data.draw(written(data.draw(IDS)) | st.text(alphabet='{}[]",:\\0123456789e.-aid ', max_size=12)).encode(),
+        data.draw(written(data.draw(ARGUMENTS)) | st.text(alphabet='{}[]",:\\0123456789e.-aid ', max_size=24)).encode(),
+    ]
+    if not found.id_first:
+        holes.reverse()
+    other = found.before + holes[0] + found.between + holes[1] + found.after
+    got = filled(found, other)
+    assert got is None or got == parsed(other)
+
+
+@given(ORDERS, PLAIN_IDS, ARGUMENTS, st.data())
+def test_a_damaged_message_is_read_as_the_parser_reads_it_or_not_at_all(
+    order: Any, identity: Any, arguments: Any, data: st.DataObject
+) -> None:
+    one = json.dumps(message(order, identity, arguments)).encode()
+    assume(parsed(one) is not None)
+    body = bytearray(one)
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(body)))
+        match data.draw(st.sampled_from(["cut", "double", "flip", "put"])):
+            case "cut":
+                del body[place : place + data.draw(st.integers(1, 5))]
+            case "double":
+                body[place:place] = body[place : place + 20]
+            case "flip" if place < len(body):
+                body[place] ^= 1 << data.draw(st.integers(0, 7))
+            case _:
+                body[place:place] = data.draw(st.sampled_from([b"{", b"}", b'"', b",", b":", b"\\", b"\xff", b"9"]))
+    got = filled(made_of(one), bytes(body))
+    assert got is None or got == parsed(bytes(body))
+
+
+CALL = '{"jsonrpc":"2.0","id":%s,"method":"tools/call","params":{"name":"x","arguments":%s}}'
+TEMPLATE = made_of((CALL % ("1", '{"a":1}')).encode())
+
+
+@pytest.mark.parametrize(
+    "identity",
+    ["01", "-1", "1.0", "null", " 1", "1e3", '"a\\u0041"', '"é"', "9" * 19, '"' + "a" * 65 + '"', "", "true"],
+)
+def test_an_id_that_could_be_written_otherwise_is_read_the_long_way(identity: str) -> None:
+    assert filled(TEMPLATE, (CALL % (identity, "{}")).encode()) is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"a":1,"a":2}', '{"a":1}}', '{"a":1},"name":"y","x":{}', "{}}{", "[]", "null", " {}", "{} ", '{"a":"\\ud800"}', '{"a":1e400}',
+        '{"a":' + "1" * 309 + "}", '{"a":NaN}', '{"a":01}', "{", '{"a":' + "[" * 62 + "]" * 62 + "}",
+    ],
+)  # fmt: skip
+def test_arguments_that_are_no_strict_object_are_read_the_long_way(arguments: str) -> None:
+    assert filled(TEMPLATE, (CALL % (2, arguments)).encode()) is None
+
+
+def test_the_depth_is_that_of_the_whole_message():
+    deepest = (CALL % (2, '{"a":' + "[" * 61 + "]" * 61 + "}")).encode()
+    assert filled(TEMPLATE, deepest) == parse_client(deepest)
+
+
+def test_a_large_template_is_not_kept():
+    beside = '"_meta":{"a":"%s"}' % ("b" * template.MAX_TEMPLATE_BYTES)
+    request = parse_client((CALL[:-2] % (1, "{}") + "," + beside + "}}").encode())
+    assert isinstance(request, Request)
+    assert template_of(request) is None
+
+
+def test_without_arguments_there_is_no_template():
+    request = parse_client(b'{"jsonrpc":"2.0","id":1,"method":"ping"}')
+    assert isinstance(request, Request)
+    assert template_of(request) is None
