@@ -31,32 +31,37 @@ def authorize(question: Question, world: World) -> Permitted:
 
     Raises Denied (with the first element refused) for policy and for a tool that is not as it was pinned, StepUp where it asks for a fresh login, Refused for cardholder data and for our
     own masks in arguments."""
-    permits = permits_of(question, question.caller)
+    caller = question.caller
+    permits = permits_of(question, caller)
     for element in question.elements:
-        _demand_proof(question.caller, element, world)
-        _demand_pinned(question.caller, element, world)
-    return Permitted(question=question, permits=permits, body=_body_to_send(question))
+        if element.rule is not None:
+            _demand_proof(caller, element, element.rule, world)
+        if caller.server.pins is not None:
+            _demand_pinned(caller, element, world)
+    body = _body_to_send(question) if question.findings else question.arrival.body
+    return Permitted(question=question, permits=permits, body=body)
 
 
 def permits_of(question: Question, caller: Caller) -> tuple[Permit, ...]:
     """What policy says of each element: that of `caller`, who is the question's, maybe by another standing. Raises Denied."""
     if not question.elements:
         return (_stream_permit(caller, "GET" if question.verb == "GET" else "DELETE"),)
+    if len(question.elements) == 1:
+        return (_permit(caller, question.elements[0]),)
     return tuple([_permit(caller, element) for element in question.elements])
 
 
-def _demand_proof(caller: Caller, element: Element, world: World) -> None:
+def _demand_proof(caller: Caller, element: Element, rule: ToolRule, world: World) -> None:
     """What a role permits may still want a fresh login by several factors. Raises StepUp."""
-    rule = element.rule
-    if rule is None or rule.mfa is None:
+    if rule.mfa is None:
         return
     if unproven(rule, caller.principal, world.clock.now().unix_s) is not None:
         raise StepUp(element, caller.server, rule)
 
 
 def _demand_pinned(caller: Caller, element: Element, world: World) -> None:
-    """What a role permits must still be what somebody looked at, where the server's tools are pinned. Raises Denied."""
-    if caller.server.pins is None or element.target.kind != "tool" or element.target.name is None:
+    """What a role permits must still be what somebody looked at: the server's tools are pinned. Raises Denied."""
+    if element.target.kind != "tool" or element.target.name is None:
         return
     if world.quarantine.holds(caller.server, element.target.name):
         raise Denied(Reason.TOOL_QUARANTINED, element, f"server:{caller.server.name}/pins")
@@ -110,9 +115,7 @@ def _stream_permit(caller: Caller, what: Literal["GET", "DELETE", "response"]) -
 
 
 def _body_to_send(question: Question) -> bytes:
-    """The original bytes, or what the tool's rule makes of them where they hold cardholder data."""
-    if not question.findings:
-        return question.arrival.body
+    """What the tool's rule makes of a body that holds cardholder data."""
     pointers = sorted({finding.pointer for finding in question.findings})
     if any(finding.detector == "own_mask" for finding in question.findings):
         raise Refused(Reason.MASK_IN_ARGUMENTS, data={"at": pointers})
