@@ -111,7 +111,7 @@ bench: $(PROJECT_STAMP) $(BENCH_STAMP) $(FASTMCP_STAMP) $(NGINX_STAMP) speed-whe
 
 .PHONY: speed
 speed: $(SPEED_STAMP)
-	@$(BIN)/python -c 'from gatebook.adapters.ledger_segment.speed import speed_up; print(f"Records are composed {speed_up().words}.")'
+	@$(BIN)/python -c 'from gatebook.speed import speed_up; print(f"Records are composed {speed_up().words}.")'
 
 # Not a test: it looks for bytes that break a promise of tests/fuzz/targets.py (docs/attacks.md). make fuzz ARGS="--seconds 600"
 .PHONY: fuzz

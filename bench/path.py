@@ -49,6 +49,8 @@ from gatebook.serve import keys
 from gatebook.serve.connection import HttpProtocol
 from gatebook.serve.registry import ConnectionRegistry
 from gatebook.serve.worker import COLLECT_AFTER
+from gatebook.speed import reader
+from gatebook.wire import native
 
 CONNECTIONS = 32
 
@@ -130,6 +132,7 @@ class InProcess:
 
     def start(self) -> None:
         """On the event loop: everything is made."""
+        native.use(reader())
         clock, entropy = SystemClock(), SystemEntropy()
         ledger = SegmentLedger.open(self._directory / "data", "gate-0", self._deployment, clock, entropy=entropy)
         commit_at_once(ledger)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gatebook.adapters.ledger_segment import speed
+from gatebook import speed
 from gatebook.ledger.entry import Clocked
 from gatebook.ledger.payload import SALT_BYTES, SessionKey
 from gatebook.ledger.scribe import Composed, Quick, Scribe

@@ -8,6 +8,7 @@
 
 #include "crc32c.h"
 #include "json.h"
+#include "reading.h"
 
 /* From so many bytes of bodies on the interpreter goes on meanwhile, and the tools are this call's own. */
 enum { LARGE_BYTES = 32 << 10 };
@@ -392,7 +393,15 @@ static PyObject *crc_by_table(PyObject *module, PyObject *args)
     return PyLong_FromUnsignedLong(crc);
 }
 
+static PyObject *read_plain(PyObject *module, PyObject *body)
+{
+    (void)module;
+    PyObject *read = PyBytes_CheckExact(body) ? plain_value(PyBytes_AS_STRING(body), (size_t)PyBytes_GET_SIZE(body), MOST_LEVELS) : NULL;
+    return read != NULL ? read : Py_NewRef(Py_NotImplemented);
+}
+
 static PyMethodDef functions[] = {
+    {"read", read_plain, METH_O, "read(body): the value of a JSON text that every parser reads alike, or NotImplemented: unusual, or no such text."},
     {"crc32c_by_table", crc_by_table, METH_VARARGS, "crc32c_by_table(crc, bytes): for tests; machines without SSE 4.2 go this way."},
     {NULL, NULL, 0, NULL},
 };
@@ -417,13 +426,13 @@ PyMODINIT_FUNC PyInit_gatebook_speed(void)
     if (shared_sealed == NULL && (shared_sealed = ossl.EVP_MD_CTX_new()) == NULL)
         return PyErr_NoMemory();
     crc32c_prepare();
-    if (PyType_Ready(&Key_type) || PyType_Ready(&Composer_type))
+    if (PyType_Ready(&Key_type) || PyType_Ready(&Composer_type) || PyType_Ready(&Template_type))
         return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (module == NULL)
         return NULL;
     if (PyModule_AddStringConstant(module, "VERSION", GATEBOOK_SPEED_VERSION) || PyModule_AddObjectRef(module, "Composer", (PyObject *)&Composer_type)
-        || PyModule_AddObjectRef(module, "Key", (PyObject *)&Key_type)) {
+        || PyModule_AddObjectRef(module, "Key", (PyObject *)&Key_type) || PyModule_AddObjectRef(module, "Template", (PyObject *)&Template_type)) {
         Py_DECREF(module);
         return NULL;
     }

@@ -43,10 +43,13 @@ def gate(start: bytes, control_fd: int) -> None:
     from gatebook.adapters.sessions_shared import SharedSessions
     from gatebook.adapters.upstream_http import HttpUpstreams
     from gatebook.serve.worker import Ports, Worker
+    from gatebook.speed import reader
+    from gatebook.wire import native
 
     async def run() -> None:
         told = msgspec.json.decode(start, type=control.WorkerStart)
         deployment = told.deployment
+        native.use(reader())
         clock, entropy = SystemClock(), SystemEntropy()
         with _telling(control_fd):
             ledger = SegmentLedger.open(deployment.data_dir, f"gate-{told.slot}", deployment, clock, entropy=entropy)

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.text import Text
 
 from gatebook import wiring
-from gatebook.adapters.ledger_segment.speed import speed_up
 from gatebook.cli.visible import visible
 from gatebook.config.rolled_back import rolled_back
 from gatebook.model.deployment import Deployment
 from gatebook.model.errors import ConfigurationError
+from gatebook.speed import speed_up
 
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
 

@@ -13,6 +13,7 @@ import msgspec
 
 from gatebook.model import possessive
 from gatebook.model.errors import Malformed, Reason
+from gatebook.wire.native import in_use
 
 MAX_DEPTH: Final = 64
 MAX_INTEGER_CHARS: Final = 308
@@ -40,6 +41,9 @@ def decode(body: bytes) -> Any:
 
     Raises Malformed(PARSE_ERROR). Nothing of the body is kept in the exception.
     """
+    native = in_use()
+    if native is not None and (plain := native.read(body)) is not NotImplemented:
+        return plain
     if not within_depth(body):
         refuse(Reason.PARSE_ERROR, "The message is nested too deeply.")
     try:

@@ -11,6 +11,7 @@ import msgspec
 
 from gatebook.model.errors import Malformed
 from gatebook.wire.jsonrpc import Request
+from gatebook.wire.native import Filler, in_use
 from gatebook.wire.strict_json import decode, spans, within_depth
 
 MAX_TEMPLATE_BYTES: Final = 2 << 10
@@ -23,7 +24,7 @@ _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class Template(msgspec.Struct, frozen=True, kw_only=True):
     """A request's bytes `before`, `between` and `after` its id and its `params.arguments`, whichever comes first, and what they say.
 
-    `beside`: the params but for the arguments."""
+    `beside`: the params but for the arguments. `quick`: native code that is asked first."""
 
     before: bytes
     between: bytes
@@ -31,6 +32,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     id_first: bool
     method: str
     beside: dict[str, Any]
+    quick: Filler | None = None
 
 
 def template_of(request: Request) -> Template | None:
@@ -44,19 +46,24 @@ def template_of(request: Request) -> Template | None:
     inner_start, inner_end = spans(params, _MEMBERS.decode(params))["arguments"]
     holes = sorted((members["id"], (start + inner_start, start + inner_end)))
     (first_start, first_end), (last_start, last_end) = holes
+    before, between, after = body[:first_start], body[first_end:last_start], body[last_end:]
+    id_first, native = holes[0] == members["id"], in_use()
     return Template(
-        before=body[:first_start],
-        between=body[first_end:last_start],
-        after=body[last_end:],
-        id_first=holes[0] == members["id"],
+        before=before,
+        between=between,
+        after=after,
+        id_first=id_first,
         method=request.method,
         beside={name: value for name, value in request.params.items() if name != "arguments"},
+        quick=native.Template(before, between, after, id_first) if native is not None else None,
     )
 
 
 def filled(template: Template, body: bytes) -> Request | None:
     """What `parse_client(body)` gives, where `body` is the template around a plain id and other arguments. None: read it the long way, which
     also says what is wrong with it. Never raises."""
+    if template.quick is not None and (found := template.quick.fill(body)) is not None:
+        return _request(template, body, *found)
     if not (body.startswith(template.before) and body.endswith(template.after)):
         return None
     between = template.between
@@ -74,7 +81,9 @@ def filled(template: Template, body: bytes) -> Request | None:
         value = decode(arguments) if within_depth(body) else None
     except Malformed:
         return None
-    if type(value) is not dict:
-        return None
+    return _request(template, body, token, arguments, value) if type(value) is dict else None
+
+
+def _request(template: Template, body: bytes, token: bytes, arguments: bytes, value: dict[str, Any]) -> Request:
     params = {**template.beside, "arguments": value}
     return Request(raw=body, id=token, method=template.method, params=params, arguments=arguments)

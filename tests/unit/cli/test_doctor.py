@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from gatebook.adapters.ledger_segment.speed import SpeedUp
 from gatebook.adapters.log_files import LogFiles
 from gatebook.cli.doctoring.evidence import evidence
 from gatebook.cli.doctoring.findings import Finding
@@ -19,6 +18,7 @@ from gatebook.cli.doctoring.speed import speed
 from gatebook.config import examine
 from gatebook.ledger import reading
 from gatebook.locks import alone
+from gatebook.speed import SpeedUp
 from tests.unit.cli.by_commands import Deployed
 from tests.world_ledger import START_US, RunningSealer, a_draft, a_service_draft, wait_until, write_and_seal
 
@@ -165,8 +165,13 @@ def test_a_restore_is_told_and_so_is_one_that_was_broken_off(deployed: Deployed)
 
 
 def test_a_speed_up_that_must_not_be_used_is_told_and_none_at_all_is_not() -> None:
-    assert list(speed(SpeedUp(words="in Python: gatebook-speed is not installed"))) == []
-    [told] = speed(SpeedUp(words="in Python: gatebook-speed 9 gives other bytes than Python, or none", refused=True))
+    assert list(speed(SpeedUp(words="in Python: gatebook-speed is not installed"), reads=False)) == []
+    assert list(speed(SpeedUp(words="in C: gatebook-speed 9", composer=object), reads=True)) == []
+    [told] = speed(SpeedUp(words="in C: gatebook-speed 9", composer=object), reads=False)
+    assert told.urgency == "soon" and "requests are read in Python" in told.what
+    [told] = speed(
+        SpeedUp(words="in Python: gatebook-speed 9 gives other bytes than Python, or none", refused=True), reads=False
+    )
     assert (told.urgency, told.where) == (
         "soon",
         "speed-up",

@@ -13,7 +13,6 @@ import msgspec
 
 from gatebook import formats
 from gatebook.adapters.ledger_segment.chain import SegmentChain
-from gatebook.adapters.ledger_segment.speed import quick_for
 from gatebook.ledger.checkpoint import claimed
 from gatebook.ledger.entry import Clocked
 from gatebook.ledger.merkle import Hash
@@ -25,6 +24,7 @@ from gatebook.model.deployment import Deployment
 from gatebook.model.errors import ConfigurationError, LedgerUnavailable
 from gatebook.model.record import Draft
 from gatebook.ports import Clock, Receipt, Recorded
+from gatebook.speed import quick_for
 
 SMALL_SEGMENT_BYTES = 256 << 10
 _INLINE_BYTES = 64 << 10

@@ -1,15 +1,16 @@
-"""Whether the native code for records, where it is installed, can be used."""
+"""Whether the native code for records and requests, where it is installed, can be used."""
 
 from collections.abc import Iterator
 
-from gatebook.adapters.ledger_segment.speed import SpeedUp
 from gatebook.cli.doctoring.findings import Finding, soon
+from gatebook.speed import SpeedUp
 
 
-def speed(found: SpeedUp) -> Iterator[Finding]:
-    """Nothing where it is used, turned off, or not installed: the records are the same."""
+def speed(found: SpeedUp, *, reads: bool) -> Iterator[Finding]:
+    """Nothing where it is used, turned off, or not installed: the records are the same. `reads`: it reads requests as Python does."""
+    again = "pip install --force-reinstall --no-deps ./native  # in the checkout of this release"
     if found.refused:
-        what = f"records are composed {found.words}: they are right, and cost a gate some CPU"
-        yield soon(
-            "speed-up", what, "pip install --force-reinstall --no-deps ./native  # in the checkout of this release"
-        )
+        yield soon("speed-up", f"records are composed {found.words}: they are right, and cost a gate some CPU", again)
+    elif found.composer is not None and not reads:
+        what = "requests are read in Python, because gatebook-speed reads otherwise: that is right, and costs a gate some CPU"
+        yield soon("speed-up", what, again)

@@ -1,32 +1,44 @@
-"""The speed-up of records, `gatebook_speed` (native/): used where it is installed, wanted, and gives the bytes that Python gives."""
+"""The speed-up, `gatebook_speed` (native/): used where it is installed, wanted, and gives what Python gives: for records, and for what is read."""
 
 import functools
 import os
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
 from gatebook.ledger.entry import Clocked
 from gatebook.ledger.payload import SALT_BYTES, SessionKey
 from gatebook.ledger.scribe import Quick, Scribe
-from gatebook.model.errors import Reason
+from gatebook.model.errors import Malformed, Reason
 from gatebook.model.finding import Finding
 from gatebook.model.record import Asked, Draft, Origin, Payload, PolicyRef, Resource, Who
 from gatebook.model.secret import Secret
 
+if TYPE_CHECKING:
+    from gatebook.wire.native import Native
+
 PURE: Final = "GATEBOOK_PURE"
-"""With this variable of the environment set (and not 0), nothing but Python composes records."""
+"""With this variable of the environment set (and not 0), nothing but Python composes records and reads requests."""
 _CLASSES: Final = (Draft, Who, Origin, Resource, PolicyRef, Asked, Payload, Finding, Clocked)
 _UNIX_US: Final = 1_795_000_000_000_000
 _SESSION: Final = "0123456789abcdef" * 2
+_TEXTS: Final = (
+    b'{"a":1,"b":[true,false,null,-7,"c",{}],"d":{"e":[]}}', b' [ 0 , "\xc3\xa9" ]\n', b"999999999999999999", b'"a"',
+    b'{"a":1,"a":1}', b"-0", b"01", b"1.0", b"1e2", b'"\\u0041"', b'"\xff"', b'"\xed\xa0\x80"', b"1 2", b"[1,]", b'{"a"}', b'"\n"', b"", b"[",
+    b"[" * 64 + b"]" * 64, b"[" * 65 + b"]" * 65, b"\xef\xbb\xbf1", b"NaN", b"1" * 19,
+)  # fmt: skip
+"""The first four and the deepest are read natively; of the others, none may be read otherwise than Python reads it."""
+_CALL: Final = b'{"jsonrpc":"2.0","id":%b,"method":"tools/call","params":{"name":"x","arguments":%b}}'
 
 
 class SpeedUp(msgspec.Struct, frozen=True, kw_only=True):
-    """`composer`: the class that makes a `Quick`; None where records are composed in Python. `refused`: it is there, and must not be used."""
+    """`composer`: the class that makes a `Quick`; None where records are composed in Python. `refused`: it is there, and must not be used.
+    `module`: where it comes from."""
 
     words: str
     composer: Any = None
     refused: bool = False
+    module: Any = None
 
 
 @functools.cache
@@ -40,18 +52,61 @@ def speed_up() -> SpeedUp:
         return SpeedUp(words="in Python: gatebook-speed is not installed")
     except ImportError as error:
         return SpeedUp(words=f"in Python: gatebook-speed cannot be loaded: {error}", refused=True)
-    return judged(gatebook_speed.Composer, str(gatebook_speed.VERSION))
+    return judged(gatebook_speed)
 
 
-def judged(composer: Any, version: str) -> SpeedUp:
-    """`composer` is used where all that it makes of known drafts is what Python makes: no byte of a log is written by one that errs."""
+def judged(module: Any) -> SpeedUp:
+    """Its composer is used where all that it makes of known drafts is what Python makes: no byte of a log is written by one that errs."""
+    version = str(module.VERSION)
     try:
-        sound = _agrees(composer)
+        sound = _agrees(module.Composer)
     except Exception:  # whatever it is: Python does the same, and the log must not hang on this
         sound = False
     if sound:
-        return SpeedUp(words=f"in C: gatebook-speed {version}", composer=composer)
+        return SpeedUp(words=f"in C: gatebook-speed {version}", composer=module.Composer, module=module)
     return SpeedUp(words=f"in Python: gatebook-speed {version} gives other bytes than Python, or none", refused=True)
+
+
+@functools.cache
+def reader() -> "Native | None":
+    """What this process reads requests with, for `wire.native.use`; None where Python does, also because it was found to read otherwise."""
+    module = speed_up().module
+    try:
+        return cast("Native", module) if module is not None and _reads_alike(module) else None
+    except Exception:  # as above
+        return None
+
+
+def _reads_alike(module: Any) -> bool:
+    from gatebook.wire.jsonrpc import Request, parse_client  # here: most rooms read no requests
+    from gatebook.wire.strict_json import decode
+    from gatebook.wire.template import filled, template_of
+
+    def read_by_python(text: bytes) -> object:
+        try:
+            return decode(text)
+        except Malformed:
+            return NotImplemented
+
+    for place, text in enumerate(_TEXTS):
+        read = module.read(text)
+        if (place < 4 or len(text) == 128) and read is NotImplemented:
+            return False
+        if read is not NotImplemented and repr(read) != repr(read_by_python(text)):
+            return False
+    request = parse_client(_CALL % (b"1", b'{"a":1}'))
+    known = template_of(request) if isinstance(request, Request) else None
+    if known is None:
+        return False
+    filler = module.Template(known.before, known.between, known.after, known.id_first)
+    for identity, arguments, plain in ((b'"a/b"', b'{"c":{"d":"e"}}', True), (b"7", b"{}", True), (b"1", b'{"a":1,"a":2}', False), (b"01", b"{}", False)):  # fmt: skip
+        body = _CALL % (identity, arguments)
+        by_python, found = filled(known, body), filler.fill(body)
+        if (found is not None) is not plain or (by_python is not None) is not plain:
+            return False
+        if by_python is not None and found != (by_python.id, by_python.arguments, by_python.params["arguments"]):
+            return False
+    return True
 
 
 def quick_for(writer: str, epoch: str, *, development: bool, piece_bytes: int) -> Quick | None:

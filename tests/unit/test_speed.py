@@ -1,15 +1,17 @@
-"""The speed-up of records: that it is used only where it is right, and how it behaves among threads, in memory, and with what is not its kind."""
+"""The speed-up: that it is used only where it is right, and how it behaves among threads, in memory, and with what is not its kind."""
 
 import gc
+import json
 import resource
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from gatebook.adapters.ledger_segment import speed
+from gatebook import speed
 from gatebook.adapters.log_files import LogFiles
 from gatebook.ledger import payload
 from gatebook.ledger.entry import decode
@@ -231,23 +233,78 @@ class Failing(Erring):
 
 @pytest.mark.parametrize("composer", [Erring, Silent, Failing, None, print])
 def test_a_speed_up_that_gives_other_bytes_is_not_used(composer: Any) -> None:
-    found = speed.judged(composer, "9")
-    assert found.composer is None and found.refused
+    found = speed.judged(SimpleNamespace(Composer=composer, VERSION="9"))
+    assert found.composer is None and found.module is None and found.refused
     assert found.words == "in Python: gatebook-speed 9 gives other bytes than Python, or none"
 
 
 def test_a_sound_one_is_used_and_named() -> None:
     module = native()
-    assert speed.judged(module.Composer, module.VERSION) == speed.SpeedUp(
-        words=f"in C: gatebook-speed {module.VERSION}", composer=module.Composer
+    assert speed.judged(module) == speed.SpeedUp(
+        words=f"in C: gatebook-speed {module.VERSION}", composer=module.Composer, module=module
     )
+
+
+class Reading:
+    """What reads as `gatebook_speed` does, but for `changes`."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.read, self.Template = native().read, native().Template
+        for name, change in changes.items():
+            setattr(self, name, change)
+
+
+class Filling:
+    """Takes any body for one made by the template."""
+
+    def __init__(self, *told: Any) -> None: ...
+
+    def fill(self, body: bytes) -> Any:
+        return b"1", b"{}", {}
+
+
+@pytest.mark.usefixtures("unsettled")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"read": lambda text: NotImplemented},
+        {"read": lambda text: json.loads(text)},
+        {"read": lambda text: native().read(text.replace(b"-7", b"7"))},
+        {"read": lambda text: native().read(b"1" if text == b"01" else text)},
+        {"read": lambda text: native().read(text[1:-1] if len(text) == 130 else text)},
+        {"read": None},
+        {"Template": Filling},
+        {"Template": lambda *told: SimpleNamespace(fill=lambda body: None)},
+    ],
+)
+def test_one_that_reads_otherwise_than_python_is_not_read_with(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "speed_up", lambda: speed.SpeedUp(words="", module=Reading(**changes)))
+    assert speed.reader() is None
+
+
+@pytest.mark.usefixtures("unsettled")
+def test_one_that_reads_as_python_does_is_read_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "speed_up", lambda: speed.SpeedUp(words="", module=native()))
+    assert speed.reader() is native()
+
+
+def test_without_it_python_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    speed.reader.cache_clear()
+    monkeypatch.setattr(speed, "speed_up", lambda: speed.SpeedUp(words=""))
+    assert speed.reader() is None
+    speed.reader.cache_clear()
 
 
 @pytest.fixture
 def unsettled() -> Any:
-    speed.speed_up.cache_clear()
+    speed_up = speed.speed_up
+    for settled in (speed_up, speed.reader):
+        settled.cache_clear()
     yield
-    speed.speed_up.cache_clear()
+    for settled in (speed_up, speed.reader):
+        settled.cache_clear()
 
 
 @pytest.mark.usefixtures("unsettled")

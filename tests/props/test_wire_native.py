@@ -1,0 +1,220 @@
+"""What native code reads, Python's parsers read alike; what it leaves, they read. Whoever calls the gate writes these bytes."""
+
+import gc
+import json
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gatebook.model.errors import Malformed
+from gatebook.wire import native as wire_native
+from gatebook.wire.strict_json import decode
+from gatebook.wire.template import filled, template_of
+from tests.examples import up_to
+from tests.props.test_wire_messages import VALUES, written
+from tests.props.test_wire_template import ARGUMENTS, ORDERS, PLAIN_IDS, made_of, message, parsed
+from tests.speeding import native
+
+NATIVE = native()
+PLAIN_TEXT = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters='"\\' + "".join(map(chr, range(32)))), max_size=12
+)
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**18) + 1, 10**18 - 1) | PLAIN_TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(PLAIN_TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+LIKE_JSON = st.text(alphabet='{}[]",:\\u0123456789d8c truefalsn-+.eE\t\n', max_size=60)
+
+
+def by_python(text: bytes) -> object:
+    try:
+        return decode(text)
+    except Malformed:
+        return NotImplemented
+
+
+def agrees(text: bytes) -> bool:
+    """Whether the text was read natively; then as Python reads it, to the type of each number."""
+    assert wire_native.in_use() is None
+    read = NATIVE.read(text)
+    if read is not NotImplemented:
+        assert repr(read) == repr(by_python(text))
+    return read is not NotImplemented
+
+
+@given(PLAIN, st.sampled_from([(",", ":"), (", ", ": ")]), st.booleans(), st.sampled_from([b"", b" ", b"\r\n\t"]))
+def test_a_plain_text_is_read_natively(value: Any, separators: tuple[str, str], indented: bool, space: bytes) -> None:
+    text = json.dumps(value, ensure_ascii=False, separators=separators, indent=1 if indented else None)
+    assert agrees(space + text.encode() + space)
+
+
+@given(VALUES.flatmap(written))
+@settings(max_examples=up_to(300))
+def test_a_text_in_any_layout_is_read_alike_or_left(text: str) -> None:
+    agrees(text.encode("utf-8", "surrogatepass"))
+
+
+@given(st.binary(max_size=60) | LIKE_JSON.map(str.encode))
+@example(b'{"a":1,"b":2,"a":3}')
+@example(b'{"a":1,"\xc3\xa9":2,"\xc3\xa9":3}')
+@example(b'"\xc0\x80"')
+@example(b'"\xf4\x90\x80\x80"')
+@example(b'"\x7f"')
+@example(b"\x00")
+@example(b'{"a":1}\x00')
+@settings(max_examples=up_to(500))
+def test_any_bytes_are_read_alike_or_left(text: bytes) -> None:
+    agrees(text)
+
+
+@given(PLAIN, st.data())
+@settings(max_examples=up_to(300))
+def test_a_damaged_text_is_read_alike_or_left(value: Any, data: st.DataObject) -> None:
+    text = bytearray(json.dumps(value, ensure_ascii=False).encode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(text)))
+        match data.draw(st.sampled_from(["cut", "double", "flip", "put"])):
+            case "cut":
+                del text[place : place + data.draw(st.integers(1, 4))]
+            case "double":
+                text[place:place] = text[place : place + 12]
+            case "flip" if place < len(text):
+                text[place] ^= 1 << data.draw(st.integers(0, 7))
+            case _:
+                text[place:place] = data.draw(
+                    st.sampled_from([b"{", b"}", b'"', b",", b":", b"\\", b"\xff", b"9", b"0", b"-"])
+                )
+    agrees(bytes(text))
+
+
+@pytest.mark.parametrize("levels", [63, 64, 65, 10_000])
+@pytest.mark.parametrize(("begins", "ends"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_no_more_levels_are_read_than_python_reads(levels: int, begins: bytes, ends: bytes) -> None:
+    assert agrees(begins * (levels - 1) + b"[]" + ends * (levels - 1)) is (levels <= 64)
+    agrees(begins * levels)
+
+
+@pytest.mark.parametrize("digits", range(1, 24))
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_an_integer_is_read_as_far_as_it_is_surely_exact(sign: str, digits: int) -> None:
+    for first in "19":
+        assert agrees(f"{sign}{first * digits}".encode()) is (digits <= 18)
+
+
+@given(ORDERS, PLAIN_IDS, ARGUMENTS, PLAIN_IDS | st.integers() | st.none(), st.data())
+@settings(max_examples=up_to(300))
+def test_a_template_is_filled_alike_or_the_body_left(
+    order: Any, first: Any, before: Any, second: Any, data: st.DataObject
+) -> None:
+    one = json.dumps(message(order, first, before)).encode()
+    if parsed(one) is None:
+        return
+    known = made_of(one)
+    filler = NATIVE.Template(known.before, known.between, known.after, known.id_first)
+    junk = st.text(alphabet='{}[]",:\\0123456789e.-aid ', max_size=24)
+    holes = [
+        json.dumps(second).encode() if data.draw(st.booleans()) else data.draw(junk).encode(),
+        json.dumps(data.draw(ARGUMENTS)).encode() if data.draw(st.booleans()) else data.draw(junk).encode(),
+    ]
+    if not known.id_first:
+        holes.reverse()
+    body = known.before + holes[0] + known.between + holes[1] + known.after
+    if data.draw(st.booleans()):
+        place = data.draw(st.integers(0, len(body)))
+        body = body[:place] + body[place + data.draw(st.integers(0, 40)) :]
+    found, wanted = filler.fill(body), filled(known, body)
+    if found is not None:
+        assert wanted is not None
+        assert found == (wanted.id, wanted.arguments, wanted.params["arguments"])
+
+
+@given(ORDERS, PLAIN_IDS, st.dictionaries(PLAIN_TEXT, PLAIN, max_size=3))
+def test_a_plain_call_fills_its_template_natively(order: Any, identity: Any, arguments: Any) -> None:
+    body = json.dumps(message(order, identity, arguments), ensure_ascii=False).encode()
+    if parsed(body) is None:
+        return
+    known = made_of(body)
+    found = NATIVE.Template(known.before, known.between, known.after, known.id_first).fill(body)
+    assert found is not None and found[2] == arguments
+
+
+def test_what_is_in_use_is_asked_first_and_python_reads_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    class Watched:
+        Template = NATIVE.Template
+
+        @staticmethod
+        def read(text: bytes) -> object:
+            asked.append(text)
+            return NATIVE.read(text)
+
+    wire_native.use(Watched())
+    try:
+        assert decode(b'{"a":1}') == {"a": 1} and decode(b'{"a":1.5}') == {"a": 1.5}
+        with pytest.raises(Malformed):
+            decode(b'{"a":1,"a":2}')
+        known = made_of(b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"arguments":{}}}')
+        assert known.quick is not None
+        for arguments in (b'{"a":1}', b'{"a":1.5}'):
+            body = b'{"jsonrpc":"2.0","id":2,"method":"x","params":{"arguments":%b}}' % arguments
+            assert filled(known, body) == parsed(body)
+    finally:
+        wire_native.use(None)
+    assert len(asked) >= 5
+
+
+def test_no_memory_is_lost_by_what_is_left() -> None:
+    """Every way out of the reader gives back what it made."""
+    texts = [
+        b'{"a":[1,{"b":"c"}],"d":"\xff"}',
+        b'{"a":1,"a":1}',
+        b'[["x","y",',
+        b'{"a":{"b":[1,2.5]}}',
+        b'"' + b"x" * 2000,
+        b'{"a":"b"} 1',
+    ]
+    filler = NATIVE.Template(b'{"id":', b',"arguments":', b"}", True)
+    bodies = [b'{"id":1,"arguments":%b}' % text for text in texts] + [b'{"id":1,"arguments":{"a":"b"}}', b""]
+
+    def work() -> None:
+        for text in texts:
+            assert NATIVE.read(text) is NotImplemented
+        for body in bodies:
+            filler.fill(body)
+
+    work()
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for _ in range(2000):
+        work()
+    gc.collect()
+    assert abs(sys.getallocatedblocks() - before) < 200
+
+
+@pytest.mark.parametrize(
+    "told", [(), (b"a", b"", b"c", True), ("a", b"b", b"c", True), (b"a", b"b", b"c"), (b"a", b"b", b"c", True, 1)]
+)
+def test_a_template_wants_its_three_parts(told: tuple[Any, ...]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        NATIVE.Template(*told)
+
+
+@pytest.mark.parametrize("body", [None, "text", bytearray(b"{}"), memoryview(b"{}"), 1])
+def test_what_are_no_bytes_is_left(body: Any) -> None:
+    assert NATIVE.read(body) is NotImplemented
+    assert NATIVE.Template(b"{", b",", b"}", True).fill(body) is None
+
+
+def test_a_template_of_a_request_is_the_natives_too() -> None:
+    request = parsed(b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"arguments":{}}}')
+    wire_native.use(NATIVE)
+    try:
+        known = template_of(request)  # type: ignore[arg-type]
+    finally:
+        wire_native.use(None)
+    assert known is not None and isinstance(known.quick, NATIVE.Template)
