@@ -43,8 +43,8 @@ def identify(arrival: Arrival, server: Server, standing: Standing, world: World)
     known = arrival.said.get("known")
     if not (isinstance(known, Known) and known.holds(arrival, server, standing, now.unix_us / 1_000_000)):
         known = arrival.said["known"] = _verified(arrival, server, standing, now.unix_s, world)
-    if known.principal.sid is not None:
-        _demand_not_revoked(known.principal.sid, world)
+    if (sid := known.judged.principal.sid) is not None:
+        _demand_not_revoked(sid, world)
     session = world.sessions.touch(known.session_key, now.unix_us)
     caller = arrival.said.get("caller")
     if isinstance(caller, Caller) and caller.session == session and caller.who is known.who:
