@@ -1,4 +1,5 @@
-/* gatebook_speed: what Gatebook's scribe makes of a draft, in one call. Never another byte than the scribe's own, or nothing at all.
+/* gatebook_speed: what Gatebook's scribe makes of a draft, in one call, and what its parsers read (reading.h). Never another byte than
+   Python's own, or nothing at all.
 
    Python decides and Python numbers; here is the common case alone: plain ASCII, a key that is ready, structs of the very classes. Whatever is
    unusual gives None, and so does whatever fails: then the scribe composes the record itself. */
@@ -409,7 +410,7 @@ static PyMethodDef functions[] = {
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "gatebook_speed",
-    .m_doc = "Gatebook's records, composed by native code. Optional: Gatebook does the same without it, slower.",
+    .m_doc = "Gatebook's records composed, and plain requests read, by native code. Optional: Gatebook does the same without it, slower.",
     .m_size = -1,
     .m_methods = functions,
 };

@@ -14,6 +14,7 @@ from gatebook.wire import native as wire_native
 from gatebook.wire.strict_json import decode
 from gatebook.wire.template import filled, template_of
 from tests.examples import up_to
+from tests.fuzz import corpus
 from tests.props.test_wire_messages import VALUES, written
 from tests.props.test_wire_template import ARGUMENTS, ORDERS, PLAIN_IDS, made_of, message, parsed
 from tests.speeding import native
@@ -89,6 +90,14 @@ def test_a_damaged_text_is_read_alike_or_left(value: Any, data: st.DataObject) -
                     st.sampled_from([b"{", b"}", b'"', b",", b":", b"\\", b"\xff", b"9", b"0", b"-"])
                 )
     agrees(bytes(text))
+
+
+@pytest.mark.parametrize("target", ["client_message", "server_message", "masked_document", "planted"])
+def test_what_was_found_by_fuzzing_is_read_alike_or_left(target: str) -> None:
+    kept = list(corpus.entries(target))
+    assert kept
+    for entry in kept:
+        agrees(entry)
 
 
 @pytest.mark.parametrize("levels", [63, 64, 65, 10_000])

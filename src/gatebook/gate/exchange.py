@@ -55,9 +55,27 @@ class _Way(msgspec.Struct):
 async def exchange(arrival: Arrival, gone: Gone, world: World) -> Answer:
     """One HTTP request to its answer. Never raises but for cancellation; `gone` is set when the client has hung up."""
     began = world.stopwatch()
-    way = _Way(arrival, world.standing())
+    standing = world.standing()
+    way = _Way(arrival, standing)
     try:
-        answered = await _pass_through(way, gone, world)
+        closed = world.closed()
+        server = doors.open_door(arrival, standing, ready=closed is None)
+        if isinstance(server, Reply):
+            return server
+        way.server = server
+        way.caller = caller = identify(arrival, server, standing, world)
+        if closed is not None:
+            raise Refused(closed)
+        with Place(caller, world, arrival.method) as place:
+            injected = world.injected(server)  # may fail; and no intent is recorded whose end nobody would record
+            way.question = question = await read(arrival, caller, injected.secrets, world)
+            permitted = authorize(question, world)
+            receipt = await _record_intents(permitted, world)
+            way.releaser = releaser = Releaser(question, world, injected)
+            way.sent_s = sent = world.stopwatch()
+            response = await forward(receipt, permitted, injected.headers, gone, world)
+            way.head_s = world.stopwatch() - sent
+            answered = await answer(permitted, receipt, response, releaser, gone, world, place)
     except Exception as failure:  # the one place where anything at all becomes a refusal and a record
         answered = await _refuse(failure, way, world)
     if way.head_s is not None and way.server is not None and way.releaser is not None:
@@ -85,27 +103,6 @@ def _trace(way: _Way, question: Question, traced: Traced, status: int, began: fl
         refused=way.refused,
     )  # fmt: skip
     traced.tell(told)
-
-
-async def _pass_through(way: _Way, gone: Gone, world: World) -> Answer:
-    closed = world.closed()
-    door = doors.open_door(way.arrival, way.standing, ready=closed is None)
-    if isinstance(door, Reply):
-        return door
-    way.server = door
-    way.caller = caller = identify(way.arrival, door, way.standing, world)
-    if closed is not None:
-        raise Refused(closed)
-    with Place(caller, world, way.arrival.method) as place:
-        injected = world.injected(caller.server)  # may fail; and no intent is recorded whose end nobody would record
-        way.question = question = await read(way.arrival, caller, injected.secrets, world)
-        permitted = authorize(question, world)
-        receipt = await _record_intents(permitted, world)
-        way.releaser = releaser = Releaser(question, world, injected)
-        way.sent_s = sent = world.stopwatch()
-        response = await forward(receipt, permitted, injected.headers, gone, world)
-        way.head_s = world.stopwatch() - sent
-        return await answer(permitted, receipt, response, releaser, gone, world, place)
 
 
 def _record_intents(permitted: Permitted, world: World) -> Coroutine[Any, Any, Receipt]:
