@@ -47,7 +47,7 @@ static PyObject *string(struct reading *in)
     return NULL;
 }
 
-/* An integer that every parser keeps exact enough to agree: no fraction, no exponent, no zero in front, not "-0". */
+/* An integer of few digits, no zero in front, not "-0". Behind it nothing may come that goes on with a number: the caller wants a comma, or an end. */
 static PyObject *integer(struct reading *in)
 {
     int negative = sign(in, '-');
@@ -56,8 +56,6 @@ static PyObject *integer(struct reading *in)
     while (in->at < in->end && *in->at >= '0' && *in->at <= '9' && in->at - begin < MOST_DIGITS)
         number = 10 * number + (*in->at++ - '0');
     if (in->at == begin || (*begin == '0' && (in->at - begin > 1 || negative)))
-        return NULL;
-    if (in->at < in->end && ((*in->at >= '0' && *in->at <= '9') || *in->at == '.' || *in->at == 'e' || *in->at == 'E'))
         return NULL;
     return PyLong_FromLongLong(negative ? -number : number);
 }

@@ -107,6 +107,12 @@ def test_no_more_levels_are_read_than_python_reads(levels: int, begins: bytes, e
     agrees(begins * levels)
 
 
+@pytest.mark.parametrize("code", range(0x80))
+def test_each_sign_in_a_string(code: int) -> None:
+    """What JSON would escape, and what ends a string, is left."""
+    assert agrees(b'["a%cb"]' % code) is (code >= 0x20 and chr(code) not in '"\\')
+
+
 @pytest.mark.parametrize("digits", range(1, 24))
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_an_integer_is_read_as_far_as_it_is_surely_exact(sign: str, digits: int) -> None:

@@ -1,6 +1,8 @@
 """A message that is read by the template of an earlier one is read as `parse_client` reads it, or not at all."""
 
+import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -105,27 +107,72 @@ CALL = '{"jsonrpc":"2.0","id":%s,"method":"tools/call","params":{"name":"x","arg
 TEMPLATE = made_of((CALL % ("1", '{"a":1}')).encode())
 
 
+READERS: dict[str, Callable[[Template, bytes], object]] = {"Python": filled}
+with contextlib.suppress(ImportError):
+    import gatebook_speed
+
+    READERS["C"] = lambda known, body: gatebook_speed.Template(
+        known.before, known.between, known.after, known.id_first
+    ).fill(body)
+reading = pytest.mark.parametrize("read", READERS.values(), ids=READERS.keys())
+
+
+@reading
 @pytest.mark.parametrize(
     "identity",
-    ["01", "-1", "1.0", "null", " 1", "1e3", '"a\\u0041"', '"é"', "9" * 19, '"' + "a" * 65 + '"', "", "true"],
-)
-def test_an_id_that_could_be_written_otherwise_is_read_the_long_way(identity: str) -> None:
-    assert filled(TEMPLATE, (CALL % (identity, "{}")).encode()) is None
+    ["01", "-1", "1.0", "null", " 1", "1 ", "1e3", '"a\\u0041"', '"é"', '"a\x7f"', '"a\x1f"', '"a"b"', '"', "9" * 19, '"' + "a" * 65 + '"', "", "true", "1x"],
+)  # fmt: skip
+def test_an_id_that_could_be_written_otherwise_is_read_the_long_way(
+    read: Callable[[Template, bytes], object], identity: str
+) -> None:
+    assert read(TEMPLATE, (CALL % (identity, "{}")).encode()) is None
 
 
+@reading
+@pytest.mark.parametrize("identity", ["0", "1", "9" * 18, '""', '" ~"', '"' + "a" * 64 + '"'])
+def test_a_plain_id_is_read_by_the_template(read: Callable[[Template, bytes], object], identity: str) -> None:
+    assert read(TEMPLATE, (CALL % (identity, "{}")).encode()) is not None
+
+
+@reading
 @pytest.mark.parametrize(
     "arguments",
     [
-        '{"a":1,"a":2}', '{"a":1}}', '{"a":1},"name":"y","x":{}', "{}}{", "[]", "null", " {}", "{} ", '{"a":"\\ud800"}', '{"a":1e400}',
-        '{"a":' + "1" * 309 + "}", '{"a":NaN}', '{"a":01}', "{", '{"a":' + "[" * 62 + "]" * 62 + "}",
+        '{"a":1,"a":2}', '{"a":1}}', '{"a":1},"name":"y","x":{}', "{}}{", "[]", "null", "7", '"{}"', " {}", "{} ", '{"a":"\\ud800"}', '{"a":1e400}',
+        '{"a":' + "1" * 309 + "}", '{"a":NaN}', '{"a":01}', "{", '{"a":' + "[" * 62 + "]" * 62 + "}", '{"a":"\x1f"}', '{"a":"\n"}',
     ],
 )  # fmt: skip
-def test_arguments_that_are_no_strict_object_are_read_the_long_way(arguments: str) -> None:
-    assert filled(TEMPLATE, (CALL % (2, arguments)).encode()) is None
+def test_arguments_that_are_no_strict_object_are_read_the_long_way(
+    read: Callable[[Template, bytes], object], arguments: str
+) -> None:
+    assert read(TEMPLATE, (CALL % (2, arguments)).encode()) is None
 
 
-def test_the_depth_is_that_of_the_whole_message():
+@reading
+@pytest.mark.parametrize("place", [0, 5, 12, -1, -2])
+def test_a_body_that_begins_or_ends_otherwise_is_read_the_long_way(
+    read: Callable[[Template, bytes], object], place: int
+) -> None:
+    body = bytearray((CALL % (2, "{}")).encode())
+    assert read(TEMPLATE, bytes(body)) is not None
+    body[place] = ord("x")
+    assert read(TEMPLATE, bytes(body)) is None
+
+
+@reading
+def test_arguments_that_look_like_what_stands_before_the_id_are_arguments(
+    read: Callable[[Template, bytes], object],
+) -> None:
+    turned = '{"params":{"name":"x","arguments":%s},"method":"x","id":%s,"jsonrpc":"2.0"}'
+    known = made_of((turned % ("{}", 1)).encode())
+    within = '{"params":{"arguments":{}},"method":"x","id":3,"a":{"b":{}},"method":"y"}'.replace(',"method":"y"', "")
+    assert read(known, (turned % (within, 2)).encode()) is not None
+
+
+@reading
+def test_the_depth_is_that_of_the_whole_message(read: Callable[[Template, bytes], object]) -> None:
     deepest = (CALL % (2, '{"a":' + "[" * 61 + "]" * 61 + "}")).encode()
+    assert read(TEMPLATE, deepest) is not None
     assert filled(TEMPLATE, deepest) == parse_client(deepest)
 
 
