@@ -5,10 +5,12 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gatebook.model.errors import Malformed
+from gatebook.wire import jsonrpc
 from gatebook.wire.jsonrpc import (
     Batch,
     BatchEnvelope,
@@ -181,6 +183,53 @@ def test_a_servers_answer_is_read_in_any_layout(value: Any, id_: int | str, data
     batch = parse_server(f"[{text},{text}]".encode())
     assert isinstance(batch, BatchEnvelope)
     assert [element.raw.decode() for element in batch.elements] == [text, text]
+
+
+@st.composite
+def results(draw: st.DrawFn) -> bytes:
+    """A result in one of the usual orders or nearly so: with any white space and ids, a member too many or too few, damaged in one place."""
+    members = [f'"jsonrpc":{draw(written("2.0"))}', f'"id":{draw(IDS.flatmap(written))}']
+    value = draw(
+        st.dictionaries(st.sampled_from(["isError", "resultType", "id", "x"]), VALUES, max_size=3).flatmap(written)
+    )
+    members.insert(draw(st.sampled_from([0, 1, 2])), f'"result":{value}')
+    for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+        more = [
+            '"id":1',
+            '"result":{}',
+            '"jsonrpc":"2.0"',
+            '"ID":1',
+            '"method":"x"',
+            '"x":{}',
+            '"\\u0069d":2',
+            "}",
+            "{",
+            "",
+        ]
+        members.insert(draw(st.integers(0, len(members))), draw(st.sampled_from([*more, *members])))
+    space = draw(SPACE)
+    text = f"{space}{{{space}{f'{space},{space}'.join(members)}{space}}}{space}".encode()
+    if draw(st.booleans()):
+        return text
+    place = draw(st.integers(0, len(text)))
+    return text[:place] + draw(st.binary(max_size=2)) + text[place + draw(st.integers(0, 2)) :]
+
+
+@given(results())
+@example(b'{"result":{},"jsonrpc":"2.0","id":1,"result":{},"jsonrpc":"2.0","id":1}')
+@example(b'{"jsonrpc":"2.0","id":1,"result":{},"id":2}')
+@example(b'{"result":,"jsonrpc":"2.0","id":1}')
+@example(b'{"result":{"a":"},"jsonrpc":"2.0","id":1}')
+def test_a_result_in_a_usual_order_is_read_as_all_messages_are(body: bytes) -> None:
+    try:
+        body.decode()
+        usual = jsonrpc._usual_result(body)
+    except (UnicodeDecodeError, msgspec.DecodeError):
+        with pytest.raises(Malformed):
+            parse_server(body)
+        return
+    if usual is not None:
+        assert usual == jsonrpc._envelope(body)
 
 
 @example("\\ud83d and \ud83d, \U0001f600")

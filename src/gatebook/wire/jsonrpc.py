@@ -107,7 +107,11 @@ def parse_server(body: bytes) -> Envelope | BatchEnvelope:
     Raises Malformed(UPSTREAM_INVALID): not UTF-8, not JSON, a top-level key twice or in another case, or no JSON-RPC message.
     """
     try:
-        body.decode()
+        if not body.isascii():
+            body.decode()  # msgspec does not look into the texts that it skips
+        usual = _usual_result(body)
+        if usual is not None:
+            return usual
         if body.lstrip(b" \t\r\n")[:1] != b"[":
             return _envelope(body)
         return BatchEnvelope(raw=body, elements=_envelopes(body))
@@ -171,6 +175,14 @@ _ESCAPE = re.compile(
 )
 _UNKNOWN: Final = rb"\ufffd"
 _METHOD = re.compile(r"[!-~]{1,200}")
+_SPACE: Final = rb"[ \t\r\n]*+"
+_NAMED: Final = _SPACE.join(
+    [b'"jsonrpc"', b":", rb'"2\.0"', b",", b'"id"', b":", rb'(0|-?[1-9][0-9]{0,18}|"[ !#-\[\]-~]{0,128}")']
+)
+_BEGINS = re.compile(_SPACE.join([rb"\{", b"(?:" + _NAMED + _SPACE + b"," + _SPACE + b')?"result"', b":"]))
+_ENDS = re.compile(_SPACE.join([b",", _NAMED, rb"\}\Z"]))
+_END_BYTES: Final = 256
+"""An end with more white space in it is not looked for."""
 
 
 class _Identified(msgspec.Struct):
@@ -300,12 +312,38 @@ def _envelope(raw: bytes) -> Envelope:
         code = _ERROR.decode(members["error"]).code
         answered = None if token in (None, b"null") else _id(token or b"")
         return Envelope(raw=raw, kind="response", id=answered, error_code=code)
-    result = _RESULT.decode(members["result"])
+    return _succeeded(raw, _id(token or b""), _RESULT.decode(members["result"]))
+
+
+def _usual_result(body: bytes) -> Envelope | None:
+    """What `_envelope` says of a result that is written in one of the two usual orders, in one look at its value. None for all else, and for
+    what is no message: that is judged there.
+
+    Exact, because what lies between a beginning and an end that are known byte by byte is one JSON value: the message has these three
+    members, each once, and no other. `body` is UTF-8."""
+    text = body.strip(b" \t\r\n")
+    begins = _BEGINS.match(text)
+    if begins is None or text[-1:] != b"}":
+        return None
+    token, end = begins[1], len(text) - 1
+    if token is None:
+        ends = _ENDS.search(text, max(begins.end(), end - _END_BYTES))
+        if ends is None:
+            return None
+        token, end = ends[1], ends.start()
+    try:
+        result = _RESULT.decode(memoryview(text)[begins.end() : end])
+    except (ValueError, RecursionError, msgspec.DecodeError):
+        return None
+    return _succeeded(body, token, result)
+
+
+def _succeeded(raw: bytes, token: bytes, result: _Result) -> Envelope:
     stated = bytes(result.result_type)
     return Envelope(
         raw=raw,
         kind="response",
-        id=_id(token or b""),
+        id=token,
         is_error=bytes(result.is_error) == b"true",
         result_type=_TEXT.decode(stated) if stated else None,
     )

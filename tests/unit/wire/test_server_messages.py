@@ -5,6 +5,7 @@ import json
 import pytest
 
 from gatebook.model.errors import Malformed, Reason
+from gatebook.wire import jsonrpc
 from gatebook.wire.jsonrpc import BatchEnvelope, Envelope, parse_server
 
 
@@ -125,6 +126,42 @@ def test_a_reserved_key_never_stands_twice_in_any_layout(separators: tuple[str, 
             parse_server(f"{{{laid_out}}}".encode())
     laid_out = comma.join(members).replace('":', f'"{colon}')
     assert envelope(f"{{{laid_out}}}".encode()).id == b"1"
+
+
+@pytest.mark.parametrize("text", ["\xff", "\xc3", "\xed\xa0\x80", "\xf5\x80\x80\x80"])
+@pytest.mark.parametrize(
+    "layout", ['{"jsonrpc":"2.0","id":1,"result":{"a":"%s"}}', '{"result":{"a":"%s"},"jsonrpc":"2.0","id":1}']
+)
+def test_what_is_no_utf_8_is_refused_also_where_no_value_is_read(layout: str, text: str) -> None:
+    assert envelope((layout % "\u00fc").encode()).id == b"1"
+    with pytest.raises(Malformed):
+        parse_server((layout % text).encode("latin-1"))
+
+
+@pytest.mark.parametrize("id_", ["0", "-7", "9007199254740993", '"a-1"', '""', '"9f0e, :{}"'])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        '{"jsonrpc":"2.0","id":%s,"result":%s}',
+        '{"jsonrpc": "2.0", "id": %s, "result": %s}\n',
+        '{"result":%s,"jsonrpc":"2.0","id":%s}',
+        '\r\n{"result" : %s ,\n "jsonrpc" : "2.0" ,\t"id" : %s }',
+    ],
+)
+def test_results_as_servers_write_them_are_looked_at_once(layout: str, id_: str) -> None:
+    result = '{"isError":true,"resultType":"task","content":[{"text":"\u00fc},"}]}'
+    body = (layout % ((result, id_) if "result" in layout[:12] else (id_, result))).encode()
+    usual = jsonrpc._usual_result(body)
+    assert usual == jsonrpc._envelope(body) == envelope(body)
+    assert usual == Envelope(raw=body, kind="response", id=id_.encode(), is_error=True, result_type="task")
+
+
+@pytest.mark.parametrize(
+    "id_", ["-0", "01", "1.0", "null", "1e2", '"a\\u0062"', '"\u00fc"', f'"{"x" * 129}"', "1" * 20]
+)
+def test_an_unusual_id_is_judged_the_long_way(id_: str) -> None:
+    assert jsonrpc._usual_result(f'{{"jsonrpc":"2.0","id":{id_},"result":{{}}}}'.encode()) is None
+    assert jsonrpc._usual_result(f'{{"result":{{}},"jsonrpc":"2.0","id":{id_}}}'.encode()) is None
 
 
 @pytest.mark.parametrize("name", ["Id", "RESULT", "Method", "jsonRPC", "errOr"])
