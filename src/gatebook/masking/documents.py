@@ -20,16 +20,21 @@ def mask(body: bytes, secrets: Secrets = NO_SECRETS) -> Masked:
     `body`: one JSON document (UTF-8) that was parsed strictly. Nothing found: the same object. Every byte outside a finding
     is kept, types stay, and masking the result again changes nothing. Raises MaskingFailed; then the message is refused.
     """
+    seen = trigger.occurring(body, secrets)
+    if not seen:
+        return Masked(body, ())
     budget = budget_for(len(body))
-    hits = _hits(body, secrets, budget)
+    hits = _hits(body, secrets, budget, seen)
     if hits is trigger.NOTHING:
         return Masked(body, ())
     judge = Judge(secrets=secrets, budget=budget)
     return _masked(body, walk(body, Place(), judge, hits), judge)
 
 
-def _hits(body: bytes, secrets: Secrets, budget: Budget, *, own_masks: bool = False) -> trigger.Hits:
-    hits = trigger.hits(body, secrets, own_masks=own_masks, budget=budget)
+def _hits(
+    body: bytes, secrets: Secrets, budget: Budget, seen: list[int] | None = None, *, own_masks: bool = False
+) -> trigger.Hits:
+    hits = trigger.hits(body, secrets, seen=seen, own_masks=own_masks, budget=budget)
     if len(hits.positions) > MOST_PLACES:
         raise MaskingFailed("more places to look at closely than one message may have")
     return hits
@@ -84,8 +89,11 @@ def inspect(body: bytes, secrets: Secrets = NO_SECRETS) -> Inspected:
     """What `inspect_arguments(body)` and `mask(body, secrets)` say of one request, for the price of one look when nothing hits.
 
     Nothing found: no findings, and `masked.body` is the very object that was passed in. Raises MaskingFailed as they do."""
+    seen = trigger.occurring(body, secrets)
+    if not seen:
+        return Inspected((), Masked(body, ()))
     budget = budget_for(len(body))
-    hits = _hits(body, secrets, budget, own_masks=True)
+    hits = _hits(body, secrets, budget, seen, own_masks=True)
     if hits is trigger.NOTHING:
         return Inspected((), Masked(body, ()))
     judge = Judge(secrets=secrets, budget=budget)

@@ -129,22 +129,34 @@ def names_card_data(text: bytes) -> bool:
     return _SAD_WORDS.search(text) is not None or _CARD_WORDS.search(text) is not None
 
 
+def occurring(text: bytes, secrets: Secrets) -> list[int]:
+    """The numbers of the patterns that occur in a raw document or a decoded text, for `hits`. Empty where that would give NOTHING for it below
+    names that say nothing. Raises MaskingFailed."""
+    look = secrets.look or _look_for(secrets)
+    seen = look.seen(text)
+    # _LOOK knows no secrets: those that are not in its pass have one of their own.
+    return [] if len(seen) == 1 and (look is not _LOOK or secrets.trigger is None) else seen
+
+
 def hits(
     text: bytes,
     secrets: Secrets,
     around: Surroundings = NOWHERE,
     *,
+    seen: list[int] | None = None,
     own_masks: bool = False,
     budget: Budget = UNBOUNDED,
 ) -> Hits:
     """What to look at in a raw document or a decoded text; the constant NOTHING when that is nothing.
 
-    `around`: what the names above it say; `own_masks`: look for our masks, too. Raises MaskingFailed."""
-    look = _look_for(secrets)
-    seen = look.seen(text)
-    positions = secrets.positions(text) if look is _LOOK or _OF_SECRETS in seen else []
+    `around`: what the names above it say; `seen`: what is `occurring`, where that is known; `own_masks`: look for our masks, too. Raises
+    MaskingFailed."""
+    if seen is None:
+        seen = occurring(text, secrets)
+    # The mark at the end of _LOOK's patterns has the number of the secrets, which it does not look for: they are looked for here.
+    positions = secrets.positions(text) if _OF_SECRETS in seen else []
     budget.spend(len(positions))
-    if len(seen) == 1 and not around.card and not around.strict:
+    if len(seen) <= 1 and not around.card and not around.strict:
         return Hits(named=False, positions=positions) if positions else NOTHING
     spans: list[tuple[int, int]] = []
     if _OF_SAD in seen or _OF_HIDING in seen:
@@ -195,7 +207,10 @@ _joined: "weakref.WeakSet[Secrets]" = weakref.WeakSet()
 def _look_for(secrets: Secrets) -> Several:
     """What to look with first: it finds the secrets, too, unless it is _LOOK."""
     if secrets.look is None:
-        if secrets.trigger is None or len(_joined) >= _MOST_JOINED:
+        if secrets.trigger is None:
+            secrets.look = _LOOK
+            return _LOOK
+        if len(_joined) >= _MOST_JOINED:
             return _LOOK
         try:
             secrets.look = Several((*_PATTERNS, secrets.trigger), memory=_JOINED_MEMORY)

@@ -3,10 +3,11 @@
 import json
 import random
 import re
+import weakref
 
 import pytest
 
-from gatebook.masking import candidates, leaves, mask, walk
+from gatebook.masking import NO_SECRETS, Secrets, candidates, leaves, mask, patterns, trigger, walk
 from gatebook.model import possessive
 from gatebook.wire import strict_json
 
@@ -56,3 +57,32 @@ def test_greedy_groups_match_what_possessive_ones_do(pattern: "re.Pattern[bytes]
 @pytest.mark.parametrize("text", ["4111 1111 1111 1111", '{"n": 4111111111111111}', "1 2  4111-1111-1111-1111 x"])
 def test_where_older_pythons_failed_this_one_finds_the_number(text: str) -> None:
     assert len(mask(json.dumps({"rows": [text], "more": 1}).encode()).findings) == 1
+
+
+def test_the_number_that_says_how_far_the_patterns_go_comes_always() -> None:
+    several = patterns.Several((b"a", b"b+"))
+    seen = [sorted(several.seen(text)) for text in (b"", b"xa", b"bb", b"\xff ab")]
+    assert seen == [[2], [0, 2], [1, 2], [0, 1, 2]]
+
+
+def test_patterns_that_hold_no_secrets_say_that_secrets_are_still_to_be_looked_for() -> None:
+    assert trigger._LOOK.seen(b"nothing") == [trigger._OF_SECRETS]
+
+
+def test_nothing_occurs_only_where_there_is_nothing_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Secrets((b"plain-token-1234",))
+    monkeypatch.setattr(trigger, "_joined", weakref.WeakSet())
+    for secrets, texts in (
+        (NO_SECRETS, (b"clean", b"card", b"4111111111111111")),
+        (known, (b"clean", b"plain-token-1234")),
+    ):
+        for text in texts:
+            found = trigger.hits(text, secrets, own_masks=True)
+            assert found == trigger.hits(text, secrets, seen=trigger.occurring(text, secrets), own_masks=True)
+            assert bool(trigger.occurring(text, secrets)) == (text != b"clean")
+    monkeypatch.setattr(trigger, "_MOST_JOINED", 0)
+    apart = Secrets((b"plain-token-1234",))
+    assert trigger.occurring(b"clean", apart) and trigger.hits(b"clean", apart) is trigger.NOTHING
+    assert trigger.hits(
+        b"a plain-token-1234", apart, seen=trigger.occurring(b"a plain-token-1234", apart)
+    ).positions == [3]
