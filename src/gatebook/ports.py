@@ -1,6 +1,6 @@
 """What the gate needs of the world. Each port's docstring is its contract; `tests/contracts` runs one suite per port on every adapter."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Protocol
 
 import msgspec
@@ -11,21 +11,21 @@ from gatebook.model.record import Draft
 from gatebook.model.secret import Secret
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Proof that an intent is durable: the log's origin and the leaf's hash (32 bytes), never an index. Only a ledger makes one."""
 
     origin: str
     leaf: bytes
 
 
-class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+class Recorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Proof that an outcome or a refusal is durable. Only a ledger makes one; no answer leaves without it."""
 
     origin: str
     leaf: bytes
 
 
-class Instant(msgspec.Struct, frozen=True, kw_only=True):
+class Instant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A reading of the clock: microseconds since the epoch, UTC; where it is synchronised from, its offset, and whether it is."""
 
     unix_us: int
@@ -44,12 +44,12 @@ class Clock(Protocol):
 
 
 class Ledger(Protocol):
-    """One writer's hand in the book. Both calls return only when the entry and its payloads survive a power loss."""
+    """One writer's hand in the book. What both calls give is awaited at once, and there only when the entry and its payloads survive a power loss."""
 
-    async def record_intent(self, draft: Draft) -> Receipt:
+    def record_intent(self, draft: Draft) -> Awaitable[Receipt]:
         """Store what is about to be sent. Raises LedgerUnavailable: then nothing may be sent."""
 
-    async def record(self, draft: Draft) -> Recorded:
+    def record(self, draft: Draft) -> Awaitable[Recorded]:
         """Store what happened. Raises LedgerUnavailable: then nothing may be answered but that."""
 
 

@@ -140,6 +140,15 @@ async def test_large_payloads_pass_between_small_ones(subject: Subject) -> None:
     assert sorted(calls) == [f"call-{number:08d}" for number in range(9)]
 
 
+async def test_who_no_longer_waits_keeps_nobody_else_waiting(subject: Subject) -> None:
+    leaving, staying = (asyncio.ensure_future(subject.ledger.record(a_draft(number))) for number in (1, 2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    recorded = await staying
+    await asyncio.wait([leaving])
+    assert recorded.leaf in [leaf for _, leaf in await subject.written()]
+
+
 async def test_after_close_nothing_is_recorded(subject: Subject) -> None:
     await subject.ledger.close()
     with pytest.raises(LedgerUnavailable):

@@ -7,8 +7,7 @@ One straight function over ports, one task per request. Each stage returns the v
 """
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable
 
 import msgspec
 
@@ -105,7 +104,7 @@ def _trace(way: _Way, question: Question, traced: Traced, status: int, began: fl
     traced.tell(told)
 
 
-def _record_intents(permitted: Permitted, world: World) -> Coroutine[Any, Any, Receipt]:
+def _record_intents(permitted: Permitted, world: World) -> Awaitable[Receipt]:
     """Durable when awaited, for every element of the question."""
     drafts = drafting.intents(permitted)
     return world.ledger.record_intent(drafts[0]) if len(drafts) == 1 else _all_recorded(drafts, world)

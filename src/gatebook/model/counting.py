@@ -61,9 +61,8 @@ class Entries:
 
     def add(self, draft: Draft) -> None:
         key = (draft.event, draft.resource.server, draft.reason)
-        known = self.events.get(key)
-        if known is not None:
-            self.events[key] = known + 1
+        if key in self.events:
+            self.events[key] += 1
         elif len(self.events) < MOST_KEYS:
             self.events[key] = 1
         if draft.findings:

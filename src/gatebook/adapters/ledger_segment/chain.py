@@ -110,6 +110,9 @@ class SegmentChain:
     def append(self, frames: Sequence[bytes]) -> None:
         """Write admitted frames behind the last; not durable yet. Raises OSError; then nothing may be appended any more."""
         room = self._segment_bytes - TURN_FRAME_BYTES
+        if self._offset + sum(map(len, frames)) <= room:
+            self._write(frames)
+            return
         batch: list[bytes] = []
         end = self._offset
         for stored in frames:

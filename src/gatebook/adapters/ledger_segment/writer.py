@@ -5,9 +5,10 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -26,6 +27,7 @@ from gatebook.model.record import Draft
 from gatebook.ports import Clock, Receipt, Recorded
 from gatebook.speed import quick_for
 
+Proof = TypeVar("Proof", Receipt, Recorded)
 SMALL_SEGMENT_BYTES = 256 << 10
 _INLINE_BYTES = 64 << 10
 _ADMITTED_BYTES = 64 << 10
@@ -45,7 +47,9 @@ class _Queued(msgspec.Struct, gc=False):
     composed: Composed | None
     finish: Callable[[], Composed] | None
     admitted: int
-    settled: "asyncio.Future[Hash]"
+    proof: type[Receipt] | type[Recorded]
+    settled: "asyncio.Future[Any]"
+    """What becomes of it: its `proof`."""
     draft: Draft
 
 
@@ -111,11 +115,11 @@ class SegmentLedger:
         """Why nothing can be written any more: a failed write or sync ended this writer for good; only a new epoch helps. None while all is well."""
         return None if self._failure is None else f"{type(self._failure).__name__}: {self._failure}"
 
-    async def record_intent(self, draft: Draft) -> Receipt:
-        return Receipt(origin=self._origin, leaf=await (self._enqueued(draft) or self._recorded(draft)))
+    def record_intent(self, draft: Draft) -> Awaitable[Receipt]:
+        return self._enqueued(draft, Receipt) or self._recorded(draft, Receipt)
 
-    async def record(self, draft: Draft) -> Recorded:
-        return Recorded(origin=self._origin, leaf=await (self._enqueued(draft) or self._recorded(draft)))
+    def record(self, draft: Draft) -> Awaitable[Recorded]:
+        return self._enqueued(draft, Recorded) or self._recorded(draft, Recorded)
 
     async def close(self) -> None:
         """Everything recorded so far is durable, the epoch is ended and its locks are free. Idempotent."""
@@ -126,34 +130,49 @@ class SegmentLedger:
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._chain.close, clean=self._failure is None)
 
-    async def _recorded(self, draft: Draft) -> Hash:
+    async def _recorded(self, draft: Draft, proof: type[Proof]) -> Proof:
         """As `_enqueued`, once there is room."""
         # A burst may be faster than the making of the next segment; a sealer that is behind is not waited for long.
         waited = 0.0
         while waited < _PATIENCE_S:
             await asyncio.sleep(_STEP_S)
             waited += _STEP_S
-            settled = self._enqueued(draft)
+            settled = self._enqueued(draft, proof)
             if settled is not None:
                 return await settled
         raise LedgerUnavailable("no free segment: the sealer is behind, or the disk is full or slow")
 
-    def _enqueued(self, draft: Draft) -> "asyncio.Future[Hash] | None":
-        """The draft has its number and is in the queue; what is returned is its leaf once it is durable. None where there is no room now."""
+    def _enqueued(self, draft: Draft, proof: type[Proof]) -> "asyncio.Future[Proof] | None":
+        """The draft has its number and is in the queue; what is returned is the proof once it is durable. None where there is no room now."""
         if self._failure is not None or self._closing:
             raise LedgerUnavailable("this writer is over" if self._failure else "this writer is closing")
-        bound = self._scribe.bound(draft)
+        scribe = self._scribe
+        bound = scribe.bound(draft)
         if self._queued_bytes and self._queued_bytes + bound > _QUEUE_BYTES:
             return None
         if self._admitted < bound and not self._admit(bound - self._admitted):
             return None
-        queued = self._compose(draft, bound)
-        self._admitted -= queued.admitted
-        self._queue.append(queued)
-        self._queued_bytes += queued.admitted
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        instant = self._clock.now()
+        clocked = self._clocked
+        if clocked.off != instant.offset_us or clocked.ok is not instant.synchronised or clocked.src != instant.source:
+            clocked = Clocked(src=instant.source, off=instant.offset_us, ok=instant.synchronised)
+            self._clocked = clocked
+        composed, finish, size = None, None, bound
+        if bound > _INLINE_BYTES:
+            finish = scribe.defer(draft, instant.unix_us, clocked)
+        else:
+            composed = scribe.compose(draft, instant.unix_us, clocked)
+            size = sum(map(len, composed.frames))
+        settled = loop.create_future()
+        self._admitted -= size
+        self._queued_bytes += size
+        self._queue.append(_Queued(composed, finish, size, proof, settled, draft))
         if not (self._gathering or self._committing):
             self._begin_to_gather()
-        return queued.settled
+        return settled
 
     def _admit(self, lacking: int) -> bool:
         """`lacking` more bytes of the chain are ours, or more, where there is as much."""
@@ -195,22 +214,6 @@ class SegmentLedger:
         batch, self._queue, self._queued_bytes = self._queue, [], 0
         self._committing = True
         self._batches.put(batch)
-
-    def _compose(self, draft: Draft, bound: int) -> _Queued:
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
-        instant = self._clock.now()
-        clocked = self._clocked
-        if clocked.off != instant.offset_us or clocked.ok is not instant.synchronised or clocked.src != instant.source:
-            clocked = Clocked(src=instant.source, off=instant.offset_us, ok=instant.synchronised)
-            self._clocked = clocked
-        if bound > _INLINE_BYTES:
-            return _Queued(
-                None, self._scribe.defer(draft, instant.unix_us, clocked), bound, loop.create_future(), draft
-            )
-        composed = self._scribe.compose(draft, instant.unix_us, clocked)
-        return _Queued(composed, None, sum(map(len, composed.frames)), loop.create_future(), draft)
 
     def _commit_all(self) -> None:
         """Thread: commit what is handed over, until closed, and tell those who wait, all in one hop."""
@@ -269,22 +272,15 @@ class SegmentLedger:
                 self.entries.add(queued.draft)
             if self._queue and not self._gathering:
                 self._begin_to_gather()
-        _settle(batch, leaves, refusal)
-
-
-def _settle(batch: list[_Queued], leaves: list[Hash], refusal: LedgerUnavailable | None) -> None:
-    """One waiter's trouble (cancelled, its loop's handler) must not keep the others waiting."""
-    for position, queued in enumerate(batch):
-        settled = queued.settled
-        if settled.done():
-            continue
-        try:
-            if refusal is not None:
-                settled.set_exception(refusal)
-            else:
-                settled.set_result(leaves[position])
-        except asyncio.InvalidStateError:
-            continue
+        for position, queued in enumerate(batch):
+            # One waiter's trouble (cancelled, its loop's handler) must not keep the others waiting.
+            try:
+                if refusal is None:
+                    queued.settled.set_result(queued.proof(origin=self._origin, leaf=leaves[position]))
+                else:
+                    queued.settled.set_exception(refusal)
+            except asyncio.InvalidStateError:
+                continue
 
 
 class SegmentHand:
