@@ -59,7 +59,10 @@ async def answer(
         releaser.reading_s = world.stopwatch() - began
     finally:
         await response.close()
-    released = await _released(body, head.media_type, response.status, permitted, releaser)
+    if head.media_type == "application/json" and body and response.status < 400 and permitted.question.calls:
+        released = await releaser.body(body, "answer")
+    else:
+        released = await _beside(body, head.media_type, response.status, permitted, releaser)
     took = response.status < 400 and permitted.question.verb != "GET"
     await releaser.settle(
         Reason.UPSTREAM_INVALID if permitted.question.calls or not took else Reason.COMPLETED, status=response.status
@@ -71,19 +74,17 @@ async def answer(
     )
 
 
-async def _released(
-    body: bytes, media_type: str | None, status: int, permitted: Permitted, releaser: Releaser
-) -> bytes:
+async def _beside(body: bytes, media_type: str | None, status: int, permitted: Permitted, releaser: Releaser) -> bytes:
+    """What a server says where no call is answered with a message: the HTTP error that a call gets, or what nobody asked for."""
     failed = status >= 400
-    answers = bool(permitted.question.calls) and not failed
     if media_type == "application/json" and body:
         try:
-            return await releaser.body(body, "answer" if answers else "failure" if failed else "event")
+            return await releaser.body(body, "failure" if failed else "event")
         except Malformed:
             if not failed:
                 raise
             return mask(body, releaser.secrets).body if len(body) <= _PLAIN_BYTES else b""
-    if answers:
+    if permitted.question.calls and not failed:
         raise Refused(Reason.UPSTREAM_INVALID)  # a request was answered with no message at all
     # An HTTP error without a message of MCP: a dual-era client falls back on its status, so that passes, and its text masked.
     return releaser.text(body) if len(body) <= _PLAIN_BYTES else b""
@@ -93,17 +94,17 @@ def _headers(permitted: Permitted, head: AnswerHead, record: Receipt | Recorded,
     question = permitted.question
     return (
         *head.clean,
-        *_session_header(permitted, head.session, world),
-        (b"gatebook-receipt", b"%b %b" % (record.origin.encode(), record.leaf.hex().encode())),
+        *(() if head.session is None else _session_header(permitted, head.session, world)),
+        (b"gatebook-receipt", f"{record.origin} {record.leaf.hex()}".encode()),
         (b"gatebook-call-id", question.call.encode()),
         *doors.cors(question.arrival),
     )
 
 
-def _session_header(permitted: Permitted, upstream: str | None, world: World) -> Headers:
+def _session_header(permitted: Permitted, upstream: str, world: World) -> Headers:
     """The client's own handle for the upstream's session; the upstream's id itself never leaves."""
     question = permitted.question
-    if upstream is None or question.era == "modern":
+    if question.era == "modern":
         return ()
     if upstream == question.upstream_session:
         return ((b"mcp-session-id", question.arrival.header(b"mcp-session-id") or b""),)

@@ -99,15 +99,20 @@ def result(
     detail: dict[str, str | int | bool] | None = None,
 ) -> Draft:
     """How a call ended. `inspected` is the answer as released; absent where there was none."""
-    return _draft(
-        question.caller,
-        "call.result",
-        element,
+    caller = question.caller
+    # As `_draft` would; one for each call.
+    return Draft(
+        event="call.result",
         ok=reason is Reason.COMPLETED,
-        reason=reason,
+        reason=str(reason),
+        who=caller.who,
+        origin=caller.origin,
+        resource=element.resource,
+        call=element.call,
+        session=caller.session,
         findings=inspected.findings if inspected else (),
         payloads=payload(question, "response", inspected) if inspected else (),
-        detail=detail,
+        detail=detail or {},
     )
 
 
@@ -237,7 +242,7 @@ def _draft(
         session=caller.session,
         policy=_policy_ref(caller.standing, rule, decision) if rule else None,
         credential=_credential(caller.server) if event == "call.intent" else None,
-        asked=element.asked if element and event != "call.result" else None,
+        asked=element.asked if element else None,
         findings=findings,
         payloads=payloads,
         detail=detail or {},

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from itertools import chain
-from typing import Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import msgspec
 
@@ -52,10 +52,18 @@ class _Looked(msgspec.Struct, frozen=True, gc=False):
 class Releaser:
     """The way out for one question's answers. Holds the calls that still await a result, and the notifications not yet recorded."""
 
-    __slots__ = (
-        "_chunk", "_chunk_timer", "_ended", "_failed", "_flushing", "_injected", "_pending", "_question", "_seen", "_world",
-        "last_recorded", "reading_s", "resumable", "secrets", "totals",
-    )  # fmt: skip
+    # What most calls never change stands here once, not in each of them.
+    last_recorded: Recorded | None = None
+    reading_s = 0.0
+    resumable = False
+    _chunk: tuple[Masked, ...] = ()
+    _chunk_timer: asyncio.TimerHandle | None = None
+    _flushing: frozenset[asyncio.Task[None]] = frozenset()
+    _failed: LedgerUnavailable | None = None
+    _seen: deque[Seen] | None = None
+    _events = 0
+    _bytes = 0
+    _ended = False
 
     def __init__(self, question: Question, world: World, injected: Injected) -> None:
         self._question = question
@@ -66,33 +74,25 @@ class Releaser:
         for element in question.calls:
             if isinstance(element.message, jsonrpc.Request):
                 self._pending[jsonrpc.plain_id(element.message.id)] = element
-        self._chunk: list[Masked] = []
-        self._chunk_timer: asyncio.TimerHandle | None = None
-        self._flushing: set[asyncio.Task[None]] = set()
-        self._failed: LedgerUnavailable | None = None
-        self._seen: deque[Seen] = deque()
-        self.totals: dict[str, int] = {"events": 0, "bytes": 0}
-        self.last_recorded: Recorded | None = None
-        self.reading_s = 0.0
-        self.resumable = False
-        self._ended = False
 
-    @property
-    def settled(self) -> bool:
-        """Every call of the question has its result in the book."""
-        return not self._pending
-
-    async def body(self, body: bytes, came: Came) -> bytes:
-        """One JSON body or one event's data, released: its bytes as they may leave, after their record is durable.
+    def body(self, body: bytes, came: Came) -> Coroutine[Any, Any, bytes]:
+        """One JSON body or one event's data, released when it is awaited: its bytes as they may leave, after their record is durable.
 
         Raises Malformed(UPSTREAM_INVALID) also for what the server has no business to say here (`_judge`), MaskingFailed,
         LedgerUnavailable: then nothing of it may leave."""
-        large = len(body) > OFF_LOOP_BYTES
-        looked = await self._large(body, self._looked_at, body, came) if large else self._looked_at(body, came)
+        if len(body) > OFF_LOOP_BYTES:
+            return self._large_body(body, came)
+        looked = self._looked_at(body, came)
+        return self._release(looked, came) if isinstance(looked, _Looked) else self._unusual(looked, body, came)
+
+    async def _large_body(self, body: bytes, came: Came) -> bytes:
+        looked = await self._large(body, self._looked_at, body, came)
+        return await (self._release(looked, came) if isinstance(looked, _Looked) else self._unusual(looked, body, came))
+
+    async def _unusual(self, looked: BatchEnvelope | None, body: bytes, came: Came) -> bytes:
+        """As `body`, for a batch and for what is no message as it stands."""
         if looked is None:
             return await self._unreadable(body, came)
-        if isinstance(looked, _Looked):
-            return await self._release(looked, came)
         if self._question.era == "modern" or (came == "answer" and not self._question.batch):
             raise Malformed(Reason.UPSTREAM_INVALID, "a batch where none may be")
         released = [await self._element_of_batch(envelope, came) for envelope in looked.elements]
@@ -112,8 +112,8 @@ class Releaser:
     async def event(self, event: Event) -> bytes:
         """One SSE event, released. Comments and priming events pass as they are unless they hold something to mask; then they are dropped.
         Raises as `body` does; MaskingFailed where something to mask stands beside the data."""
-        self.totals["events"] += event.data is not None
-        self.totals["bytes"] += len(event.raw)
+        self._events += event.data is not None
+        self._bytes += len(event.raw)
         self.resumable = self.resumable or event.id is not None
         if not event.data:
             return event.raw if not self.finds(event.raw) else b""
@@ -163,15 +163,16 @@ class Releaser:
         except NoRoom as full:
             raise MaskingFailed("too many large messages wait to be judged") from full
 
-    def _judge(self, envelope: Envelope, element: Element | None, came: Came) -> None:
-        """Whether the server may say this, here. Raises Malformed: an answer to another call is a lie wherever it stands.
+    def _judge(self, envelope: Envelope, came: Came) -> None:
+        """Whether the server may say this, which answers no call of the question, here. Raises Malformed: an answer to another call is a lie
+        wherever it stands.
 
         A response to an earlier call belongs on a stream that resumes one and nowhere else (MCP 2025-11-25, transports, listening).
         2026-07-28 has no requests by servers. An error without an id, or of a failed HTTP request, need not name the call."""
         question = self._question
         if envelope.kind != "response":
             lies = came == "answer" or (envelope.kind == "request" and question.era == "modern")
-        elif element is not None or (envelope.error_code is not None and (envelope.id is None or came == "failure")):
+        elif envelope.error_code is not None and (envelope.id is None or came == "failure"):
             return
         else:
             lies = question.verb != "GET" or question.arrival.header(b"last-event-id") is None
@@ -190,8 +191,11 @@ class Releaser:
     def _look(self, envelope: Envelope, came: Came) -> "_Looked":
         answered = jsonrpc.plain_id(envelope.id) if envelope.kind == "response" and envelope.id is not None else b""
         element = self._pending.get(answered)
-        self._judge(envelope, element, came)
-        return _Looked(envelope, answered, element, self._visible(envelope.raw, envelope, element))
+        if element is None:
+            self._judge(envelope, came)
+        is_list = element is None or element.method in LISTING_OF
+        visible = self._visible(envelope, element) if is_list else envelope.raw
+        return _Looked(envelope, answered, element, mask(visible, self.secrets))
 
     async def _element_of_batch(self, envelope: Envelope, came: Came) -> bytes:
         large = len(envelope.raw) > OFF_LOOP_BYTES
@@ -216,12 +220,9 @@ class Releaser:
                 await self._gather(masked)
         return masked.body
 
-    def _visible(self, raw: bytes, envelope: Envelope, element: Element | None) -> Masked:
-        """What this caller may see of it."""
-        return mask(self._filtered(raw, envelope, element), self.secrets)
-
-    def _filtered(self, raw: bytes, envelope: Envelope, element: Element | None) -> bytes:
-        """Lists hold only what this caller may use, and are then private (MCP 2026-07-28, caching)."""
+    def _visible(self, envelope: Envelope, element: Element | None) -> bytes:
+        """What this caller may see of it. Lists hold only what this caller may use, and are then private (MCP 2026-07-28, caching)."""
+        raw = envelope.raw
         if envelope.kind != "response" or envelope.error_code is not None:
             return raw
         if element is not None:
@@ -248,6 +249,8 @@ class Releaser:
     def _as_pinned(self, name: str, definition: bytes) -> bool:
         sound, seen = self._world.quarantine.look(self._question.caller.server, name, definition)
         if seen is not None:
+            if self._seen is None:
+                self._seen = deque()
             self._seen.append(seen)
         return sound
 
@@ -300,7 +303,7 @@ class Releaser:
     # Notifications may leave before they are recorded (at most 5 s, 64 KiB or 16 of them), masked like everything.
 
     async def _gather(self, masked: Masked) -> None:
-        self._chunk.append(masked)
+        self._chunk += (masked,)
         if len(self._chunk) == CHUNK_MESSAGES or sum(len(piece.body) for piece in self._chunk) >= CHUNK_BYTES:
             await self.flush()
         elif self._chunk_timer is None:
@@ -308,8 +311,11 @@ class Releaser:
 
     def _flush_soon(self) -> None:
         task = asyncio.get_running_loop().create_task(self._flush_or_fail())
-        self._flushing.add(task)
-        task.add_done_callback(self._flushing.discard)
+        self._flushing |= {task}
+        task.add_done_callback(self._flushed)
+
+    def _flushed(self, task: asyncio.Task[None]) -> None:
+        self._flushing -= {task}
 
     async def _flush_or_fail(self) -> None:
         try:
@@ -322,20 +328,20 @@ class Releaser:
         if self._chunk_timer is not None:
             self._chunk_timer.cancel()
             self._chunk_timer = None
-        pieces, self._chunk = tuple(self._chunk), []
+        pieces, self._chunk = self._chunk, ()
         if pieces:
             await self._record(drafting.chunk(self._question, pieces))
 
     async def settle(self, reason: Reason, *, status: int | None = None) -> tuple[Element, ...]:
         """Flush, and record `reason` as the end of all that has none yet: of every call, of a GET stream, and, where it is a failure, of
         messages that await no answer. `status`: of the server's HTTP answer. Returns the calls. Idempotent."""
-        if self.settled and self._question.calls and not self._chunk:
+        if not self._pending and self._question.calls and not self._chunk:
             self._ended = True
             return ()
         await self.flush()
         pending, self._pending = tuple(self._pending.values()), {}
         ended, self._ended = self._ended, True
-        detail: dict[str, str | int | bool] = dict(self.totals)
+        detail: dict[str, str | int | bool] = {"events": self._events, "bytes": self._bytes}
         if status is not None:
             detail["status"] = status
         for element in pending:

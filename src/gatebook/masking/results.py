@@ -5,7 +5,7 @@ import msgspec
 from gatebook.model.finding import Finding
 
 
-class Masked(msgspec.Struct, frozen=True):
+class Masked(msgspec.Struct, frozen=True, gc=False):
     """A body that was inspected and masked: the only thing a recorder accepts. Constructed in this package and nowhere else.
 
     `body` is the very object that was passed in when nothing changed. `findings` stand in the order of the document.

@@ -57,7 +57,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     elements: tuple[Message, ...]
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a server's message says on its outside. `id` is None for notifications, and for an error that answers no known request.
 
     `error_code`: of an error response. `is_error`: `result.isError` is true (a tool's own failure). `result_type`:
@@ -132,7 +132,8 @@ def readable(body: bytes) -> bytes:
 def plain_id(token: bytes) -> bytes:
     """The one spelling of the id in a raw id token (as in Request or Envelope): equal for two tokens exactly where they are the same id.
     `"a/b"` is `"a\\/b"`; `1` is not `"1"`."""
-    if b"\\" in token or token[:2] == b"-0":
+    # Looked for as a number: for bytes Python raises and drops an error first, which costs five times as much.
+    if b"\\"[0] in token or token[:2] == b"-0":
         return json.dumps(json.loads(token), ensure_ascii=False).encode("utf-8", "surrogatepass")
     return token
 
@@ -198,7 +199,7 @@ class _Asking(msgspec.Struct):
     params: _Params = msgspec.field(default_factory=_Params)
 
 
-class _Result(msgspec.Struct):
+class _Result(msgspec.Struct, gc=False):
     is_error: msgspec.Raw = msgspec.field(name="isError", default=msgspec.Raw())
     result_type: msgspec.Raw = msgspec.field(name="resultType", default=msgspec.Raw())
 
