@@ -15,12 +15,11 @@ class Gone:
 
     An event only where somebody waits for it: nearly every call ends with its client still there."""
 
-    __slots__ = ("_cancels", "_event", "_gone")
-
-    def __init__(self) -> None:
-        self._gone = False
-        self._event: asyncio.Event | None = None
-        self._cancels: asyncio.Task[Any] | None = None
+    task: asyncio.Task[Any] | None = None
+    """The one that makes the answer, where the shell has said so: asking which task is running costs more."""
+    _gone = False
+    _event: asyncio.Event | None = None
+    _cancels: asyncio.Task[Any] | None = None
 
     def is_set(self) -> bool:
         """Whether the client is gone."""
@@ -50,7 +49,7 @@ class Gone:
             step.close()
             raise Refused(Reason.CANCELLED)
         # No task of its own for the step, nor one that waits for the client: they would cost a call more than its parsing does.
-        task = self._cancels = asyncio.current_task()
+        task = self._cancels = self.task or asyncio.current_task()
         try:
             return await step
         except asyncio.CancelledError:

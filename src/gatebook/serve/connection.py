@@ -13,8 +13,8 @@ messages that are or wait to be judged (`gate/turns.py`), not an answer while it
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, assert_never, cast
+from collections.abc import Awaitable, Callable
+from typing import assert_never, cast
 
 from gatebook.gate.leaving import Gone
 from gatebook.model.deployment import Limits
@@ -22,7 +22,7 @@ from gatebook.model.errors import Reason
 from gatebook.model.http import Answer, Arrival, EventStream, Reply
 from gatebook.serve.forwarded import Network, address, client_address, trusts
 from gatebook.serve.registry import ConnectionRegistry
-from gatebook.serve.replying import head_block, whole_reply
+from gatebook.serve.replying import as_sent
 from gatebook.serve.request import Head, RequestReader, Unreadable
 
 Answering = Callable[[Arrival, Gone], Awaitable[Answer]]
@@ -67,6 +67,7 @@ class HttpProtocol(asyncio.Protocol):
         self._unreadable = unreadable
         self._last_resort = last_resort
         self._trusted = trusted_proxies
+        self._most_bytes = connections.limits.buffered_bytes
         self._reader = RequestReader(limits, connections.heads)
         self._transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
@@ -111,10 +112,11 @@ class HttpProtocol(asyncio.Protocol):
         if self._closing:
             return
         registry = self._registry
-        self.charged += len(data)
-        registry.buffered_bytes += len(data)
+        size = len(data)
+        self.charged += size
+        registry.buffered_bytes += size
         if self._task is None:
-            whole = None if registry.overloaded else self._reader.at_once(data)
+            whole = None if registry.buffered_bytes > self._most_bytes else self._reader.at_once(data)
             if whole is not None:
                 self._start(*whole)
             else:
@@ -122,7 +124,7 @@ class HttpProtocol(asyncio.Protocol):
                 self._read()
             return
         self._reader.feed(data)
-        if not self._reading_paused and (self._reader.pending_bytes > PENDING_BYTES or registry.overloaded):
+        if not self._reading_paused and (len(self._reader.held) > PENDING_BYTES or registry.overloaded):
             self._reading_paused = True
             self._transport.pause_reading()
 
@@ -208,13 +210,13 @@ class HttpProtocol(asyncio.Protocol):
             return
         head = self._reader.head
         if head is None:
-            if not self._in_head and self._reader.pending_bytes:
+            if not self._in_head and self._reader.held:
                 self._in_head = True
                 self._deadline = time.monotonic() + self._limits.header_s
         elif not was_in_body:
             self._in_head = False
             self._deadline = time.monotonic() + self._limits.body_s
-            if head.expects_continue and not self._reader.pending_bytes:
+            if head.expects_continue and not self._reader.held:
                 self._write(_CONTINUE)
 
     def _start(self, head: Head, body: bytes) -> None:
@@ -233,32 +235,49 @@ class HttpProtocol(asyncio.Protocol):
             said=head.said,
         )
         self._gone = gone = Gone()
-        self._run(self._exchange(head, arrival, gone))
+        # Not `loop.create_task`, which makes every task a name of its own, at a quarter of what a task costs.
+        task = asyncio.Task(self._exchange(head, arrival, gone), loop=self._loop, name="exchange")
+        self._task = gone.task = task
+        self._registry.exchanges.add(task)
 
     def _refuse(self, refused: Unreadable) -> None:
         self._closing = True
         self._in_head = False
         self._deadline = time.monotonic() + self._limits.body_s
-        self._run(self._refusal(refused))
-
-    def _run(self, story: Coroutine[Any, Any, None]) -> None:
-        self._task = task = self._loop.create_task(story)
+        self._task = task = self._loop.create_task(self._refusal(refused))
         self._registry.exchanges.add(task)
 
     # Answering
 
     async def _exchange(self, head: Head, arrival: Arrival, gone: Gone) -> None:
-        """One request is answered and the next one begun, or the connection is being closed."""
+        """One request is answered and the next one begun, or the connection is being closed.
+
+        Long, because what every request passes is written out here: a step of its own would cost each of them a call."""
+        registry, reader = self._registry, self._reader
         closes = True
         try:
             try:
                 answer = await self._answer(arrival, gone)
             except Exception as failure:
                 answer = await self._rescue(arrival, failure)
-            closes = head.closes or self._registry.draining or self._says_goodbye
+            # No goodbye while another request waits here: its client would lose it.
+            closes = head.closes or registry.draining or (registry.leaving and not reader.held)
             match answer:
                 case Reply():
-                    closes = await self._send_reply(head, arrival, answer, closes=closes)
+                    if not self._lost:
+                        to_head = head.method == "HEAD"
+                        try:
+                            whole = as_sent(answer.status, answer.headers, answer.body, closes=closes, to_head=to_head)
+                        except ValueError as broken:
+                            await self._rescue(arrival, broken)
+                            answer = INTERNAL
+                            whole = as_sent(answer.status, answer.headers, answer.body, closes=closes, to_head=to_head)
+                        transport = self._transport
+                        if not transport.is_closing():
+                            self._written += len(whole)
+                            transport.write(whole)
+                        if self._full:
+                            await self._until_taken(answer)
                 case EventStream():
                     closes = await self._send_stream(head, arrival, answer, closes=closes)
                 case _:
@@ -270,33 +289,23 @@ class HttpProtocol(asyncio.Protocol):
             self._transport.abort()  # Half an answer must not look whole.
             raise
         finally:
-            self._ended()
-            self._gone = None
-            self._release(0 if self._lost else self._reader.pending_bytes)
-        self._go_on(closes=closes)
-
-    @property
-    def _says_goodbye(self) -> bool:
-        """Not while another request waits here: its client would lose it."""
-        return self._registry.leaving and not self._reader.pending_bytes
-
-    def _ended(self) -> None:
-        # Here and not in a callback of the task: a callback costs every request another turn of the loop.
-        if self._task is not None:
-            self._registry.exchanges.discard(self._task)
-        self._task = None
-
-    def _go_on(self, *, closes: bool) -> None:
+            # Here and not in a callback of the task: a callback costs every request another turn of the loop.
+            if self._task is not None:
+                registry.exchanges.discard(self._task)
+            self._task = self._gone = None
+            held = 0 if self._lost else len(reader.held)
+            registry.buffered_bytes -= self.charged - held
+            self.charged = held
         if self._lost:
             return
-        if closes or self._registry.draining:
+        if closes or registry.draining:
             self._close()
             return
         if self._reading_paused:
             self._reading_paused = False
             self._transport.resume_reading()
         self._deadline = time.monotonic() + self._limits.idle_s
-        if self._reader.pending_bytes:
+        if held:
             self._read()
 
     async def _rescue(self, arrival: Arrival, failure: BaseException) -> Reply:
@@ -305,33 +314,23 @@ class HttpProtocol(asyncio.Protocol):
         except Exception:
             return INTERNAL
 
-    async def _send_reply(self, head: Head, arrival: Arrival, reply: Reply, *, closes: bool) -> bool:
-        if self._lost:
-            return True
+    async def _until_taken(self, reply: Reply) -> None:
+        """The client has taken most of `reply`, or is gone; until then it counts."""
+        self.charged += len(reply.body)
+        self._registry.buffered_bytes += len(reply.body)
+        self._registry.give_up_replies()
+        self.waiting_since = time.monotonic()
         try:
-            whole = whole_reply(reply, to_head=head.method == "HEAD", closes=closes)
-        except ValueError as broken:
-            await self._rescue(arrival, broken)
-            reply = INTERNAL
-            whole = whole_reply(reply, to_head=head.method == "HEAD", closes=closes)
-        self._write(whole)
-        if self._full:
-            self._charge(len(reply.body))
-            self._registry.give_up_replies()
-            self.waiting_since = time.monotonic()
-            try:
-                await self._wait_for_room()
-            finally:
-                self.waiting_since = None
-        return closes
+            await self._wait_for_room()
+        finally:
+            self.waiting_since = None
 
     async def _send_stream(self, head: Head, arrival: Arrival, stream: EventStream, *, closes: bool) -> bool:
         chunked = not head.http_1_0
         whole = False
         try:
-            block = head_block(
-                stream.status, stream.headers, b"transfer-encoding: chunked\r\n" if chunked else b"", closes=closes
-            )
+            framing = b"transfer-encoding: chunked\r\n" if chunked else b""
+            block = as_sent(stream.status, stream.headers, closes=closes, framing=framing)
             if not self._lost:
                 self._write(block)
             if head.method != "HEAD" and not self._lost:
@@ -391,15 +390,16 @@ class HttpProtocol(asyncio.Protocol):
                 return
             body = words.encode("ascii") + b"\n"
             headers = ((b"content-type", b"text/plain"),)
-            framing = b"content-length: %d\r\n" % len(body)
-            self._write(head_block(status, headers, framing, closes=True, body=body))
+            self._write(as_sent(status, headers, body, closes=True))
             if self._transport.can_write_eof():
                 self._transport.write_eof()
             else:
                 self._transport.close()  # TLS says goodbye and waits for the other side's.
             self._deadline = time.monotonic() + LINGER_S
         finally:
-            self._ended()
+            if self._task is not None:
+                self._registry.exchanges.discard(self._task)
+            self._task = None
             self._release(0)
 
     # Writing
@@ -422,10 +422,6 @@ class HttpProtocol(asyncio.Protocol):
         self._closing = True
         self._deadline = _NEVER
         self._transport.close()
-
-    def _charge(self, size: int) -> None:
-        self.charged += size
-        self._registry.buffered_bytes += size
 
     def _release(self, still_held: int) -> None:
         self._registry.buffered_bytes -= self.charged - still_held

@@ -5,6 +5,7 @@ parsed, so that a request ends exactly where its framing says, and what follows 
 """
 
 import re
+from collections.abc import Callable
 
 import httptools
 import msgspec
@@ -81,10 +82,8 @@ class Heads:
 
     def __init__(self, capacity: int = HEADS_KEPT) -> None:
         self._checked = Bounded[bytes, Head](capacity)
-
-    def known(self, raw: bytes) -> Head | None:
+        self.known: Callable[[bytes], Head | None] = self._checked.get
         """What these bytes, blank line included, were found to be; None where that is not known."""
-        return self._checked.get(raw)
 
     def keep(self, raw: bytes, head: Head) -> None:
         """`head` is what a reader made of `raw` and of nothing else. Large ones are not kept, nor those that will not come again."""
@@ -120,13 +119,14 @@ class _Collected:
 class RequestReader:
     """Requests of one connection, in order. `feed` keeps bytes and looks at none; `advance` goes on as far as one request.
 
-    The caller bounds what it feeds between two requests (`pending_bytes`); within a request the bounds are those of `limits`.
+    The caller bounds what it feeds between two requests (`held`); within a request the bounds are those of `limits`.
     """
 
     def __init__(self, limits: Limits, heads: Heads | None = None) -> None:
         self._limits = limits
         self._heads = heads or Heads()
-        self._held = bytearray()
+        self.held = bytearray()
+        """What is kept and belongs to no request given so far."""
         self._scanned = 0
         self._empty_line = False
         self._head: Head | None = None
@@ -140,24 +140,19 @@ class RequestReader:
         """The head of the request whose body is not complete yet; None between requests and within a head."""
         return self._head
 
-    @property
-    def pending_bytes(self) -> int:
-        """How many bytes are kept that belong to no request given so far."""
-        return len(self._held)
-
     def at_once(self, data: bytes) -> tuple[Head, bytes] | None:
         """The request that `data` is, where nothing is held and it is exactly one whole request with a head that is known.
 
         Else None, and nothing has changed: `feed` it. What it gives is what `feed` and `advance` would, without a copy of every byte."""
-        if self._head is not None or self._held or self._empty_line:
+        if self._head is not None or self.held or self._empty_line:
             return None
         head = self._last
-        if data.startswith(
-            self._last_raw
-        ):  # Most clients repeat themselves: no need to look for the end of the head, nor to hash it.
-            end = len(self._last_raw)
-        else:
-            end = data.find(_END) + 4
+        # Most clients repeat themselves: no need to look for the end of the head, nor to hash it.
+        end = len(self._last_raw)
+        if not data.startswith(self._last_raw):
+            # Or they speak for others who have names of the same length. No head that is known has an empty line before its end.
+            if data[end - 4 : end] != _END:
+                end = data.find(_END) + 4
             head = self._heads.known(data[:end]) if end <= self._limits.header_bytes else None
             if head is not None:
                 self._last, self._last_raw = head, data[:end]
@@ -167,7 +162,7 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Keep `data` for the next `advance`."""
-        self._held += data
+        self.held += data
 
     def advance(self) -> tuple[Head, bytes] | None:
         """The next whole request (head, body), or None where bytes are missing. Raises Unreadable."""
@@ -182,7 +177,7 @@ class RequestReader:
         return head, body
 
     def _take_head(self) -> Head | None:
-        held = self._held
+        held = self.held
         if held[:2] == b"\r\n" and not self._empty_line:  # RFC 9112 §2.2: one empty line before a request is ignored.
             del held[:2]
             self._scanned = 0
@@ -236,7 +231,7 @@ class RequestReader:
         return head
 
     def _take_length(self, length: int) -> bytes | None:
-        held = self._held
+        held = self.held
         if len(held) < length:
             return None
         body = bytes(held[:length])
@@ -251,7 +246,7 @@ class RequestReader:
         """
         assert self._chunked is not None
         parser, collected = self._chunked
-        held = self._held
+        held = self.held
         while not collected.complete:
             end = held.find(_END, self._scanned) + 4
             if end == 3:

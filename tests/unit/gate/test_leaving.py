@@ -61,3 +61,19 @@ async def test_somebody_elses_cancellation_is_not_taken_for_a_hang_up() -> None:
     walking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await walking
+
+
+@on_both_loops
+async def test_the_task_that_was_named_is_the_one_that_is_cancelled() -> None:
+    gone = Gone()
+
+    async def way() -> str:
+        with pytest.raises(Refused):
+            await gone.cancels(asyncio.sleep(60))
+        return "recorded"
+
+    walking = gone.task = asyncio.ensure_future(way())
+    await asyncio.sleep(0)
+    gone.set()
+    assert await walking == "recorded"
+    assert walking.cancelling() == 0

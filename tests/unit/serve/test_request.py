@@ -117,7 +117,7 @@ def test_at_once_takes_a_known_head_and_exactly_its_body() -> None:
         assert reader.at_once(raw[:-1]) is None
         assert reader.at_once(raw + b"G") is None
         assert reader.at_once(post(b"Content-Length: 4", body=b"abcd")) is None
-        assert (reader.head, reader.pending_bytes) == (None, 0)
+        assert (reader.head, reader.held) == (None, b"")
 
 
 @pytest.mark.parametrize("held", [b"\r\n", b"P", post(b"Content-Length: 60")])
@@ -135,7 +135,7 @@ def test_what_follows_a_request_stays_unparsed_until_asked_for() -> None:
     reader = RequestReader(LIMITS)
     reader.feed(post(b"Transfer-Encoding: chunked", body=b"0\r\n\r\n") + b"nonsense\r\n\r\n")
     assert reader.advance() is not None
-    assert reader.pending_bytes == len(b"nonsense\r\n\r\n")
+    assert reader.held == b"nonsense\r\n\r\n"
     with pytest.raises(Unreadable):
         reader.advance()
 
@@ -307,6 +307,47 @@ def test_no_bytes_raise_anything_but_unreadable(raw: bytes) -> None:
     for start in (b"", b"POST /mcp HTTP/1.1\r\nHost: a\r\n", post(b"Transfer-Encoding: chunked")):
         with suppress(Unreadable):
             requests(start + raw, start + raw + b"\r\n\r\n")
+
+
+def whole(reader: RequestReader, raw: bytes) -> tuple[tuple[Head, bytes] | None, bool]:
+    """The request that `raw` is, as a connection reads it; and whether that took no feeding."""
+    found = reader.at_once(raw)
+    if found is not None:
+        return found, True
+    reader.feed(raw)
+    return reader.advance(), False
+
+
+BODIES = st.sampled_from([b"", b"ab", b"\r\n\r\n", b"x\r\n\r\n", b"\r\n\r\n\r\n\r\n"]) | st.binary(max_size=12)
+PADDED = st.integers(0, 12).map(lambda size: b"x" * size)
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"a", b"b", b"cc"]), PADDED, BODIES), min_size=1, max_size=8))
+def test_a_request_is_the_same_whatever_came_before_it_on_its_connection(
+    asked: list[tuple[bytes, bytes, bytes]],
+) -> None:
+    heads = Heads()
+    reader = RequestReader(LIMITS, heads)
+    for name, padding, body in asked:
+        raw = post(b"X-Name: " + name + padding, b"Content-Length: %d" % len(body), body=body)
+        (found, _), (expected, _) = whole(reader, raw), whole(RequestReader(LIMITS), raw)
+        assert found == expected is not None
+        assert (reader.head, reader.held) == (None, b"")
+
+
+def test_heads_of_one_length_are_told_apart_and_an_empty_line_in_a_body_is_no_end() -> None:
+    reader = RequestReader(LIMITS)
+    of = {name: post(b"X-Name: " + name, b"Content-Length: 6", body=name) for name in (b"abcdef", b"fedcba")}
+    for at_once in (False, True):
+        for name, raw in of.items():
+            found, quick = whole(reader, raw)
+            assert found is not None and found[1] == name and quick is at_once
+    shorter = post(b"X-Name: a", b"Content-Length: 8", body=bytes(8))
+    misleading = shorter[:-8] + b"\0\r\n\r\n\0\0\0"
+    assert misleading.rindex(b"\r\n\r\n") + 4 == len(of[b"abcdef"][:-6])
+    for raw in (shorter, of[b"abcdef"], misleading, misleading):
+        found, _ = whole(reader, raw)
+        assert found is not None and found[1] == raw[raw.index(b"\r\n\r\n") + 4 :]
 
 
 def test_a_head_that_comes_again_is_the_same_head_and_its_body_its_own() -> None:
