@@ -1,6 +1,8 @@
 """The one place that builds what a server receives: the judged bytes, allowed headers, and the credential that no client ever sees."""
 
 import hmac
+from collections.abc import Coroutine
+from typing import Any
 
 from gatebook.gate.asking import Question
 from gatebook.gate.authorizing import Permitted
@@ -19,10 +21,10 @@ _BESIDE = frozenset({*_PLAIN, b"accept-language", b"user-agent", b"traceparent",
 """Forwarded headers that are inspected here; those that repeat the message are inspected like its arguments."""
 
 
-async def forward(
+def forward(
     receipt: Receipt, permitted: Permitted, injected: Lasting, gone: Gone, world: World
-) -> UpstreamResponse:
-    """Send the question once, with the `injected` headers, and return when the answer's head is here. A modern client that hangs up meanwhile cancels (Refused)."""
+) -> Coroutine[Any, Any, UpstreamResponse]:
+    """When awaited: send the question once, with the `injected` headers, and return when the answer's head is here. A modern client that hangs up meanwhile cancels (Refused)."""
     question = permitted.question
     limits = question.caller.standing.snapshot.deployment.limits
     sending = world.upstreams.send(
@@ -33,21 +35,21 @@ async def forward(
         idle_s=limits.stream_idle_s,
     )
     if question.era == "legacy":
-        return await sending
-    return await gone.cancels(sending)
+        return sending
+    return gone.cancels(sending)
 
 
 def upstream_request(permitted: Permitted, injected: Lasting, world: World) -> UpstreamRequest:
     """Allowed headers of the caller's, then ours: the upstream's session id, the call's id, a trace parent, the injected credential."""
     question = permitted.question
     credential = question.caller.server.credential
-    passed_on = question.arrival.once(_passed_on, credential.header if credential else None, question.era)
+    passed_on, trace = question.arrival.once(_passed_on, credential.header if credential else None, question.era)
     ours: Headers = ((b"gatebook-call-id", question.call.encode()),)
     if question.upstream_session is not None:
         ours = ((b"mcp-session-id", question.upstream_session.encode("latin-1")), *ours)
     if question.caller.server.command is not None:
         ours = (*ours, (b"gatebook-caller", _caller(question.caller, world)))
-    if not passed_on.once(_traced):
+    if trace is None:
         ours = (*ours, (b"traceparent", traceparent(question.call)))
     return UpstreamRequest(method=question.verb, passed_on=passed_on, ours=ours, injected=injected, body=permitted.body)
 
@@ -62,20 +64,17 @@ def _caller(caller: Caller, world: World) -> bytes:
 def trace_passed_on(question: Question) -> bytes | None:
     """The caller's `traceparent` as the server gets it; None where it gets one of ours."""
     credential = question.caller.server.credential
-    passed_on = question.arrival.once(_passed_on, credential.header if credential else None, question.era)
-    return next((value for name, value in passed_on.headers if name == b"traceparent"), None)
+    _, trace = question.arrival.once(_passed_on, credential.header if credential else None, question.era)
+    return trace
 
 
-def _passed_on(headers: Headers, injected: str | None, era: Era) -> Lasting:
-    """The caller's own headers that the server gets. `injected`: the name of the header that is ours to set."""
+def _passed_on(headers: Headers, injected: str | None, era: Era) -> tuple[Lasting, bytes | None]:
+    """The caller's own headers that the server gets, and the `traceparent` among them. `injected`: the name of the header that is ours to set."""
     passed_on = _without_cards(wire_headers.forwardable_request_headers(headers, injected))
     if era != "modern":
         passed_on = tuple((name, value) for name, value in passed_on if not wire_headers.mirrors(name))
-    return Lasting(headers=passed_on)
-
-
-def _traced(headers: Headers) -> bool:
-    return any(name == b"traceparent" for name, _ in headers)
+    trace = next((value for name, value in passed_on if name == b"traceparent"), None)
+    return Lasting(headers=passed_on), trace
 
 
 def _without_cards(headers: Headers) -> Headers:

@@ -5,12 +5,17 @@ from typing import cast
 
 import pytest
 
+from gatebook.adapters.upstream_http import HttpResponse, HttpUpstreams
 from gatebook.adapters.upstream_http.connection import HEADS_KEPT, Connection
 from gatebook.adapters.upstream_http.response import KnownHead
 from gatebook.model.bounded import Bounded
+from gatebook.model.deployment import Limits, Server
 from gatebook.model.errors import Reason, UpstreamError
-from gatebook.model.http import Headers
+from gatebook.model.http import Headers, UpstreamRequest
 from tests.faults.http_ends import on_both_loops
+from tests.faults.upstream_ends import RECEIPT
+
+SERVER = Server(name="s", url="http://127.0.0.1:1/", resource="https://gate.example/s/mcp", audiences={})
 
 ANSWER = b"HTTP/1.1 200 OK\r\nServer: s\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\n\r\n\r\n{...}"
 OTHER = ANSWER.replace(b"Server: s", b"Server: t")
@@ -36,7 +41,7 @@ class Wire(asyncio.Transport):
 
 
 class Place:
-    """A pool of one connection."""
+    """A pool of one connection, and upstreams with no other."""
 
     def __init__(self) -> None:
         self.heads = Bounded[bytes, KnownHead](HEADS_KEPT)
@@ -44,6 +49,7 @@ class Place:
         self.wire = Wire()
         self.connection = Connection(self, 2000)
         self.connection.connection_made(cast(asyncio.BaseTransport, self.wire))
+        self.upstreams = HttpUpstreams(Limits())
 
     def opened(self, connection: Connection) -> None: ...
 
@@ -52,9 +58,15 @@ class Place:
 
     def lost(self, connection: Connection) -> None: ...
 
+    async def sent(self, method: str) -> HttpResponse:
+        """What `send` gives where the connection is free."""
+        self.upstreams._pool(SERVER).put_back(self.connection)
+        request = UpstreamRequest(method=method, body=b"?")
+        return await self.upstreams.send(RECEIPT, SERVER, request, first_byte_s=5, idle_s=5)
+
     async def ask(self, *pieces: bytes, method: str = "POST") -> tuple[int, Headers, bytes] | Reason:
         """What comes of the answer that arrives in `pieces`, all before anybody looks."""
-        asking = asyncio.ensure_future(self.connection.exchange(b"?", method, first_byte_s=5, idle_s=5))
+        asking = asyncio.ensure_future(self.sent(method))
         await asyncio.sleep(0)
         for piece in pieces:
             self.connection.data_received(piece)
@@ -129,12 +141,12 @@ async def test_a_known_head_does_not_give_an_answer_to_head_a_body() -> None:
 async def test_a_whole_answer_that_is_too_large_is_refused_and_its_connection_closed() -> None:
     place = Place()
     for _ in range(2):
-        asking = asyncio.ensure_future(place.connection.exchange(b"?", "POST", first_byte_s=5, idle_s=5))
+        asking = asyncio.ensure_future(place.sent("POST"))
         await asyncio.sleep(0)
         place.connection.data_received(ANSWER)
         response = await asking
         assert await response.whole(9) == b"\r\n\r\n{...}"
-    asking = asyncio.ensure_future(place.connection.exchange(b"?", "POST", first_byte_s=5, idle_s=5))
+    asking = asyncio.ensure_future(place.sent("POST"))
     await asyncio.sleep(0)
     place.connection.data_received(ANSWER)
     response = await asking

@@ -25,7 +25,8 @@ class HttpUpstreams:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._pools: dict[tuple[str, str | None, str | None, str | None], Pool] = {}
-        self._latest: tuple[Server, Pool] | None = None
+        self._latest: Server | None = None
+        self._latest_pool: Pool
         self._closed = False
 
     async def send(
@@ -37,10 +38,21 @@ class HttpUpstreams:
         are ours. INTERNAL (not sent) where a header could not be sent without beginning another."""
         if self._closed:
             raise UpstreamError(Reason.DRAINING, "the gate is closing", sent=False)
-        pool = self._pool(server)
+        pool = self._latest_pool if server is self._latest else self._pool(server)
         message = pool.place.message(request)
         connection = pool.take_idle() or await pool.checkout()
-        return await connection.exchange(message, request.method, first_byte_s=first_byte_s, idle_s=idle_s)
+        response = connection.ask(message, request.method, first_byte_s, idle_s)
+        # Waited for here and not a call further down: each call that waits is gone through once more when it is woken.
+        try:
+            while not response.begun and response.failure is None:
+                await response.changed()
+            if not response.judged and (failure := response.unusable()) is not None:
+                raise failure
+        except BaseException:
+            connection.abort()
+            raise
+        connection.clock.at = None
+        return response
 
     async def close(self) -> None:
         """Every connection is closed; answers still being read are cut. Idempotent."""
@@ -50,12 +62,10 @@ class HttpUpstreams:
         await asyncio.sleep(0)
 
     def _pool(self, server: Server) -> Pool:
-        if self._latest is not None and self._latest[0] is server:
-            return self._latest[1]
         # Server itself has no hash; and a change of anything else about it is no reason for new connections.
         key = (server.url, server.ca_file, server.client_certificate, server.client_key)
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = Pool(place(server), self._limits)
-        self._latest = server, pool
+        self._latest, self._latest_pool = server, pool
         return pool

@@ -37,7 +37,7 @@ class Home(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One connection to an upstream. After `exchange` it is busy until its response is at its end or let go."""
+    """One connection to an upstream. After `ask` it is busy until its response is at its end or let go."""
 
     def __init__(self, home: Home, header_bytes: int) -> None:
         self._home = home
@@ -53,7 +53,8 @@ class Connection(asyncio.Protocol):
         self._last_known: KnownHead | None = None
         self._reading_paused = False
         self._peek: select.poll | None = None
-        self._clock = Deadline(self._time_is_up)
+        self.clock = Deadline(self._time_is_up)
+        """Until when the server must have begun to answer, or have gone on; or nobody else have asked."""
 
     # What the transport tells us
 
@@ -75,8 +76,13 @@ class Connection(asyncio.Protocol):
             self.abort()  # Nobody asked: the next answer could not be told from this.
             return
         first, self._untouched = self._untouched, False
-        if first and not response.bodiless and self._is_known(response, data):
-            return
+        if first and not response.bodiless:
+            known = self._last_known  # A server repeats itself: then the head need be neither looked for nor hashed.
+            if known is None or not data.startswith(known.raw):
+                known = self._known(data)
+            if known is not None and len(data) == known.whole_bytes:
+                response.come_whole(known, data)
+                return
         self._silent_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -95,19 +101,12 @@ class Connection(asyncio.Protocol):
             self._reading_paused = True
             self._transport.pause_reading()
 
-    def _is_known(self, response: HttpResponse, data: bytes) -> bool:
-        """Whether `data` is exactly one answer whose head came before, byte for byte: then llhttp need not take it apart again."""
-        known = self._last_known
-        if known is None or not data.startswith(known.raw):
-            known = self._home.heads.get(data[: data.find(b"\r\n\r\n") + 4])
-            if known is None:
-                return False
-            self._last_known = known  # A server repeats itself: then the head need be neither looked for nor hashed.
-        end = len(known.raw)
-        if len(data) - end != known.length:
-            return False
-        response.come_whole(known, data[end:])
-        return True
+    def _known(self, data: bytes) -> KnownHead | None:
+        """The head that `data` begins with, where it came before, byte for byte: then llhttp need not take it apart again."""
+        known = self._home.heads.get(data[: data.find(b"\r\n\r\n") + 4])
+        if known is not None:
+            self._last_known = known
+        return known
 
     def _remember(self, response: HttpResponse, data: bytes) -> None:
         """What llhttp made of `data`, one whole answer: its head says the same the next time."""
@@ -116,15 +115,16 @@ class Connection(asyncio.Protocol):
         if end > REMEMBERED_BYTES or length != b"%d" % (len(data) - end) or len(data) <= end:
             return
         if response.unusable() is None:
-            known = KnownHead(raw=data[:end], status=response.status, headers=response.headers, length=len(data) - end)
-            self._home.heads.keep(known.raw, known)
+            raw = data[:end]
+            known = KnownHead(raw=raw, status=response.status, headers=response.headers, whole_bytes=len(data))
+            self._home.heads.keep(raw, known)
 
     def eof_received(self) -> bool:
         return False  # Close: a server that has said its last word is not asked again.
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._clock.stop()
+        self.clock.stop()
         self._home.lost(self)
         response, self._response = self._response, None
         if response is not None:
@@ -183,34 +183,29 @@ class Connection(asyncio.Protocol):
         # Asked of the kernel: in a busy worker the loop may be milliseconds behind, and what is sent now would be lost for certain.
         return self._peek is None or not self._peek.poll(0)
 
-    async def exchange(self, message: bytes, method: str, *, first_byte_s: float, idle_s: float) -> HttpResponse:
-        """Send and return when the response's head is here. Raises UpstreamError; `sent` from the first byte given to the system."""
+    def ask(self, message: bytes, method: str, first_byte_s: float, idle_s: float) -> HttpResponse:
+        """Sent; what is returned fails unless its head is here within `first_byte_s`. Raises UpstreamError where no byte was given to the
+        system."""
         transport = self._transport
         if transport is None or transport.is_closing():
             raise UpstreamError(Reason.UPSTREAM_UNREACHABLE, "the connection ended at once", sent=False)
-        response = self._response = HttpResponse(self, method, idle_s)
+        response = self._response = HttpResponse(self, method, idle_s, self.clock.loop)
         self._silent_bytes = 0
         self._untouched = True
-        self._clock.set(first_byte_s)
+        clock = self.clock
+        clock.at = at = clock.now() + first_byte_s
+        if at < clock.timer_at:
+            clock.arm(at)
         transport.write(message)
-        try:
-            while not response.begun and response.failure is None:
-                await response.changed()
-            if not response.judged and (failure := response.unusable()) is not None:
-                raise failure
-        except BaseException:
-            self.abort()
-            raise
-        self._clock.at = None
         return response
 
     def wait_for(self, seconds: float) -> None:
         """The response fails with UPSTREAM_TIMEOUT unless `waited_enough` comes within `seconds`."""
-        self._clock.set(seconds)
+        self.clock.set(seconds)
 
     def waited_enough(self) -> None:
         """What was waited for is here."""
-        self._clock.at = None
+        self.clock.at = None
 
     def read_on(self) -> None:
         """The caller took what there was."""
@@ -228,7 +223,10 @@ class Connection(asyncio.Protocol):
             return
         if self._reading_paused:
             self.read_on()
-        self._clock.set(IDLE_S)
+        clock = self.clock
+        clock.at = at = clock.now() + IDLE_S
+        if at < clock.timer_at:
+            clock.arm(at)
         self._home.put_back(self)
 
     def abort(self) -> None:

@@ -3,41 +3,49 @@
 import asyncio
 from collections.abc import Callable
 
+_NEVER = float("inf")
+
 
 class Deadline:
-    """A deadline that moves with every request and costs a timer only now and then: a timer that fires early is set anew."""
+    """A deadline that moves with every request and costs a timer only now and then: a timer that fires early is set anew.
+
+    The way of every request does without the call of `set`: it puts `at`, and arms the timer where that would fire later."""
 
     def __init__(self, passed: Callable[[], None]) -> None:
         self._passed = passed
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
         self.at: float | None = None
         """When it is, by the loop's clock; None where nothing is waited for."""
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self.timer_at = _NEVER
+        """When the timer fires. Whoever puts `at` earlier must `arm` it."""
 
     def set(self, seconds: float) -> None:
-        self.at = at = self._loop.time() + seconds
-        if self._timer is None or at < self._timer_at:
-            self._arm(at)
+        """It is in so many seconds."""
+        self.at = at = self.now() + seconds
+        if at < self.timer_at:
+            self.arm(at)
 
     def stop(self) -> None:
         self.at = None
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self.timer_at = None, _NEVER
 
-    def _arm(self, at: float) -> None:
+    def arm(self, at: float) -> None:
+        """The timer fires at `at` at the latest."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer_at = at
-        self._timer = self._loop.call_at(at, self._fire)
+        self.timer_at = at
+        self._timer = self.loop.call_at(at, self._fire)
 
     def _fire(self) -> None:
-        self._timer = None
+        self._timer, self.timer_at = None, _NEVER
         if self.at is None:
             return
-        if self._loop.time() >= self.at:
+        if self.now() >= self.at:
             self.at = None
             self._passed()
         else:
-            self._arm(self.at)
+            self.arm(self.at)

@@ -14,12 +14,13 @@ HEADER_FIELDS = 256
 
 
 class KnownHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What `raw`, the head of an answer, was found to say: a final one that may be used, its body `length` bytes, another may follow."""
+    """What `raw`, the head of an answer, was found to say: a final one that may be used, with a body, `whole_bytes` with it, and another
+    answer may follow."""
 
     raw: bytes
     status: int
     headers: Headers
-    length: int
+    whole_bytes: int
 
 
 class Line(Protocol):
@@ -35,26 +36,25 @@ class Line(Protocol):
 class HttpResponse:
     """ports.UpstreamResponse. Whole or broken: nothing is taken for an end but the framing's own, or a clean close where that is it."""
 
-    # How every answer begins: on the class, since most never become anything else.
+    # How every answer begins: on the class, where most never become anything else, or nobody looks before they have.
     status = 0
     headers: Headers = ()
-    begun = False
-    complete = False
     unread_bytes = 0
-    failure: UpstreamError | None = None
-    """Why nothing more will come; None while it may."""
-    judged = False
-    """Begun with a head that was found usable before."""
+    _gathered: list[tuple[bytes, bytes]] | None = None
     _gathered_bytes = 0
     _interim = 0
     _ends_with_connection = False
-    _waiter: asyncio.Future[None] | None = None
 
-    def __init__(self, connection: Line, method: str, idle_s: float) -> None:
+    def __init__(self, connection: Line, method: str, idle_s: float, loop: asyncio.AbstractEventLoop) -> None:
+        self.begun = self.complete = self.judged = False
+        """`judged`: begun with a head that was found usable before."""
+        self.failure: UpstreamError | None = None
+        """Why nothing more will come; None while it may."""
         self.bodiless = method == "HEAD"
+        self._loop = loop
+        self._waiter: asyncio.Future[None] | None = None
         self._connection: Line | None = connection
         self._idle_s = idle_s
-        self._gathered: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
 
     # For the caller
@@ -79,7 +79,9 @@ class HttpResponse:
             body = b"".join(self._pieces)
             self._pieces.clear()
             self.unread_bytes = 0
-            self._let_go()
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.release()
             return body
         pieces: list[bytes] = []
         size = 0
@@ -143,7 +145,7 @@ class HttpResponse:
 
     def changed(self) -> asyncio.Future[None]:
         """Done when something has come or failed. At most one is waited for."""
-        waiter = self._waiter = asyncio.get_running_loop().create_future()
+        waiter = self._waiter = self._loop.create_future()
         return waiter
 
     def unusable(self) -> UpstreamError | None:
@@ -152,6 +154,8 @@ class HttpResponse:
 
     def gather(self, name: bytes, value: bytes, header_bytes: int) -> None:
         """One header field of a head that is not complete. Raises UpstreamError where it is one too many."""
+        if self._gathered is None:
+            self._gathered = []
         self._gathered.append((name, value))
         self._gathered_bytes += len(name) + len(value) + 4
         if self._gathered_bytes > header_bytes or len(self._gathered) > HEADER_FIELDS:
@@ -163,24 +167,27 @@ class HttpResponse:
             self._interim += 1
             if status == 101 or self._interim > INTERIM_RESPONSES:
                 raise invalid("the answer never begins")
-            self._gathered.clear()
+            self._gathered = None
             return
-        codings = [value.lower() for name, value in self._gathered if name == b"transfer-encoding"]
+        fields = self._gathered or ()
+        codings = [value.lower() for name, value in fields if name == b"transfer-encoding"]
         if codings not in ([], [b"chunked"]):
             raise invalid("the answer's transfer coding is not exactly chunked")
-        framed = bool(codings) or any(name == b"content-length" for name, _ in self._gathered)
+        framed = bool(codings) or any(name == b"content-length" for name, _ in fields)
         self._ends_with_connection = not framed and status not in (204, 304)
-        self.status, self.headers, self.begun = status, tuple(self._gathered), True
+        self.status, self.headers, self.begun = status, tuple(fields), True
         self.complete = self.bodiless
         self._wake()
 
-    def come_whole(self, known: KnownHead, body: bytes) -> None:
-        """All of it is here: a head that was judged before, and the whole body."""
+    def come_whole(self, known: KnownHead, data: bytes) -> None:
+        """All of it is here, in `data`: a head that was judged before, and the whole body."""
+        body = data[len(known.raw) :]
         self.status, self.headers = known.status, known.headers
         self.begun = self.complete = self.judged = True
         self._pieces.append(body)
         self.unread_bytes = len(body)
-        self._wake()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     @property
     def whole_at_once(self) -> bool:
