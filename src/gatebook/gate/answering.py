@@ -45,7 +45,7 @@ async def answer(
     head = releaser.head(response.headers)
     if response.status == 200 and head.media_type == "text/event-stream":
         headers = _headers(permitted, head, receipt, world)
-        place.keep()
+        place.kept = True
         return EventStream(
             status=200, headers=headers, events=ReleasedStream(permitted, response, releaser, world, place)
         )

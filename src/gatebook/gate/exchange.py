@@ -65,7 +65,8 @@ async def exchange(arrival: Arrival, gone: Gone, world: World) -> Answer:
         way.caller = caller = identify(arrival, server, standing, world)
         if closed is not None:
             raise Refused(closed)
-        with Place(caller, world, arrival.method) as place:
+        place = Place(caller, world, arrival.method)
+        try:
             injected = world.injected(server)  # may fail; and no intent is recorded whose end nobody would record
             way.question = question = await read(arrival, caller, injected.secrets, world)
             permitted = authorize(question, world)
@@ -75,6 +76,9 @@ async def exchange(arrival: Arrival, gone: Gone, world: World) -> Answer:
             response = await forward(receipt, permitted, injected.headers, gone, world)
             way.head_s = world.stopwatch() - sent
             answered = await answer(permitted, receipt, response, releaser, gone, world, place)
+        finally:
+            if not place.kept:
+                place.give_back()
     except Exception as failure:  # the one place where anything at all becomes a refusal and a record
         answered = await _refuse(failure, way, world)
     if way.head_s is not None and way.server is not None and way.releaser is not None:
