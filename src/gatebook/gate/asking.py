@@ -78,6 +78,8 @@ class Repeated(msgspec.Struct, frozen=True, kw_only=True):
     target: methods.Target
     resource: Resource
     rule: ToolRule | None
+    fingerprint: bytes
+    """What the call's fingerprint begins with."""
 
 
 async def read(arrival: Arrival, caller: Caller, secrets: Secrets, world: World) -> Question:
@@ -91,7 +93,7 @@ async def read(arrival: Arrival, caller: Caller, secrets: Secrets, world: World)
             if question is not None:
                 return question
     question = await _read_anew(arrival, caller, secrets, world)
-    _remember(question)
+    _remember(question, world)
     return question
 
 
@@ -152,11 +154,10 @@ def _read_again(
         return None
     if inspected.findings or inspected.masked.findings:
         return None
-    resource = repeated.resource
     asked = Asked(
         id=message.id.decode(),
         shape=build.shape(message.params["arguments"]),
-        fp=world.fingerprint.of(message.method, resource.name, message.arguments),
+        fp=world.fingerprint.going_on(repeated.fingerprint, message.arguments),
         kid=world.fingerprint.kid,
     )
     element = Element(
@@ -165,7 +166,7 @@ def _read_again(
         message=message,
         target=repeated.target,
         asked=asked,
-        resource=resource,
+        resource=repeated.resource,
         rule=repeated.rule,
     )
     alone = (element,)
@@ -178,13 +179,13 @@ def _read_again(
         batch=False,
         elements=alone,
         calls=alone,
-        upstream_session=_upstream_session(arrival, caller, repeated.era, world),
+        upstream_session=None if repeated.era == "modern" else _upstream_session(arrival, caller, repeated.era, world),
         findings=(),
         masked=inspected.masked,
     )
 
 
-def _remember(question: Question) -> None:
+def _remember(question: Question, world: World) -> None:
     """What the next message with this head need not be asked again. It stands beside the head and goes with it."""
     if len(question.calls) != 1 or question.batch or question.findings or question.masked.findings:
         return
@@ -200,7 +201,8 @@ def _remember(question: Question) -> None:
     template = template_of(element.message) if len(seen) < TEMPLATES_KEPT else None
     if template is not None:
         repeated = Repeated(
-            server=server, template=template, era=question.era, target=element.target, resource=element.resource, rule=element.rule
+            server=server, template=template, era=question.era, target=element.target, resource=element.resource, rule=element.rule,
+            fingerprint=world.fingerprint.begun(template.method, element.resource.name),
         )  # fmt: skip
         said["seen"] = (*seen, repeated)
 

@@ -130,8 +130,15 @@ class FingerprintKey:
 
     def of(self, method: str, name: str | None, arguments: bytes) -> str:
         """The fingerprint of a call: 32 hex digits of the HMAC over its method, its target's name and its arguments as sent, both masked."""
-        text = b"\0".join((method.encode(), (name or "").encode(), arguments))
-        return sha256(self._outer + sha256(self._inner + text).digest()).hexdigest()[:32]
+        return self.going_on(self.begun(method, name), arguments)
+
+    def begun(self, method: str, name: str | None) -> bytes:
+        """What the fingerprints of all calls of this method and name begin with, for `going_on`. It is as secret as the key."""
+        return b"\0".join((self._inner + method.encode(), (name or "").encode(), b""))
+
+    def going_on(self, begun: bytes, arguments: bytes) -> str:
+        """As `of`, for a method and a name that `begun` knows."""
+        return sha256(self._outer + sha256(begun + arguments).digest()).hexdigest()[:32]
 
 
 class World(msgspec.Struct, kw_only=True):
