@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gatebook.masking import Masked, MaskingFailed, Secrets, inspect, inspect_arguments, is_clean, mask, mask_text
@@ -89,6 +89,7 @@ def test_whatever_the_bytes_only_a_refusal_comes_out(body: bytes) -> None:
 
 
 @given(texts | st.text())
+@example("4111 1111 1111 1111a4111111111111111bcdefabcdefabcd589562929583\t1575")
 def test_bare_text_is_masked_once_and_keeps_its_lines(text: str) -> None:
     masked, findings = mask_text(text)
     assert mask_text(masked) == (masked, ())

@@ -1,6 +1,7 @@
 """Card numbers in text: prefix by length by check digit, what is certainly something else, and how they are masked."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from gatebook.masking.networks import LONGEST, SHORTEST, evidence, luhn_valid, t
 from gatebook.masking.words import CARD_BESIDE
 
 NEAR = 40
+Span = tuple[int, int]
 
 _UUID = re.compile(rb"(?<![0-9A-Fa-f])[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}(?![0-9A-Fa-f])")
 _HEX = b"0123456789ABCDEFabcdef"
@@ -90,18 +92,42 @@ def masked(text: bytes, groups: list[Group]) -> Edit:
 def card_numbers(text: bytes, around: Surroundings = NOWHERE, budget: Budget = UNBOUNDED) -> list[Edit]:
     """Every card number that stands in decoded text as digits of its own, as edits in order, none overlapping."""
     edits: list[Edit] = []
+    spared: list[tuple[Span, Edit]] = []
     for region in regions(text, budget):
         past = 0
         for first, last in readings(text, region.groups, budget):
             if first < past:
                 continue
             budget.spend(10)
-            if _accepted(text, region.groups, first, last, around, follows=past == first > 0):
-                edits.append(masked(text, region.groups[first:last]))
+            if not _accepted(text, region.groups, first, last, around, follows=past == first > 0):
+                continue
+            edit = masked(text, region.groups[first:last])
+            token = _token_around(text, edit.start, edit.end)
+            if token is None:
+                edits.append(edit)
                 past = last
+            else:
+                spared.append((token, edit))
         if past <= len(region.groups) - 2:
             edits += _in_exponent_form(text, region, around)
-    return edits
+    return _with_those_that_lose_their_token(edits, spared) if spared and edits else edits
+
+
+def _with_those_that_lose_their_token(edits: list[Edit], spared: list[tuple[Span, Edit]]) -> list[Edit]:
+    """`edits`, in order, and what was spared in a token that one of them reaches into: masked, that is a token no more, and a second look
+    would find the number. Two tokens never overlap."""
+    ends = [edit.end for edit in edits]
+
+    def reached(start: int, end: int) -> bool:
+        place = bisect_right(ends, start)
+        return place < len(edits) and edits[place].start < end
+
+    lost: list[Edit] = []
+    for token, edit in spared:
+        beside = not lost or lost[-1].end <= edit.start
+        if beside and reached(*token) and not reached(edit.start, edit.end):
+            lost.append(edit)
+    return sorted([*edits, *lost], key=lambda edit: edit.start)
 
 
 def _accepted(text: bytes, groups: list[Group], first: int, last: int, around: Surroundings, *, follows: bool) -> bool:
@@ -113,7 +139,7 @@ def _accepted(text: bytes, groups: list[Group], first: int, last: int, around: S
 
     if not is_card_number(digits_of(text, groups[first:last]), around, card_near):
         return False
-    if _FRACTION.search(text[max(0, start - 5) : start]) or _in_token(text, start, end):
+    if _FRACTION.search(text[max(0, start - 5) : start]):
         return False
     if last - first > 1 and _MASK_BEFORE.search(text[max(0, start - NEAR) : start]):
         return False
@@ -134,14 +160,17 @@ def beside(words: "re.Pattern[bytes]", text: bytes, start: int, end: int) -> boo
     return bool(words.search(text[max(0, start - NEAR) : start]) or words.search(text[end : end + NEAR]))
 
 
-def _in_token(text: bytes, start: int, end: int) -> bool:
-    """Inside a UUID, or a hexadecimal token as long as a digest."""
+def _token_around(text: bytes, start: int, end: int) -> Span | None:
+    """Where the UUID, or the hexadecimal token as long as a digest, stands that [start, end) lies in; None where it lies in none."""
     low = max(0, start - 37)
-    if any(low + u.start() <= start and end <= low + u.end() for u in _UUID.finditer(text[low : end + 37])):
-        return True
+    for uuid in _UUID.finditer(text[low : end + 37]):
+        if low + uuid.start() <= start and end <= low + uuid.end():
+            return low + uuid.start(), low + uuid.end()
     before, after = text[max(0, start - 129) : start], text[end : end + 129]
-    around = len(before) - len(before.rstrip(_HEX)) + len(after) - len(after.lstrip(_HEX))
-    return around > 0 and around + end - start in _HASH_LENGTHS
+    front, behind = len(before) - len(before.rstrip(_HEX)), len(after) - len(after.lstrip(_HEX))
+    if front + behind > 0 and front + behind + end - start in _HASH_LENGTHS:
+        return start - front, end + behind
+    return None
 
 
 def _in_row_of_fours(text: bytes, groups: list[Group]) -> bool:
