@@ -93,7 +93,7 @@ def test_a_number_of_few_digits_and_an_exponent_is_found(body: bytes) -> None:
 def test_a_digest_that_a_card_number_reaches_into_spares_no_other() -> None:
     """Masked, it would be a digest no longer: the number that it spared would be found by whoever looks next."""
     digest = "a4111111111111111bcdefabcdefabcd589562929583"  # 44 and the four before are 48, as long as a digest
-    assert mask_text(f"x 1111{digest} y") == (f"x 1111{digest.decode()} y", ())
+    assert mask_text(f"x 1111{digest} y") == (f"x 1111{digest} y", ())
     masked, findings = mask_text(f"x 1111{digest}\t1575 y")
     assert masked == "x 1111a411111******1111bcdefabcdefabcd589562******\t1575 y" and len(findings) == 2
     assert mask_text(masked) == (masked, ())
