@@ -401,8 +401,16 @@ static PyObject *read_plain(PyObject *module, PyObject *body)
     return read != NULL ? read : Py_NewRef(Py_NotImplemented);
 }
 
+static PyObject *read_result(PyObject *module, PyObject *body)
+{
+    (void)module;
+    PyObject *read = PyBytes_CheckExact(body) ? result_of(PyBytes_AS_STRING(body), (size_t)PyBytes_GET_SIZE(body)) : NULL;
+    return read != NULL ? read : Py_NewRef(Py_None);
+}
+
 static PyMethodDef functions[] = {
     {"read", read_plain, METH_O, "read(body): the value of a JSON text that every parser reads alike, or NotImplemented: unusual, or no such text."},
+    {"result", read_result, METH_O, "result(body): the id, isError and resultType of a server's result in ASCII, or None: unusual, or something else."},
     {"crc32c_by_table", crc_by_table, METH_VARARGS, "crc32c_by_table(crc, bytes): for tests; machines without SSE 4.2 go this way."},
     {NULL, NULL, 0, NULL},
 };

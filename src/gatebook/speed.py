@@ -28,6 +28,15 @@ _TEXTS: Final = (
     b"[" * 64 + b"]" * 64, b"[" * 65 + b"]" * 65, b"\xef\xbb\xbf1", b"NaN", b"1" * 19,
 )  # fmt: skip
 """The first four and the deepest are read natively; of the others, none may be read otherwise than Python reads it."""
+_RESULTS: Final = (
+    b'{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"%b\\n\\u00e9"}],"isError":true,"resultType":"task"}}' % (b'\\"x\\\\' * 40),
+    b'{"result":{"a":[-1.5e+3,{},[]],"b":null},"jsonrpc":"2.0","id":"a-1"}\n', b' { "id" : 0 , "result" : { } , "jsonrpc" : "2.0" } ',
+    b'{"jsonrpc":"2.0","id":1,"result":{},"id":1}', b'{"jsonrpc":"2.0","id":1,"result":{"a":"\xff"}}', b'{"jsonrpc":"2.0","id":1,"result":{"a":"\\ud800"}}',
+    b'{"jsonrpc":"2.0","id":1,"result":{"a":01}}', b'{"jsonrpc":"2.0","id":1,"result":{},"ID":2}', b'{"jsonrpc":"2.0","id":1,"result":{"a":"\n"}}',
+    b'{"jsonrpc":"2.0","id":1,"result":{"isError":false,"isError":true}}', b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}',
+    b'{"jsonrpc":"2.0","id":1,"result":{"a":"%b\\"}}' % (b"x" * 63), b'{"jsonrpc":"1.0","id":1,"result":{}}', b'{"jsonrpc":"2.0","id":1,"result":{}',
+)  # fmt: skip
+"""The same of servers' results: the first three are read natively."""
 _CALL: Final = b'{"jsonrpc":"2.0","id":%b,"method":"tools/call","params":{"name":"x","arguments":%b}}'
 
 
@@ -94,6 +103,12 @@ def _reads_alike(module: Any) -> bool:
             return False
         if read is not NotImplemented and repr(read) != repr(read_by_python(text)):
             return False
+    for place, body in enumerate(_RESULTS):
+        said = module.result(body)
+        if said is None and place < 3:
+            return False
+        if said is not None and said != _said_by_python(body):
+            return False
     request = parse_client(_CALL % (b"1", b'{"a":1}'))
     known = template_of(request) if isinstance(request, Request) else None
     if known is None:
@@ -107,6 +122,16 @@ def _reads_alike(module: Any) -> bool:
         if by_python is not None and found != (by_python.id, by_python.arguments, by_python.params["arguments"]):
             return False
     return True
+
+
+def _said_by_python(body: bytes) -> tuple[bytes | None, bool, str | None] | None:
+    from gatebook.wire.jsonrpc import Envelope, parse_server
+
+    try:
+        said = parse_server(body)
+    except Malformed:
+        return None
+    return (said.id, said.is_error, said.result_type) if isinstance(said, Envelope) else None
 
 
 def quick_for(writer: str, epoch: str, *, development: bool, piece_bytes: int) -> Quick | None:

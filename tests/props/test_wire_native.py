@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from gatebook.model.errors import Malformed
 from gatebook.wire import native as wire_native
+from gatebook.wire.jsonrpc import Envelope, parse_server
 from gatebook.wire.strict_json import decode
 from gatebook.wire.template import filled, template_of
 from tests.examples import up_to
 from tests.fuzz import corpus
-from tests.props.test_wire_messages import VALUES, written
+from tests.props.test_wire_messages import VALUES, results, written
 from tests.props.test_wire_template import ARGUMENTS, ORDERS, PLAIN_IDS, made_of, message, parsed
 from tests.speeding import native
 
@@ -36,6 +37,23 @@ def by_python(text: bytes) -> object:
         return decode(text)
     except Malformed:
         return NotImplemented
+
+
+def result_by_python(body: bytes) -> object:
+    assert wire_native.in_use() is None
+    try:
+        said = parse_server(body)
+    except Malformed:
+        return None
+    return (said.id, said.is_error, said.result_type) if isinstance(said, Envelope) else None
+
+
+def result_agrees(body: bytes) -> bool:
+    """Whether the result was read natively; then as Python reads it."""
+    found = NATIVE.result(body)
+    if found is not None:
+        assert found == result_by_python(body)
+    return found is not None
 
 
 def agrees(text: bytes) -> bool:
@@ -157,11 +175,111 @@ def test_a_plain_call_fills_its_template_natively(order: Any, identity: Any, arg
     assert found is not None and found[2] == arguments
 
 
+@given(results())
+@settings(max_examples=up_to(500))
+@example(b'{"jsonrpc":"2.0","id":1,"result":{},"id":1}')
+@example(b'{"jsonrpc":"2.0","id":1,"result":{"isError":false,"isError":true}}')
+@example(b'{"jsonrpc":"2.0","id":1,"result":{"is\\u0045rror":true}}')
+@example(b'{"jsonrpc":"2.0","id":1,"result":{"resultType":"\\u0041"}}')
+@example(b'{"jsonrpc":"2.0","id":1,"result":{"resultType":1}}')
+@example(b'{"jsonrpc":"2.0","id":1,"result":{},}')
+@example(b'{"jsonrpc":"2.0","id":01,"result":{}}')
+@example(b"{}")
+@example(b"{")
+def test_a_result_is_read_alike_or_left(body: bytes) -> None:
+    result_agrees(body)
+
+
+@given(st.binary(max_size=60) | LIKE_JSON.map(str.encode))
+@settings(max_examples=up_to(300))
+def test_any_bytes_in_a_result_are_read_alike_or_left(inside: bytes) -> None:
+    result_agrees(inside)
+    for around in (
+        b'{"jsonrpc":"2.0","id":1,"result":{"a":%b}}',
+        b'{"result":%b,"jsonrpc":"2.0","id":1}',
+        b'{"jsonrpc":"2.0","id":1,"result":{%b}}',
+    ):
+        result_agrees(around % inside)
+
+
+PIECES = st.sampled_from(
+    ["x", "words ", "\\\\", '\\"', "\\n", "\\/", "\\t", "\\u00e9", "\\ud7ff", "y" * 61, "\\\\" * 31]
+)
+ODD = st.sampled_from(
+    ["\\", "\\q", "\\ud800", "\\uD83D\\uDE00", "\\u12", "\n", "\x00", "\x1f", "\x7f", "\u00e9", '"', ""]
+)
+
+
+@given(st.lists(PIECES, max_size=40), ODD, st.lists(PIECES, max_size=12), st.integers(0, 64))
+@settings(max_examples=up_to(500))
+def test_a_string_of_a_result_is_passed_alike_wherever_its_escapes_stand(
+    before: Any, odd: str, behind: Any, shift: int
+) -> None:
+    """Sixty-four bytes are looked at together: each escape may stand at an end of them."""
+    text = "z" * shift + "".join(before)
+    for inside in (text, text + odd + "".join(behind)):
+        body = b'{"jsonrpc":"2.0","id":1,"result":{"a":"%b"}}' % inside.encode()
+        found = result_agrees(body)
+        if inside == text:
+            assert found
+        elif not found and odd not in ("\u00e9", "\\uD83D\\uDE00"):
+            assert result_by_python(body) is None
+
+
+@given(
+    st.dictionaries(PLAIN_TEXT, VALUES, max_size=3),
+    PLAIN_IDS,
+    st.booleans(),
+    st.permutations(["jsonrpc", "id", "result"]),
+    st.sampled_from([None, 1]),
+)
+def test_a_result_in_ascii_is_read_natively(
+    value: Any, identity: Any, fails: bool, order: list[str], indent: int | None
+) -> None:
+    members = {"jsonrpc": "2.0", "id": identity, "result": {**value, "isError": fails, "resultType": "task"}}
+    body = json.dumps({name: members[name] for name in order}, indent=indent).encode()
+    if b"\\ud" in body or any("\\" in json.dumps(name) for name in value):
+        result_agrees(body)
+    else:
+        assert NATIVE.result(body) == (json.dumps(identity).encode(), fails, "task")
+
+
+@pytest.mark.parametrize("target", ["client_message", "server_message", "masked_document", "planted"])
+def test_no_result_found_by_fuzzing_is_read_otherwise(target: str) -> None:
+    for entry in corpus.entries(target):
+        result_agrees(entry)
+        result_agrees(b'{"jsonrpc":"2.0","id":1,"result":{"a":%b}}' % entry)
+
+
+@pytest.mark.parametrize("levels", [63, 64, 65, 100_000])
+@pytest.mark.parametrize(("begins", "ends"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_a_result_is_passed_over_to_a_depth(levels: int, begins: bytes, ends: bytes) -> None:
+    body = b'{"jsonrpc":"2.0","id":1,"result":{"a":%b1%b}}' % (begins * levels, ends * levels)
+    assert result_agrees(body) is (levels <= 64)
+    result_agrees(body[:-levels])
+
+
+def test_a_servers_result_is_read_by_what_is_in_use() -> None:
+    plain, other = (
+        b'{"jsonrpc":"2.0","id":1,"result":{"isError":true}}',
+        '{"jsonrpc":"2.0","id":1,"result":{"a":"\u00e9"}}'.encode(),
+    )
+    wanted = parse_server(plain), parse_server(other)
+    wire_native.use(NATIVE)
+    try:
+        assert (parse_server(plain), parse_server(other)) == wanted
+        with pytest.raises(Malformed):
+            parse_server(plain[:-1])
+    finally:
+        wire_native.use(None)
+
+
 def test_what_is_in_use_is_asked_first_and_python_reads_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bytes] = []
 
     class Watched:
         Template = NATIVE.Template
+        result = NATIVE.result
 
         @staticmethod
         def read(text: bytes) -> object:
@@ -196,11 +314,16 @@ def test_no_memory_is_lost_by_what_is_left() -> None:
     filler = NATIVE.Template(b'{"id":', b',"arguments":', b"}", True)
     bodies = [b'{"id":1,"arguments":%b}' % text for text in texts] + [b'{"id":1,"arguments":{"a":"b"}}', b""]
 
+    results_ = [b'{"jsonrpc":"2.0","id":1,"result":{"resultType":%b}}' % stated for stated in (b'"a"', b"1", b'"\\n"')]
+
     def work() -> None:
         for text in texts:
             assert NATIVE.read(text) is NotImplemented
         for body in bodies:
             filler.fill(body)
+            NATIVE.result(body)
+        for result in results_:
+            NATIVE.result(result)
 
     work()
     gc.collect()
@@ -222,6 +345,7 @@ def test_a_template_wants_its_three_parts(told: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize("body", [None, "text", bytearray(b"{}"), memoryview(b"{}"), 1])
 def test_what_are_no_bytes_is_left(body: Any) -> None:
     assert NATIVE.read(body) is NotImplemented
+    assert NATIVE.result(body) is None
     assert NATIVE.Template(b"{", b",", b"}", True).fill(body) is None
 
 

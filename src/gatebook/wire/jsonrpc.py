@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from gatebook.model.errors import Malformed, Reason
+from gatebook.wire.native import in_use
 from gatebook.wire.strict_json import decode, refuse, refuse_lookalikes, reserved, slack, spans
 
 MAX_BATCH: Final = 100
@@ -106,6 +107,10 @@ def parse_server(body: bytes) -> Envelope | BatchEnvelope:
 
     Raises Malformed(UPSTREAM_INVALID): not UTF-8, not JSON, a top-level key twice or in another case, or no JSON-RPC message.
     """
+    native = in_use()
+    said = native.result(body) if native is not None else None
+    if said is not None:
+        return Envelope(raw=body, kind="response", id=said[0], is_error=said[1], result_type=said[2])
     try:
         if not body.isascii():
             body.decode()  # msgspec does not look into the texts that it skips

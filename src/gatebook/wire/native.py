@@ -18,6 +18,9 @@ class Native(Protocol):
     def read(self, body: bytes, /) -> object:
         """The value of a JSON text that every parser reads alike. NotImplemented: read it another way."""
 
+    def result(self, body: bytes, /) -> tuple[bytes, bool, str | None] | None:
+        """The id, isError and resultType of a server's result in ASCII. None: read it another way."""
+
     def Template(self, before: bytes, between: bytes, after: bytes, id_first: bool, /) -> Filler: ...  # noqa: N802
 
 
