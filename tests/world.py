@@ -165,6 +165,8 @@ class ScriptedResponse:
         self._pieces = pieces
         self._journal = journal
         self.closed = False
+        self.all_here = False
+        """The pieces came with the head."""
         self._let_go = asyncio.Event()
 
     async def body(self) -> AsyncIterator[bytes]:
@@ -176,6 +178,14 @@ class ScriptedResponse:
                 raise piece
             else:
                 yield piece
+
+    def at_once(self, limit: int) -> bytes | None:
+        pieces = [piece for piece in self._pieces if isinstance(piece, bytes)]
+        if not self.all_here or len(pieces) < len(self._pieces) or sum(map(len, pieces)) > limit:
+            return None
+        self.closed = True
+        self._journal.append(("upstream closed", None))
+        return b"".join(pieces)
 
     async def whole(self, limit: int) -> bytes:
         return await gathered(self.body(), limit)
@@ -209,6 +219,7 @@ class ScriptedUpstreams:
         self.script: list[tuple[int, bytes, list[Piece]] | Exception] = []
         self.extra_headers: Headers = ()
         self.hold: asyncio.Event | None = None
+        self.at_once = False
 
     async def send(
         self, receipt: Receipt, server: Server, request: UpstreamRequest, *, first_byte_s: float, idle_s: float
@@ -222,7 +233,9 @@ class ScriptedUpstreams:
             raise step
         status, content_type, pieces = step
         headers = ((b"content-type", content_type), *self.extra_headers)
-        return ScriptedResponse(status, headers, pieces, self.journal)
+        response = ScriptedResponse(status, headers, pieces, self.journal)
+        response.all_here = self.at_once
+        return response
 
 
 class OneSecret:

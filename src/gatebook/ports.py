@@ -64,6 +64,9 @@ class UpstreamResponse(Protocol):
 
         Raises UpstreamError: UPSTREAM_BROKEN on a cut body, UPSTREAM_TIMEOUT after `idle_s` without a byte."""
 
+    def at_once(self, limit: int) -> bytes | None:
+        """The body where all of it is here, of at most `limit` bytes; then the answer is let go. None: wait for `whole`."""
+
     async def whole(self, limit: int) -> bytes:
         """The body at its end. Raises UpstreamError as `body` does, and UPSTREAM_TOO_LARGE beyond `limit` bytes."""
 

@@ -210,6 +210,9 @@ class OneServer:
                 return
             yield came
 
+    def at_once(self, limit: int) -> bytes | None:
+        return None
+
     async def whole(self, limit: int) -> bytes:
         return await gathered(self.body(), limit)
 

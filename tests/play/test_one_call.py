@@ -38,6 +38,26 @@ async def test_an_allowed_call_is_recorded_sent_recorded_and_answered_with_the_s
     assert play.drafts[0].policy is not None and play.drafts[0].policy.rule.startswith("role:support")
 
 
+async def test_an_answer_that_came_with_its_head_goes_the_same_way():
+    play = Play()
+    play.upstreams.at_once = True
+    play.answers(RESULT)
+    answer = await play.ask(CALL)
+    assert play.events == ["call.intent", "sent", "upstream closed", "call.result"]
+    assert isinstance(answer, Reply) and (answer.status, answer.body) == (200, RESULT)
+
+
+async def test_an_answer_that_came_with_its_head_is_too_large_as_ever():
+    play = Play(limits=Limits(response_bytes=len(RESULT) - 1))
+    play.upstreams.at_once = True
+    play.answers(RESULT)
+    answer = await play.ask(CALL)
+    assert play.events == ["call.intent", "sent", "upstream closed", "call.result"]
+    assert (
+        play.drafts[-1].reason == Reason.UPSTREAM_TOO_LARGE and isinstance(answer, Reply) and RESULT not in answer.body
+    )
+
+
 async def test_the_server_receives_the_injected_credential_and_nothing_of_the_callers():
     play = Play()
     play.answers(RESULT)

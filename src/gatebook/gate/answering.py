@@ -49,16 +49,11 @@ async def answer(
         return EventStream(
             status=200, headers=headers, events=ReleasedStream(permitted, response, releaser, world, place)
         )
-    try:
-        reading = response.whole(permitted.question.caller.standing.snapshot.deployment.limits.response_bytes)
-        began = world.stopwatch()
-        if permitted.question.era == "legacy":
-            body = await reading
-        else:
-            body = await gone.cancels(reading)
-        releaser.reading_s = world.stopwatch() - began
-    finally:
-        await response.close()
+    limit = permitted.question.caller.standing.snapshot.deployment.limits.response_bytes
+    # Most answers come in one piece with their head.
+    body = response.at_once(limit)
+    if body is None:
+        body = await _read(response, limit, permitted, releaser, gone, world)
     if head.media_type == "application/json" and body and response.status < 400 and permitted.question.calls:
         released = await releaser.body(body, "answer")
     else:
@@ -72,6 +67,20 @@ async def answer(
         headers=_headers(permitted, head, releaser.last_recorded or receipt, world),
         body=released,
     )
+
+
+async def _read(
+    response: UpstreamResponse, limit: int, permitted: Permitted, releaser: Releaser, gone: Gone, world: World
+) -> bytes:
+    """The whole body; the response is closed. A modern client that hangs up meanwhile cancels (Refused)."""
+    try:
+        reading = response.whole(limit)
+        began = world.stopwatch()
+        body = await (reading if permitted.question.era == "legacy" else gone.cancels(reading))
+        releaser.reading_s = world.stopwatch() - began
+        return body
+    finally:
+        await response.close()
 
 
 async def _beside(body: bytes, media_type: str | None, status: int, permitted: Permitted, releaser: Releaser) -> bytes:

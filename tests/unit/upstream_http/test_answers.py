@@ -72,7 +72,9 @@ class Place:
             self.connection.data_received(piece)
         try:
             response = await asking
-            body = await response.whole(1000)
+            body = response.at_once(1000)
+            if body is None:
+                body = await response.whole(1000)
         except UpstreamError as error:
             return error.reason
         return response.status, response.headers, body
@@ -90,6 +92,22 @@ async def test_where_an_answer_is_cut_makes_no_difference_be_its_head_known_or_n
             assert await place.ask(OTHER) != expected
         assert place.idle == 6
         assert not place.wire.aborted
+
+
+@on_both_loops
+async def test_a_body_is_given_at_once_where_all_of_it_is_here_and_not_too_large() -> None:
+    place = Place()
+    asking = asyncio.ensure_future(place.sent("POST"))
+    await asyncio.sleep(0)
+    place.connection.data_received(ANSWER[:-1])
+    response = await asking
+    assert response.at_once(1000) is None and place.idle == 0
+    place.connection.data_received(ANSWER[-1:])
+    body = ANSWER.partition(b"\r\n\r\n")[2]
+    assert response.at_once(len(body) - 1) is None
+    assert response.at_once(len(body)) == body and place.idle == 1
+    await response.close()
+    assert place.idle == 1 and not place.wire.aborted
 
 
 @on_both_loops

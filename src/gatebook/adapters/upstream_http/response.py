@@ -73,16 +73,20 @@ class HttpResponse:
             else:
                 await self._more()
 
+    def at_once(self, limit: int) -> bytes | None:
+        """See ports.UpstreamResponse."""
+        if not self.complete or self.unread_bytes > limit:
+            return None
+        body = b"".join(self._pieces)
+        self._pieces.clear()
+        self.unread_bytes = 0
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.release()
+        return body
+
     async def whole(self, limit: int) -> bytes:
         """See ports.UpstreamResponse. At the end the connection is let go."""
-        if self.complete and self.unread_bytes <= limit:
-            body = b"".join(self._pieces)
-            self._pieces.clear()
-            self.unread_bytes = 0
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.release()
-            return body
         pieces: list[bytes] = []
         size = 0
         while True:
