@@ -274,6 +274,16 @@ def test_a_servers_result_is_read_by_what_is_in_use() -> None:
         wire_native.use(None)
 
 
+def test_a_body_that_is_cut_anywhere_is_left() -> None:
+    """Also where less is there than the template alone: under a sanitizer this shows that nothing beyond the end is looked at."""
+    body = b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"arguments":{"a":"b"}}}'
+    known = made_of(body)
+    filler = NATIVE.Template(known.before, known.between, known.after, known.id_first)
+    assert filler.fill(body) is not None
+    for end in range(len(body)):
+        assert filler.fill(body[:end]) is None and filler.fill(body[end + 1 :]) is None
+
+
 def test_what_is_in_use_is_asked_first_and_python_reads_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bytes] = []
 
