@@ -259,6 +259,15 @@ def test_a_result_is_passed_over_to_a_depth(levels: int, begins: bytes, ends: by
     result_agrees(body[:-levels])
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["[1}", '{"a":1]', "[[1}]", '[{"a":[1}]', '{"a":{"b":1]}', "[1,]", '{"a":1,}', "[,1]", '{"a"}', '{"a":}', "{1:2}", "[1 2]", '{"a":1 "b":2}', "]", "}"],
+)  # fmt: skip
+def test_brackets_and_commas_that_do_not_fit_are_left(value: str) -> None:
+    for around in ('{"jsonrpc":"2.0","id":1,"result":{"a":%s}}', '{"result":%s,"jsonrpc":"2.0","id":1}'):
+        assert NATIVE.result((around % value).encode()) is None and NATIVE.read(value.encode()) is NotImplemented
+
+
 def test_a_servers_result_is_read_by_what_is_in_use() -> None:
     plain, other = (
         b'{"jsonrpc":"2.0","id":1,"result":{"isError":true}}',
