@@ -76,6 +76,30 @@ def test_nor_as_an_old_segment(deployment: Deployment, tmp_path: Path) -> None:
     assert owner(secret) == 0
 
 
+def test_a_file_that_a_killed_sealer_had_half_named_is_given_away(deployment: Deployment) -> None:
+    """When rooms get users of their own: the log that one user wrote becomes the sealer's."""
+    log = Path(deployment.data_dir) / "log"
+    half, whole = log / "5.tmp", log / "5"
+    half.write_bytes(b"a checkpoint")
+    whole.hardlink_to(half)
+    (log / "6").write_bytes(b"another")
+    (log / "6.tmp").write_bytes(b"yet another")
+    log.chmod(0o755)  # so that it is laid out anew
+    lay_out(deployment, USERS)
+    assert not half.exists() and owner(whole) == ROOMS["sealer"] and whole.read_bytes() == b"a checkpoint"
+    assert (log / "6.tmp").read_bytes() == b"yet another"
+
+
+def test_half_a_name_of_the_logs_key_is_not_given_away_either(deployment: Deployment) -> None:
+    desk = Path(deployment.data_dir) / "desk"
+    for name in ("mine", "mine.tmp"):
+        (desk / name).hardlink_to(deployment.log_key)
+    as_room(ROOMS["desk"], desk, lambda: Path().chmod(0o755))
+    with pytest.raises(ConfigurationError, match=r"mine.*another name"):
+        lay_out(deployment, USERS)
+    assert owner(deployment.log_key) == ROOMS["sealer"]
+
+
 def test_what_is_its_own_already_may_have_two_names(deployment: Deployment) -> None:
     """A sealer that was killed while it named a file leaves both."""
     sealer = Path(deployment.data_dir) / "sealer"

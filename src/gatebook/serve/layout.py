@@ -136,10 +136,21 @@ def _is_laid(descriptor: int, place: Place) -> bool:
 def _give_all_within(top: int, place: Place) -> None:
     """What an earlier run wrote under another user. Folders and plain files; the walk follows no link."""
     for _, folders, files, here in os.fwalk(".", dir_fd=top, follow_symlinks=False):
+        _take_half_names(files, here)
         for name in (*folders, *files):
             folder = name in folders
             with contextlib.suppress(FileNotFoundError), _opened(Path(name), folder=folder, within=here) as descriptor:
                 _give(descriptor, place, place.mode & 0o7750 if folder else place.mode & 0o640, Path(name))
+
+
+def _take_half_names(files: list[str], here: int) -> None:
+    """A sealer that was killed while it named a file leaves it with two names in one folder (`5` and `5.tmp`): the second goes. A name elsewhere
+    stays, and counts."""
+    for name in files:
+        with contextlib.suppress(FileNotFoundError):
+            both = [os.stat(each, dir_fd=here, follow_symlinks=False) for each in (name, f"{name}.tmp")]
+            if os.path.samestat(*both):
+                os.unlink(f"{name}.tmp", dir_fd=here)
 
 
 def give_whole(top: int, uid: int, gid: int) -> None:
