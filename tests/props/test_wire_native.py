@@ -16,8 +16,8 @@ from gatebook.wire.strict_json import decode
 from gatebook.wire.template import filled, template_of
 from tests.examples import up_to
 from tests.fuzz import corpus
-from tests.props.test_wire_messages import VALUES, results, written
-from tests.props.test_wire_template import ARGUMENTS, ORDERS, PLAIN_IDS, made_of, message, parsed
+from tests.props.test_wire_messages import VALUES, damaged, parsed, results, written
+from tests.props.test_wire_template import ARGUMENTS, ORDERS, PLAIN_IDS, made_of, message
 from tests.speeding import native
 
 NATIVE = native()
@@ -93,21 +93,7 @@ def test_any_bytes_are_read_alike_or_left(text: bytes) -> None:
 @given(PLAIN, st.data())
 @settings(max_examples=up_to(300))
 def test_a_damaged_text_is_read_alike_or_left(value: Any, data: st.DataObject) -> None:
-    text = bytearray(json.dumps(value, ensure_ascii=False).encode())
-    for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.integers(0, len(text)))
-        match data.draw(st.sampled_from(["cut", "double", "flip", "put"])):
-            case "cut":
-                del text[place : place + data.draw(st.integers(1, 4))]
-            case "double":
-                text[place:place] = text[place : place + 12]
-            case "flip" if place < len(text):
-                text[place] ^= 1 << data.draw(st.integers(0, 7))
-            case _:
-                text[place:place] = data.draw(
-                    st.sampled_from([b"{", b"}", b'"', b",", b":", b"\\", b"\xff", b"9", b"0", b"-"])
-                )
-    agrees(bytes(text))
+    agrees(damaged(data, json.dumps(value, ensure_ascii=False).encode()))
 
 
 @pytest.mark.parametrize("target", ["client_message", "server_message", "masked_document", "planted"])

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gatebook.model.errors import Malformed
 from gatebook.wire import template
-from gatebook.wire.jsonrpc import Batch, Message, Request, parse_client
+from gatebook.wire.jsonrpc import Request, parse_client
 from gatebook.wire.template import Template, filled, template_of
-from tests.props.test_wire_messages import IDS, VALUES, written
+from tests.props.test_wire_messages import IDS, VALUES, damaged, parsed, written
 
 ARGUMENTS = st.dictionaries(st.text(max_size=4), VALUES, max_size=3)
 PLAIN_IDS = st.integers(0, 10**18 - 1) | st.text(alphabet='abcXYZ019 ,:{}[]"-', max_size=8).filter(
@@ -21,13 +20,6 @@ PLAIN_IDS = st.integers(0, 10**18 - 1) | st.text(alphabet='abcXYZ019 ,:{}[]"-', 
 )
 TOP = ("jsonrpc", "id", "method", "params")
 INNER = ("name", "arguments", "_meta")
-
-
-def parsed(body: bytes) -> Message | Batch | None:
-    try:
-        return parse_client(body)
-    except Malformed:
-        return None
 
 
 def message(order: tuple[tuple[str, ...], tuple[str, ...]], identity: Any, arguments: Any) -> dict[str, Any]:
@@ -87,20 +79,9 @@ def test_a_damaged_message_is_read_as_the_parser_reads_it_or_not_at_all(
 ) -> None:
     one = json.dumps(message(order, identity, arguments)).encode()
     assume(parsed(one) is not None)
-    body = bytearray(one)
-    for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.integers(0, len(body)))
-        match data.draw(st.sampled_from(["cut", "double", "flip", "put"])):
-            case "cut":
-                del body[place : place + data.draw(st.integers(1, 5))]
-            case "double":
-                body[place:place] = body[place : place + 20]
-            case "flip" if place < len(body):
-                body[place] ^= 1 << data.draw(st.integers(0, 7))
-            case _:
-                body[place:place] = data.draw(st.sampled_from([b"{", b"}", b'"', b",", b":", b"\\", b"\xff", b"9"]))
-    got = filled(made_of(one), bytes(body))
-    assert got is None or got == parsed(bytes(body))
+    body = damaged(data, one)
+    got = filled(made_of(one), body)
+    assert got is None or got == parsed(body)
 
 
 CALL = '{"jsonrpc":"2.0","id":%s,"method":"tools/call","params":{"name":"x","arguments":%s}}'
