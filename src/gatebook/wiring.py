@@ -26,6 +26,7 @@ from gatebook.ports import Clock
 from gatebook.serve import control
 from gatebook.serve.diagnostics import say_bug
 from gatebook.serve.dropping import OWN_USER, hide
+from gatebook.serve.stopping import stopped_by_sigterm
 
 if TYPE_CHECKING:
     from gatebook.serve.desk_http.authority import Authority
@@ -172,9 +173,8 @@ def sealer(start: bytes, control_fd: int) -> None:
     """The sealer: it stops on SIGTERM, or when the supervisor is gone."""
     from gatebook.serve.premises import wait_for_last_run
 
+    stop = stopped_by_sigterm()
     deployment = msgspec.json.decode(start, type=Deployment)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=_stop_when_alone, args=(control_fd, stop), daemon=True).start()
     _collect_seldom()
     with _telling(control_fd):

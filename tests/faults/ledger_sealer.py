@@ -1,13 +1,12 @@
 """A sealer as a process of its own, to be killed: `python -m tests.faults.ledger_sealer DIR`. It ends cleanly on SIGTERM."""
 
-import signal
 import sys
-import threading
 from pathlib import Path
 
+from gatebook.serve.stopping import stopped_by_sigterm
+
 if __name__ == "__main__":
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())  # before what takes long to import: a stop may come early
+    stop = stopped_by_sigterm()  # before what takes long to import: a stop may come early
 
     import msgspec
 

@@ -128,6 +128,10 @@ class House:
         self.trusting.bring_up(worker)
         return worker
 
+    async def workers_listen(self) -> None:
+        """Every worker accepts on its sockets. Raises ConfigurationError."""
+        await asyncio.gather(*(worker.listening(START_S) for worker in self.workers()))
+
     async def start_worker_again(self, slot: int) -> Room:
         """In its predecessor's place: the sockets stayed bound, so nobody was refused meanwhile."""
         assert self.activation is not None
@@ -259,6 +263,10 @@ class House:
         first = tuple(room for name, room in self.rooms.items() if name.partition(".")[0] not in ("runner", "sealer"))
         if serving := self.activation is not None:
             say("serve.draining")
+        # Each worker's are its own now, and go with it: what is still listened on when it has ended would take connections that nobody answers.
+        for listening in self.sockets:
+            for sock in listening:
+                sock.close()
         for room in first:
             room.send(Drain(within_s=drain_s))
         await ended(first, drain_s + 10)

@@ -122,6 +122,7 @@ class Supervisor:
             await house.start_meter(deployment, held)
         # 7. The configuration is in the book, then in force: the workers listen.
         await house.activation.first(compiled)
+        await house.workers_listen()
         # 8. From now on whoever ends is started again, and SIGHUP reloads.
         self._attend(deployment)
         self._say_banner(deployment, made)

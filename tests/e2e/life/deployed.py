@@ -188,6 +188,10 @@ def _state(pid: int) -> str:
         return ""
 
 
+def _said(directory: Path) -> bytes:
+    return (directory / "gate.log").read_bytes()
+
+
 def _arguments(pid: int) -> list[str]:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
@@ -206,12 +210,13 @@ def deployed(
     env: dict[str, str] | None = None,
     command: tuple[str, ...] = ("-m", "gatebook", "serve"),
 ) -> Iterator[Deployed]:
-    """A deployment that answers `/readyz`; stopped at the end where the test has not. Nothing of it is left, however it ended."""
+    """A deployment of which every worker listens; stopped at the end where the test has not. Nothing of it is left, however it ended."""
     directory.mkdir(parents=True, exist_ok=True)
     issuer = issuer or Issuer(ISSUER_URL, name="corp")
     (directory / "jwks.json").write_text(json.dumps(issuer.jwks()))
     (directory / "gatebook.toml").write_text(config)
     with (directory / "gate.log").open("ab") as log:
+        before = log.tell()
         process = subprocess.Popen(
             [sys.executable, *command], cwd=directory, stdout=log, stderr=log, env={**os.environ, **(env or {})}
         )
@@ -219,6 +224,8 @@ def deployed(
     gate.tls = tls
     family: list[int] = []
     try:
+        # Not only the worker that answers: the others have opened all that they hold, too.
+        until(lambda: process.poll() is not None or b"Gatebook serves" in _said(directory)[before:], "serving", 90)
         until(lambda: process.poll() is not None or gate.get("/readyz") == 200, "ready", 90)
         assert process.poll() is None, (directory / "gate.log").read_text()[-4000:]
         family = gate.everyone()

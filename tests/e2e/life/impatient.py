@@ -1,7 +1,6 @@
 """`gatebook serve` whose workers go on for one second without a sealer, instead of sixty."""
 
 import functools
-import sys
 from pathlib import Path
 
 from gatebook import wiring
@@ -9,4 +8,6 @@ from gatebook.serve import supervisor
 
 if __name__ == "__main__":
     supervisor.Supervisor = functools.partial(supervisor.Supervisor, sealer_grace_s=1.0)  # type: ignore[misc, assignment]
-    wiring.serve(Path("gatebook.toml"), lambda deployment, made: sys.stdout.write(f"serving {deployment.public_url}\n"))
+    wiring.serve(
+        Path("gatebook.toml"), lambda deployment, _: print("Gatebook serves", deployment.public_url, flush=True)
+    )

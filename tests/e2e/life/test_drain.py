@@ -66,6 +66,19 @@ def test_calls_under_way_are_answered_and_new_ones_told_to_come_back(deploy: Dep
         gate.verify()
 
 
+def test_while_one_worker_drains_nobody_waits_for_one_that_has_ended(deploy: Deploy, upstream: Upstream) -> None:
+    with deploy() as gate:
+        held = Held(gate, "held")
+        until(lambda: upstream.held == {"held"}, "the call at the server")
+        gate.process.send_signal(signal.SIGTERM)
+        until(lambda: len(gate.rooms("gate")) == 1, "the worker without a call has ended")
+        assert [gate.get("/readyz") for _ in range(24)] == [503] * 24
+        upstream.released.set()
+        held.join()
+        assert held.answered is not None and held.answered.reason is None
+        assert gate.process.wait(20) == 0
+
+
 def test_streams_are_closed_with_their_records_and_hold_up_nothing(deploy: Deploy, upstream: Upstream) -> None:
     """Even with half an hour for calls: nobody waits for a stream that ends only with its reader."""
     with deploy(more="[limits]\ndrain_s = 1800\n") as gate:
