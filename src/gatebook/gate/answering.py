@@ -16,7 +16,7 @@ from gatebook.gate.world import AnswerHead, Standing, World
 from gatebook.masking import MaskingFailed, mask
 from gatebook.model.deployment import Trust
 from gatebook.model.errors import LedgerUnavailable, Malformed, Reason, UpstreamError
-from gatebook.model.http import Answer, EventStream, Headers, Reply
+from gatebook.model.http import Answer, Arrival, EventStream, Headers, Reply
 from gatebook.ports import Receipt, Recorded, UpstreamResponse
 from gatebook.wire.jsonrpc import Request
 from gatebook.wire.sse import EventSplitter
@@ -54,16 +54,29 @@ async def answer(
     body = response.at_once(limit)
     if body is None:
         body = await _read(response, limit, permitted, releaser, gone, world)
-    if head.media_type == "application/json" and body and response.status < 400 and permitted.question.calls:
+    return await whole_answer(permitted, receipt, response.status, head, body, releaser, world)
+
+
+async def whole_answer(
+    permitted: Permitted,
+    receipt: Receipt,
+    status: int,
+    head: AnswerHead,
+    body: bytes,
+    releaser: Releaser,
+    world: World,
+) -> Reply:
+    """As `answer`, once the body is here and the response let go."""
+    if head.media_type == "application/json" and body and status < 400 and permitted.question.calls:
         released = await releaser.body(body, "answer")
     else:
-        released = await _beside(body, head.media_type, response.status, permitted, releaser)
-    took = response.status < 400 and permitted.question.verb != "GET"
+        released = await _beside(body, head.media_type, status, permitted, releaser)
+    took = status < 400 and permitted.question.verb != "GET"
     await releaser.settle(
-        Reason.UPSTREAM_INVALID if permitted.question.calls or not took else Reason.COMPLETED, status=response.status
+        Reason.UPSTREAM_INVALID if permitted.question.calls or not took else Reason.COMPLETED, status=status
     )
     return Reply(
-        status=response.status,
+        status=status,
         headers=_headers(permitted, head, releaser.last_recorded or receipt, world),
         body=released,
     )
@@ -101,12 +114,20 @@ async def _beside(body: bytes, media_type: str | None, status: int, permitted: P
 
 def _headers(permitted: Permitted, head: AnswerHead, record: Receipt | Recorded, world: World) -> Headers:
     question = permitted.question
+    session = () if head.session is None else _session_header(permitted, head.session, world)
+    return headers_of(head, record, question.call, question.arrival, session)
+
+
+def headers_of(
+    head: AnswerHead, record: Receipt | Recorded, call: str, arrival: Arrival, session: Headers = ()
+) -> Headers:
+    """What an answer leaves with: the server's headers that may, and ours. `session`: that of the client's handle, where it gets one."""
     return (
         *head.clean,
-        *(() if head.session is None else _session_header(permitted, head.session, world)),
+        *session,
         (b"gatebook-receipt", f"{record.origin} {record.leaf.hex()}".encode()),
-        (b"gatebook-call-id", question.call.encode()),
-        *doors.cors(question.arrival),
+        (b"gatebook-call-id", call.encode()),
+        *doors.cors(arrival),
     )
 
 

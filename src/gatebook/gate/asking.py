@@ -56,6 +56,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     masked: Masked
     """The body as it may be recorded."""
+    repeated: "Repeated | None" = None
+    """What it was read by, where it is like an earlier one."""
 
     @property
     def listens(self) -> bool:
@@ -142,8 +144,19 @@ def _read_again(
     arrival: Arrival, caller: Caller, secrets: Secrets, repeated: Repeated, world: World
 ) -> Question | None:
     """As `_read_anew`, for one more message like that of which `repeated` tells. None where it is not, and where anything in it is found."""
-    body = arrival.body
-    if repeated.server is not caller.server or len(body) > OFF_LOOP_BYTES:
+    if repeated.server is not caller.server:
+        return None
+    message = message_again(arrival.body, secrets, repeated)
+    if message is None:
+        return None
+    session = None if repeated.era == "modern" else _upstream_session(arrival, caller, repeated.era, world)
+    asked = asked_again(message, repeated, world)
+    return question_again(arrival, caller, repeated, message, asked, new_call_id(world), session)
+
+
+def message_again(body: bytes, secrets: Secrets, repeated: Repeated) -> Request | None:
+    """The message in `body`, where it is like that of which `repeated` tells, not large, and nothing is found in it. Never raises."""
+    if len(body) > OFF_LOOP_BYTES:
         return None
     message = filled(repeated.template, body)
     if message is None:
@@ -152,16 +165,31 @@ def _read_again(
         inspected = inspect(body, secrets)
     except MaskingFailed:
         return None
-    if inspected.findings or inspected.masked.findings:
-        return None
-    asked = Asked(
+    return None if inspected.findings or inspected.masked.findings else message
+
+
+def asked_again(message: Request, repeated: Repeated, world: World) -> Asked:
+    """Its shape for the book, where `message_again` gave it."""
+    return Asked(
         id=message.id.decode(),
         shape=build.shape(message.params["arguments"]),
         fp=world.fingerprint.going_on(repeated.fingerprint, message.arguments),
         kid=world.fingerprint.kid,
     )
+
+
+def question_again(
+    arrival: Arrival,
+    caller: Caller,
+    repeated: Repeated,
+    message: Request,
+    asked: Asked,
+    call: str,
+    upstream_session: str | None,
+) -> Question:
+    """What is asked with a message that `message_again` gave."""
     element = Element(
-        call=new_call_id(world),
+        call=call,
         method=message.method,
         message=message,
         target=repeated.target,
@@ -171,7 +199,7 @@ def _read_again(
     )
     alone = (element,)
     return Question(
-        call=element.call,
+        call=call,
         caller=caller,
         arrival=arrival,
         verb="POST",
@@ -179,9 +207,10 @@ def _read_again(
         batch=False,
         elements=alone,
         calls=alone,
-        upstream_session=None if repeated.era == "modern" else _upstream_session(arrival, caller, repeated.era, world),
+        upstream_session=upstream_session,
         findings=(),
-        masked=inspected.masked,
+        masked=Masked(arrival.body, ()),
+        repeated=repeated,
     )
 
 

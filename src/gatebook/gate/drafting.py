@@ -240,8 +240,8 @@ def _draft(
         resource=element.resource if element else Resource(kind="server", server=caller.server.name, method=method),
         call=element.call if element else call,
         session=caller.session,
-        policy=_policy_ref(caller.standing, rule, decision) if rule else None,
-        credential=_credential(caller.server) if event == "call.intent" else None,
+        policy=policy_ref(caller.standing, rule, decision) if rule else None,
+        credential=credential_of(caller.server) if event == "call.intent" else None,
         asked=element.asked if element else None,
         findings=findings,
         payloads=payloads,
@@ -249,7 +249,8 @@ def _draft(
     )
 
 
-def _policy_ref(standing: Standing, rule: str, decision: Literal["permit", "deny"]) -> PolicyRef:
+def policy_ref(standing: Standing, rule: str, decision: Literal["permit", "deny"]) -> PolicyRef:
+    """What judged, for the book: one object for all that it judges so by one standing."""
     known = standing.policy_refs.get((rule, decision))
     if known is None:
         snapshot = standing.snapshot
@@ -262,7 +263,8 @@ def _policy_ref(standing: Standing, rule: str, decision: Literal["permit", "deny
     return known
 
 
-def _credential(server: Server) -> str | None:
+def credential_of(server: Server) -> str | None:
+    """The name, never the value, of what is injected."""
     if server.credential is None:
         return None
     reference = server.credential.secret

@@ -2,17 +2,19 @@
 
 arrives → identify → inspect arguments → authorize → record intent → forward → inspect answer → record outcome → reply
 
-One straight function over ports, one task per request. Each stage returns the value that the next one demands, so the order is a type:
+One straight function over ports, one task per request; a call like one before goes the same way with what is known of it filled in (`again`). Each stage returns the value that the next one demands, so the order is a type:
 `upstreams.send` takes a Receipt, and only the ledger makes one. Everything that fails, fails closed, in the one place below.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
+from typing import Any
 
 import msgspec
 
-from gatebook.gate import doors, drafting, refusal, tracing
-from gatebook.gate.answering import answer
+from gatebook.gate import again, doors, drafting, refusal, tracing
+from gatebook.gate.again import Call
+from gatebook.gate.answering import answer, headers_of, whole_answer
 from gatebook.gate.asking import Question, new_call_id, read
 from gatebook.gate.authorizing import Denied, Permitted, StepUp, authorize
 from gatebook.gate.forwarding import forward, trace_passed_on
@@ -22,7 +24,7 @@ from gatebook.gate.places import Place
 from gatebook.gate.refusal import Refused
 from gatebook.gate.releasing import Releaser
 from gatebook.gate.turns import NoRoom
-from gatebook.gate.world import Standing, Traced, World
+from gatebook.gate.world import OFF_LOOP_BYTES, Standing, Traced, World
 from gatebook.identity.challenge import challenge
 from gatebook.identity.errors import TokenRefused
 from gatebook.masking import MaskingFailed
@@ -51,8 +53,20 @@ class _Way(msgspec.Struct):
     """How long the server took until the head of its answer was here; None where none came."""
 
 
-async def exchange(arrival: Arrival, gone: Gone, world: World) -> Answer:
+def exchange(arrival: Arrival, gone: Gone, world: World) -> Coroutine[Any, Any, Answer]:
     """One HTTP request to its answer. Never raises but for cancellation; `gone` is set when the client has hung up."""
+    if again.BESIDE in arrival.said:
+        began = world.stopwatch()
+        try:
+            call = again.recognised(arrival, world)
+        except Exception:  # the whole way meets it again, and tells
+            call = None
+        if call is not None:
+            return _once_more(call, gone, world, began)
+    return _whole(arrival, gone, world)
+
+
+async def _whole(arrival: Arrival, gone: Gone, world: World) -> Answer:
     began = world.stopwatch()
     standing = world.standing()
     way = _Way(arrival, standing)
@@ -70,6 +84,8 @@ async def exchange(arrival: Arrival, gone: Gone, world: World) -> Answer:
             injected = world.injected(server)  # may fail; and no intent is recorded whose end nobody would record
             way.question = question = await read(arrival, caller, injected.secrets, world)
             permitted = authorize(question, world)
+            if question.repeated is not None:
+                again.remember(permitted, injected, world)
             receipt = await _record_intents(permitted, world)
             way.releaser = releaser = Releaser(question, world, injected)
             way.sent_s = sent = world.stopwatch()
@@ -86,6 +102,55 @@ async def exchange(arrival: Arrival, gone: Gone, world: World) -> Answer:
         world.times.add(way.server.name, world.stopwatch() - began - upstream_s, upstream_s)
     if world.traced is not None and way.question is not None:
         _trace(way, way.question, world.traced, answered.status, began, world)
+    return answered
+
+
+async def _once_more(call: Call, gone: Gone, world: World, began: float) -> Answer:
+    """As `_whole`, from the intent on, for a call like one before. What nobody expects of it goes on as there."""
+    known, place = call.again, call.place
+    caller = known.caller
+    limits = caller.standing.snapshot.deployment.limits
+    releaser: Releaser | None = None
+    sent: float | None = None
+    head_s: float | None = None
+    try:
+        try:
+            receipt = await world.ledger.record_intent(call.intent)
+            sent = world.stopwatch()
+            sending = world.upstreams.send(
+                receipt, caller.server, call.request(), first_byte_s=limits.upstream_response_s, idle_s=limits.stream_idle_s
+            )  # fmt: skip
+            response = await (sending if known.repeated.era == "legacy" else gone.cancels(sending))
+            head_s = world.stopwatch() - sent
+            head = known.injected.heads.get(response.headers) if response.status == 200 else None
+            if head is not None and (head.media_type != "application/json" or head.session is not None):
+                head = None
+            body = response.at_once(limits.response_bytes) if head is not None else None
+            looked = call.looked(body) if body and len(body) <= OFF_LOOP_BYTES else None
+            if head is not None and looked is not None:
+                recorded = await world.ledger.record(call.outcome(*looked))
+                headers = headers_of(head, recorded, call.id, call.arrival)
+                answered: Answer = Reply(status=200, headers=headers, body=looked[1].body)
+            else:
+                question = call.question()
+                releaser = Releaser(question, world, known.injected)
+                permitted = call.permitted(question)
+                if head is None or body is None:
+                    answered = await answer(permitted, receipt, response, releaser, gone, world, place)
+                else:
+                    answered = await whole_answer(permitted, receipt, 200, head, body, releaser, world)
+        finally:
+            if not place.kept:
+                place.give_back()
+    except Exception as failure:
+        question = call.question()
+        if sent is not None and releaser is None:
+            releaser = Releaser(question, world, known.injected)
+        way = _Way(call.arrival, caller.standing, caller.server, caller, question, releaser)
+        answered = await _refuse(failure, way, world)
+    if head_s is not None:
+        upstream_s = head_s + (releaser.reading_s if releaser is not None else 0.0)
+        world.times.add(caller.server.name, world.stopwatch() - began - upstream_s, upstream_s)
     return answered
 
 

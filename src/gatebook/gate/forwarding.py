@@ -42,16 +42,20 @@ def forward(
 def upstream_request(permitted: Permitted, injected: Lasting, world: World) -> UpstreamRequest:
     """Allowed headers of the caller's, then ours: the upstream's session id, the call's id, a trace parent, the injected credential."""
     question = permitted.question
-    credential = question.caller.server.credential
-    passed_on, trace = question.arrival.once(_passed_on, credential.header if credential else None, question.era)
-    ours: Headers = ((b"gatebook-call-id", question.call.encode()),)
-    if question.upstream_session is not None:
-        ours = ((b"mcp-session-id", question.upstream_session.encode("latin-1")), *ours)
-    if question.caller.server.command is not None:
-        ours = (*ours, (b"gatebook-caller", _caller(question.caller, world)))
+    headers, trace = passed_on(question)
+    ours: Headers = ((b"gatebook-call-id", question.call.encode()), *ours_beside(question, world))
     if trace is None:
         ours = (*ours, (b"traceparent", traceparent(question.call)))
-    return UpstreamRequest(method=question.verb, passed_on=passed_on, ours=ours, injected=injected, body=permitted.body)
+    return UpstreamRequest(method=question.verb, passed_on=headers, ours=ours, injected=injected, body=permitted.body)
+
+
+def ours_beside(question: Question, world: World) -> Headers:
+    """What the gate sets that is the same for each of the caller's requests in this session of the server's."""
+    session, caller = question.upstream_session, question.caller
+    return (
+        *(() if session is None else ((b"mcp-session-id", session.encode("latin-1")),)),
+        *(() if caller.server.command is None else ((b"gatebook-caller", _caller(caller, world)),)),
+    )
 
 
 def _caller(caller: Caller, world: World) -> bytes:
@@ -63,18 +67,22 @@ def _caller(caller: Caller, world: World) -> bytes:
 
 def trace_passed_on(question: Question) -> bytes | None:
     """The caller's `traceparent` as the server gets it; None where it gets one of ours."""
+    return passed_on(question)[1]
+
+
+def passed_on(question: Question) -> tuple[Lasting, bytes | None]:
+    """The caller's own headers that the server gets, and the `traceparent` among them."""
     credential = question.caller.server.credential
-    _, trace = question.arrival.once(_passed_on, credential.header if credential else None, question.era)
-    return trace
+    return question.arrival.once(_passed_on, credential.header if credential else None, question.era)
 
 
 def _passed_on(headers: Headers, injected: str | None, era: Era) -> tuple[Lasting, bytes | None]:
-    """The caller's own headers that the server gets, and the `traceparent` among them. `injected`: the name of the header that is ours to set."""
-    passed_on = _without_cards(wire_headers.forwardable_request_headers(headers, injected))
+    """`injected`: the name of the header that is ours to set."""
+    passing = _without_cards(wire_headers.forwardable_request_headers(headers, injected))
     if era != "modern":
-        passed_on = tuple((name, value) for name, value in passed_on if not wire_headers.mirrors(name))
-    trace = next((value for name, value in passed_on if name == b"traceparent"), None)
-    return Lasting(headers=passed_on), trace
+        passing = tuple((name, value) for name, value in passing if not wire_headers.mirrors(name))
+    trace = next((value for name, value in passing if name == b"traceparent"), None)
+    return Lasting(headers=passing), trace
 
 
 def _without_cards(headers: Headers) -> Headers:

@@ -15,6 +15,7 @@ from gatebook.model.http import Arrival
 from gatebook.model.principal import Principal
 from gatebook.model.record import Origin, Who
 from gatebook.policy import PolicyView, view
+from gatebook.ports import Instant
 
 CLIENT_NAME_CHARS = 120
 """What is cut is masked before: half a card number is one that no detector knows."""
@@ -35,11 +36,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
 def identify(arrival: Arrival, server: Server, standing: Standing, world: World) -> Caller:
     """The caller behind the request's bearer token. Raises TokenRefused (a CallerError) and nothing else for a bad credential."""
-    now = world.clock.now()
-    if standing.snapshot.deployment.profile == "pci" and not now.synchronised:
-        raise Refused(
-            Reason.CLOCK_UNSYNCHRONISED
-        )  # PCI DSS 10.6: an entry whose time nobody keeps in step is no evidence
+    now = time_of(standing, world)
     known = arrival.said.get("known")
     if not (isinstance(known, Known) and known.holds(arrival, server, standing, now.unix_us / 1_000_000)):
         known = arrival.said["known"] = _verified(arrival, server, standing, now.unix_s, world)
@@ -59,6 +56,26 @@ def identify(arrival: Arrival, server: Server, standing: Standing, world: World)
         permits=view(known.principal, server.name, standing.snapshot.deployment),
     )
     return caller
+
+
+def session_of(known: Known, arrival: Arrival, now: Instant, world: World) -> str | None:
+    """The recording session of one more call with a head of which `known` tells, by the standing that is in force; None where the head must be
+    judged anew. Raises TokenRefused."""
+    if known.ip != arrival.client_ip or now.unix_us / 1_000_000 >= known.judged.good_until:
+        return None
+    if (sid := known.judged.principal.sid) is not None:
+        _demand_not_revoked(sid, world)
+    return world.sessions.touch(known.session_key, now.unix_us)
+
+
+def time_of(standing: Standing, world: World) -> Instant:
+    """The time at which an arrival is judged. Raises Refused where nobody may be judged now."""
+    now = world.clock.now()
+    if standing.snapshot.deployment.profile == "pci" and not now.synchronised:
+        raise Refused(
+            Reason.CLOCK_UNSYNCHRONISED
+        )  # PCI DSS 10.6: an entry whose time nobody keeps in step is no evidence
+    return now
 
 
 def _demand_not_revoked(sid: str, world: World) -> None:

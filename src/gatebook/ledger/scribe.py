@@ -108,7 +108,15 @@ class Scribe:
         # One drawing for all: the identifier's bytes, then a salt for each payload.
         chance = self._entropy(_CHANCE_BYTES + SALT_BYTES * len(draft.payloads))
         count = session.count + 1 if session is not None else None
-        composed = self.write_out(draft, unix_us, clock, chance, number, count, key)
+        quick = self._quick
+        made = (
+            None
+            if quick is None
+            else quick.compose(draft, unix_us, clock, chance, number, count, None if key is None else key.quick)
+        )
+        composed = (
+            self.write_out(draft, unix_us, clock, chance, number, count, key) if made is None else Composed(*made)
+        )
         # Only now is the number taken.
         if session is not None and session.seen_us:
             self.sequence = number
