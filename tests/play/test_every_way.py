@@ -21,6 +21,7 @@ SAID = b"x-unknown"
 ONE = RESULT.replace(b'"a/1"', b"1")
 RESULT_IS = ((SAID, "call.result"),)
 ASKED_TOO = (*RESULT_IS, (b"sampling/createMessage", "message.server"))
+AGAIN = CALL.replace(b'"a/1"', b"1")
 OLD = (b"mcp-protocol-version", b"2025-03-26")
 TWO = b"[" + CALL + b"," + CALL.replace(b'"a/1"', b"2") + b"]"
 TWO_RESULTS = b"[" + RESULT + b"," + RESULT.replace(b'"a/1"', b"2") + b"]"
@@ -70,6 +71,25 @@ WAYS = {
         b"", streamed(RESULT), method="GET", headers=((b"last-event-id", b"1"),), content_type=STREAM, behind=RESULT_IS
     ),
     "a session's end": Way(b"", (b"",), method="DELETE"),
+    "one more call": Way(AGAIN, (ONE,), behind=RESULT_IS, before=3, at_once=True),
+    "one more modern call": Way(modern_call(id="42"), (ONE,), headers=MODERN_HEADERS, behind=RESULT_IS, before=3, at_once=True),
+    "one more call, answered in its time": Way(AGAIN, (ONE[:20], ONE[20:]), behind=RESULT_IS, before=3),
+    "one more call, answered with a card number": Way(
+        AGAIN, (ONE.replace(b'"ok"', b'"' + PAN.encode() + b'"'),), behind=RESULT_IS, before=3, at_once=True
+    ),
+    "one more call, answered with an error": Way(
+        AGAIN, (ERROR.replace(b'"a/1"', b"1"),), behind=((b"-32000", "call.result"),), before=3, at_once=True
+    ),
+    "one more call, answered with a lie": Way(AGAIN, (OTHER,), behind=((SAID, "never"),), before=3, at_once=True),
+    "one more call, answered with status 500": Way(
+        AGAIN, (b"oops",), status=500, content_type=b"text/plain", before=3, at_once=True
+    ),
+    "one more call to a server that is away": Way(
+        AGAIN, fails=UpstreamError(Reason.UPSTREAM_UNREACHABLE, "refused", sent=False), before=3
+    ),
+    "one more modern call, answered by a stream": Way(
+        modern_call(id="42"), streamed(NOTE, ONE), headers=MODERN_HEADERS, content_type=STREAM, behind=RESULT_IS, before=3
+    ),
     "a denial": Way(CALL.replace(b"get_order", b"delete_customer"), sent=0),
     "a card number": Way(CALL.replace(b'"42"', b'"' + PAN.encode() + b'"'), sent=0),
     "unreadable bytes": Way(CALL + b"x", sent=0),
