@@ -22,6 +22,10 @@ PLAIN = {
         "caller.session == session",
     ): "the id of a session in the book, which every auditor reads; both are our own",
     (
+        "gate/again.py",
+        "session_of(again.known, arrival, now, world) != caller.session",
+    ): "the same",
+    (
         "gate/answering.py",
         "upstream == question.upstream_session",
     ): "what a server says of its own session, and what it said before",

@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from gatebook.gate import again, exchange
+from gatebook.gate import again, asking, exchange
 from gatebook.gate.leaving import Gone
-from gatebook.gate.world import OFF_LOOP_BYTES
-from gatebook.model.deployment import Command, ToolRule, Trust
+from gatebook.gate.quarantine import Seen
+from gatebook.gate.world import OFF_LOOP_BYTES, Traced
+from gatebook.model.deployment import Command, Deployment, ToolRule, Trust
 from gatebook.model.errors import Reason
 from gatebook.model.http import Arrival, EventStream, Headers, Reply
 from gatebook.model.record import Draft
@@ -286,6 +287,21 @@ class _Secret:
 again_secret = _Secret()
 
 
+@pytest.mark.parametrize("why", ["the login was ended", "the token is over", "too many calls"])
+async def test_of_somebody_who_is_not_let_in_nothing_is_inspected(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    play = Play()
+    play.tokens.sids["alice"] = "5" * 32
+    arrival = await warm(play)
+    monkeypatch.setattr(asking, "inspect", lambda *_: pytest.fail("inspected"))
+    if why == "the login was ended":
+        play.trust = Trust(number=2, revoked=frozenset({"5" * 32}))
+    elif why == "the token is over":
+        expired(play, arrival)
+    else:
+        full(play, arrival)
+    assert (await ask(play, arrival)).status in (401, 429)
+
+
 async def test_in_pci_nobody_is_judged_by_a_clock_that_nobody_keeps(short: list[bool]) -> None:
     play = Play(profile="pci")
     arrival = await warm(play)
@@ -296,14 +312,94 @@ async def test_in_pci_nobody_is_judged_by_a_clock_that_nobody_keeps(short: list[
 
 
 async def test_where_a_fresh_login_is_wanted_each_call_is_asked() -> None:
-    rules = (ToolRule(tools=("get_order",), mfa=True, mfa_max_age_s=300),)
+    rules = (ToolRule(tools=("get_order",), mfa="proven", mfa_max_age_s=600.0),)
     play = Play(servers=(msgspec.structs.replace(SERVER, tool_rules=rules),))
-    play.tokens.proofs["alice"] = ("yes", play.clock.unix_us // 1_000_000)
+    play.tokens.sids["alice"] = "5" * 32
+    play.tokens.proofs["alice"] = ("proven", play.clock.unix_us // 1_000_000 - 500)
     arrival = play.arrival(modern_call(note="a"), headers=MODERN_HEADERS)
-    for _ in range(TIMES + 1):
+    for _ in range(2 * TIMES):
+        play.answers(ONE)
+        assert (await ask(play, arrival)).status == 200
+    play.clock.unix_us += 200_000_000
+    assert (await ask(play, arrival)).status == 403
+
+
+async def test_where_tools_are_pinned_each_call_is_asked() -> None:
+    play = Play(servers=(msgspec.structs.replace(SERVER, pins={"get_order": ("ab",)}),))
+    arrival = play.arrival(modern_call(note="a"), headers=MODERN_HEADERS)
+    for _ in range(2 * TIMES):
+        play.answers(ONE)
+        assert (await ask(play, arrival)).status == 200
+    seen = Seen(tool="get_order", pinned=("ab",), digest="cd", quarantined=True)
+    play.world.quarantine.learn(play.standing.servers["payments"], seen)
+    assert b"tool_quarantined" in (await ask(play, arrival)).body
+
+
+async def test_each_call_is_traced() -> None:
+    play, traced = Play(), []
+    play.world.traced = Traced(share=1.0, tell=traced.append)
+    arrival = play.arrival(modern_call(note="a"), headers=MODERN_HEADERS)
+    for _ in range(2 * TIMES):
         play.answers(ONE)
         await ask(play, arrival)
-    assert again.BESIDE not in arrival.said
+    assert len(traced) == 2 * TIMES
+
+
+async def test_a_list_that_is_asked_for_with_arguments_is_filtered_each_time() -> None:
+    play = Play()
+    play.upstreams.at_once = True
+    arrival = play.arrival(b'{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"arguments":{}}}')
+    for _ in range(2 * TIMES):
+        play.answers(b'{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"refund"},{"name":"get_order"}]}}')
+        assert b"refund" not in (await ask(play, arrival)).body
+
+
+async def test_a_servers_request_with_the_calls_own_id_is_no_answer_to_it(short: list[bool]) -> None:
+    play = Play()
+    arrival = await warm(play)
+    play.answers(b'{"jsonrpc":"2.0","id":1,"method":"ping"}')
+    assert (await ask(play, arrival)).status == 502 and short == [True]
+
+
+async def test_who_is_cancelled_before_the_first_step_holds_no_place() -> None:
+    play = Play()
+    arrival = await warm(play)
+    exchange.exchange(arrival, play.gone, play.world).close()
+    assert play.world.running == {}
+
+
+async def test_a_fault_of_the_short_ways_own_is_told_and_the_call_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = Play()
+    arrival = await warm(play)
+
+    def bug(*_: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr(again, "asked_again", bug)
+    play.answers(ONE)
+    assert (await ask(play, arrival)).status == 200
+    assert len(play.bugs) == 1 and play.world.running == {}
+
+
+async def test_a_head_that_goes_on_coming_keeps_no_standing_and_no_credential_that_is_over() -> None:
+    play = Play()
+    arrival = play.arrival(b"")
+
+    async def several() -> None:
+        for tool in (b"list_a", b"list_b", b"list_c") * (TIMES + 1):
+            play.answers(ONE)
+            assert (await ask(play, arrival, legacy().replace(b"get_order", tool))).status == 200
+
+    await several()
+    assert len(arrival.said[again.BESIDE]) == 3  # type: ignore[arg-type]
+    for _ in range(3):
+        play.standing = play.standing_of(msgspec.json.decode(msgspec.json.encode(deployment()), type=Deployment))
+        await several()
+    assert [each.standing is play.standing for each in arrival.said[again.BESIDE]] == [True] * 3  # type: ignore[attr-defined]
+    play.world.credentials = AnotherSecret()
+    await several()
+    values = [each.injected.headers.headers[0][1] for each in arrival.said[again.BESIDE]]  # type: ignore[attr-defined]
+    assert values == [b"Bearer another"] * 3
 
 
 async def test_a_port_that_fails_meanwhile_is_met_by_the_whole_way(short: list[bool]) -> None:
@@ -317,7 +413,7 @@ async def test_a_port_that_fails_meanwhile_is_met_by_the_whole_way(short: list[b
     with pytest.raises(OSError, match="no map"):
         again.recognised(arrival, play.world)
     answer = await ask(play, arrival)
-    assert answer.status == 500 and play.world.running == {} and len(play.bugs) == 1
+    assert answer.status == 500 and play.world.running == {} and len(play.bugs) == 2
 
 
 @pytest.mark.parametrize("era", ["modern", "legacy"])
@@ -347,10 +443,27 @@ async def test_one_call_is_remembered_for_each_template_and_not_more() -> None:
     play = Play()
     arrival = play.arrival(b"")
     for round_ in range(3):
-        for number in range(2 * again.TEMPLATES_KEPT):
+        for number in range(2 * asking.TEMPLATES_KEPT):
             play.answers(ONE)
             await ask(play, arrival, legacy().replace(b"get_order", b"list_%d" % number))
-        assert len(arrival.said.get(again.BESIDE, ())) <= again.TEMPLATES_KEPT, round_  # type: ignore[arg-type]
+        assert len(arrival.said.get(again.BESIDE, ())) <= asking.TEMPLATES_KEPT, round_  # type: ignore[arg-type]
+
+
+async def test_two_addresses_that_take_turns_leave_one_call_behind() -> None:
+    play = Play()
+    arrival = await warm(play)
+    for number in range(6):
+        play.answers(ONE)
+        await ask(play, msgspec.structs.replace(arrival, client_ip=f"192.0.2.{number % 2}"))
+    assert len(arrival.said[again.BESIDE]) == 1  # type: ignore[arg-type]
+
+
+async def test_a_large_answer_is_not_looked_at_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = Play()
+    arrival = await warm(play)
+    monkeypatch.setattr(again, "mask", lambda *_: pytest.fail("looked at on the loop"))
+    play.answers(ANSWERS["a large result"][0])
+    assert (await ask(play, arrival)).status == 200
 
 
 def test_what_is_kept_holds_no_call() -> None:

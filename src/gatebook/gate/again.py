@@ -8,7 +8,6 @@ and the login was ended, the recording session, the places of the principal, the
 import msgspec
 
 from gatebook.gate.asking import (
-    TEMPLATES_KEPT,
     Question,
     Repeated,
     asked_again,
@@ -57,7 +56,7 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, kw_only=True):
-    """One more such call, with its place taken; `intent` is what must be durable before anything is sent."""
+    """One more such call, with its place taken."""
 
     again: Again
     arrival: Arrival
@@ -65,7 +64,6 @@ class Call(msgspec.Struct, kw_only=True):
     asked: Asked
     id: str
     place: Place
-    intent: Draft
 
     def question(self) -> Question:
         """The same as the whole way would have it."""
@@ -77,6 +75,25 @@ class Call(msgspec.Struct, kw_only=True):
     def permitted(self, question: Question) -> Permitted:
         """The same as the whole way would have it."""
         return Permitted(question=question, permits=self.again.permits, body=self.arrival.body)
+
+    def intent(self) -> Draft:
+        """What must be durable before anything is sent: see `drafting.intents`."""
+        again = self.again
+        caller = again.caller
+        return Draft(
+            event="call.intent",
+            ok=True,
+            reason=str(Reason.PERMITTED),
+            who=caller.who,
+            origin=caller.origin,
+            resource=again.repeated.resource,
+            call=self.id,
+            session=caller.session,
+            policy=again.policy,
+            credential=again.credential,
+            asked=self.asked,
+            payloads=(Payload(part="request", body=self.arrival.body),) if again.recorded else (),
+        )
 
     def request(self) -> UpstreamRequest:
         """What the server gets: see `forwarding.upstream_request`."""
@@ -157,8 +174,13 @@ def remember(permitted: Permitted, injected: Injected, world: World) -> None:
         recorded=recording_of(question) != "shape",
     )
     before = said.get(BESIDE)
-    kept = [each for each in before if each.repeated is not repeated] if isinstance(before, tuple) else []
-    said[BESIDE] = (again, *kept[: TEMPLATES_KEPT - 1])
+    kept = [
+        each
+        for each in (before if isinstance(before, tuple) else ())
+        # No standing and no credential is kept beyond its time by a head that still comes.
+        if each.repeated is not repeated and each.standing is caller.standing and each.injected is injected
+    ]
+    said[BESIDE] = (again, *kept)  # one for each template, of which there are few
 
 
 def recognised(arrival: Arrival, world: World) -> Call | None:
@@ -169,34 +191,22 @@ def recognised(arrival: Arrival, world: World) -> Call | None:
     standing = world.standing()
     now = time_of(standing, world)
     for again in arrival.said[BESIDE]:  # type: ignore[attr-defined]  # only `remember` writes there
-        if again.standing is not standing:
-            return None
-        injected = world.injected(again.caller.server)
-        if injected is not again.injected:
-            return None
-        message = message_again(arrival.body, injected.secrets, again.repeated)
-        if message is None:
-            continue
-        if session_of(again.known, arrival, now, world) != again.caller.session:
-            return None
         caller = again.caller
-        asked, call = asked_again(message, again.repeated, world), uuid7(now.unix_us // 1000, world.random(10))
-        intent = Draft(
-            event="call.intent",
-            ok=True,
-            reason="permitted",
-            who=caller.who,
-            origin=caller.origin,
-            resource=again.repeated.resource,
-            call=call,
-            session=caller.session,
-            policy=again.policy,
-            credential=again.credential,
-            asked=asked,
-            payloads=(Payload(part="request", body=arrival.body),) if again.recorded else (),
-        )
-        place = Place(caller, world, "POST")
-        return Call(
-            again=again, arrival=arrival, message=message, asked=asked, id=call, place=place, intent=intent
-        )  # fmt: skip
+        if again.standing is not standing or world.injected(caller.server) is not again.injected:
+            return None
+        # Before anything of the message is looked at: who is not let in costs no more than that.
+        if session_of(again.known, arrival, now, world) != caller.session:
+            return None
+        call, place = None, Place(caller, world, "POST")
+        try:
+            message = message_again(arrival.body, again.injected.secrets, again.repeated)
+            if message is not None:
+                identity = uuid7(now.unix_us // 1000, world.random(10))
+                asked = asked_again(message, again.repeated, world)
+                call = Call(again=again, arrival=arrival, message=message, asked=asked, id=identity, place=place)
+        finally:
+            if call is None:
+                place.give_back()
+        if call is not None:
+            return call
     return None

@@ -7,8 +7,7 @@ One straight function over ports, one task per request; a call like one before g
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
-from typing import Any
+from collections.abc import Awaitable
 
 import msgspec
 
@@ -53,17 +52,20 @@ class _Way(msgspec.Struct):
     """How long the server took until the head of its answer was here; None where none came."""
 
 
-def exchange(arrival: Arrival, gone: Gone, world: World) -> Coroutine[Any, Any, Answer]:
+async def exchange(arrival: Arrival, gone: Gone, world: World) -> Answer:
     """One HTTP request to its answer. Never raises but for cancellation; `gone` is set when the client has hung up."""
     if again.BESIDE in arrival.said:
         began = world.stopwatch()
         try:
             call = again.recognised(arrival, world)
-        except Exception:  # the whole way meets it again, and tells
+        except (Refused, CallerError, UpstreamError):  # the whole way meets it again, refuses and records
+            call = None
+        except Exception as bug:
+            world.report_bug("recognising a call", bug)
             call = None
         if call is not None:
-            return _once_more(call, gone, world, began)
-    return _whole(arrival, gone, world)
+            return await _once_more(call, gone, world, began)
+    return await _whole(arrival, gone, world)
 
 
 async def _whole(arrival: Arrival, gone: Gone, world: World) -> Answer:
@@ -115,7 +117,7 @@ async def _once_more(call: Call, gone: Gone, world: World, began: float) -> Answ
     head_s: float | None = None
     try:
         try:
-            receipt = await world.ledger.record_intent(call.intent)
+            receipt = await world.ledger.record_intent(call.intent())
             sent = world.stopwatch()
             sending = world.upstreams.send(
                 receipt, caller.server, call.request(), first_byte_s=limits.upstream_response_s, idle_s=limits.stream_idle_s

@@ -115,7 +115,9 @@ class Scribe:
             else quick.compose(draft, unix_us, clock, chance, number, count, None if key is None else key.quick)
         )
         composed = (
-            self.write_out(draft, unix_us, clock, chance, number, count, key) if made is None else Composed(*made)
+            Composed(*made)
+            if made is not None
+            else self._write_out_here(draft, unix_us, clock, chance, number, count, key)
         )
         # Only now is the number taken.
         if session is not None and session.seen_us:
@@ -170,6 +172,18 @@ class Scribe:
             )
             if made is not None:
                 return Composed(*made)
+        return self._write_out_here(draft, unix_us, clock, chance, number, count, key)
+
+    def _write_out_here(
+        self,
+        draft: Draft,
+        unix_us: int,
+        clock: Clocked,
+        chance: bytes,
+        number: int,
+        count: int | None,
+        key: SessionKey | None,
+    ) -> Composed:
         frames: list[bytes] = []
         pay = self._seal(draft.payloads, key, chance, number, frames) if draft.payloads else ()
         leaf = self._leaf(draft, unix_us, clock, chance, number, count, pay)
