@@ -7,14 +7,7 @@ and the login was ended, the recording session, the places of the principal, the
 
 import msgspec
 
-from gatebook.gate.asking import (
-    Question,
-    Repeated,
-    asked_again,
-    message_again,
-    question_again,
-    recording_of,
-)
+from gatebook.gate.asking import Question, Repeated, asked_again, message_again, question_again, recording_of
 from gatebook.gate.authorizing import Permitted
 from gatebook.gate.drafting import credential_of, policy_ref
 from gatebook.gate.forwarding import ours_beside, passed_on
@@ -193,10 +186,10 @@ def recognised(arrival: Arrival, world: World) -> Call | None:
     for again in arrival.said[BESIDE]:  # type: ignore[attr-defined]  # only `remember` writes there
         caller = again.caller
         if again.standing is not standing or world.injected(caller.server) is not again.injected:
-            return None
+            continue
         # Before anything of the message is looked at: who is not let in costs no more than that.
         if session_of(again.known, arrival, now, world) != caller.session:
-            return None
+            continue
         call, place = None, Place(caller, world, "POST")
         try:
             message = message_again(arrival.body, again.injected.secrets, again.repeated)

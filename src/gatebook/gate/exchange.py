@@ -2,8 +2,10 @@
 
 arrives → identify → inspect arguments → authorize → record intent → forward → inspect answer → record outcome → reply
 
-One straight function over ports, one task per request; a call like one before goes the same way with what is known of it filled in (`again`). Each stage returns the value that the next one demands, so the order is a type:
-`upstreams.send` takes a Receipt, and only the ledger makes one. Everything that fails, fails closed, in the one place below.
+One straight function over ports, one task per request. Each stage returns the value that the next one demands, so the order is a type:
+`upstreams.send` takes a Receipt, and only the ledger makes one. Everything that fails, fails closed, in the one place below (`_refuse`).
+
+A call like one before goes the same way with what is known of it filled in (`_once_more`, `again`).
 """
 
 import asyncio
@@ -97,7 +99,7 @@ async def _whole(arrival: Arrival, gone: Gone, world: World) -> Answer:
         finally:
             if not place.kept:
                 place.give_back()
-    except Exception as failure:  # the one place where anything at all becomes a refusal and a record
+    except Exception as failure:  # whatever it is becomes a refusal and a record
         answered = await _refuse(failure, way, world)
     if way.head_s is not None and way.server is not None and way.releaser is not None:
         upstream_s = way.head_s + way.releaser.reading_s
