@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import os
-import re
 import resource
 import signal
 import socket
@@ -13,43 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-_DISK: Final = re.compile(r"virtio\d+-req|nvme\d|ahci|megasas|mpt\d|xen.*blk", re.IGNORECASE)
-
-
-def disk_interrupts(table: str) -> dict[int, int]:
-    """Core → interrupts of disks so far, from the text of /proc/interrupts."""
-    head, *rows = table.splitlines()
-    cores = [int(name.removeprefix("CPU")) for name in head.split()]
-    counted = dict.fromkeys(cores, 0)
-    for row in rows:
-        fields = row.split()
-        if _DISK.search(row) and len(fields) > len(cores):
-            for core, count in zip(cores, fields[1 : len(cores) + 1], strict=True):
-                counted[core] += int(count)
-    return counted
-
-
-def chosen(cores: Sequence[int], interrupts: Mapping[int, int]) -> tuple[int, int]:
-    """(the load's core, the servers'): of the first two, the servers get the one that the disk interrupts less, where it does; else the second.
-
-    What an interrupt takes is charged to no process. Where a disk has one queue, all of them come to one core, whoever wrote: there, a server that is
-    measured would be slowed by what the sealer and the file system do."""
-    first, second = cores[0], cores[min(1, len(cores) - 1)]
-    at_first, at_second = interrupts.get(first, 0), interrupts.get(second, 0)
-    return (second, first) if at_first < at_second // 2 else (first, second)
-
-
-def interrupts_here() -> dict[int, int]:
-    """`disk_interrupts` of this machine; empty where nobody says."""
-    try:
-        return disk_interrupts(Path("/proc/interrupts").read_text())
-    except (OSError, ValueError):
-        return {}
-
-
 CORES: Final = sorted(os.sched_getaffinity(0))
-LOAD_CORE, GATE_CORE = chosen(CORES, interrupts_here())
-"""Load, upstream, sealer, desk, supervisor; and the gate's worker, or the peer's."""
+LOAD_CORE: Final = CORES[0]
+"""Load, upstream, sealer, desk, supervisor."""
+GATE_CORE: Final = CORES[min(1, len(CORES) - 1)]
+"""The gate's worker, or the peer's."""
 
 _libc: Final = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG: Final = 1

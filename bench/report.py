@@ -10,7 +10,6 @@ from pathlib import Path
 
 from bench import bars, places
 from bench.figures import Outcome, Side, ratio
-from bench.processes import GATE_CORE, LOAD_CORE, interrupts_here
 from bench.rows import Row
 
 _COLUMNS = ("row", "server", "calls/s", "p50", "p99", "p99 at 70 %", "CPU/call", "core", "RSS", "/ nginx", "/ Envoy")
@@ -107,7 +106,6 @@ def machine() -> dict[str, str]:
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{cpu}, {os.cpu_count()} cores, Linux {platform.release()}",
-        "cores": f"{GATE_CORE} for the servers, {LOAD_CORE} for the load; interrupts of disks so far: {_interrupts()}",
         "load average before": " ".join(f"{one:.1f}" for one in os.getloadavg()),
         "python": platform.python_version(),
         "gatebook": _commit(),
@@ -116,10 +114,6 @@ def machine() -> dict[str, str]:
         "fastmcp": _fastmcp(),
         "uvloop": importlib.metadata.version("uvloop"),
     }
-
-
-def _interrupts() -> str:
-    return ", ".join(f"{count:,} at {core}" for core, count in sorted(interrupts_here().items())) or "unknown"
 
 
 def _commit() -> str:
