@@ -111,8 +111,8 @@ async def _whole(arrival: Arrival, gone: Gone, world: World) -> Answer:
 
 async def _once_more(call: Call, gone: Gone, world: World, began: float) -> Answer:
     """As `_whole`, from the intent on, for a call like one before. What nobody expects of it goes on as there."""
-    known, place = call.again, call.place
-    caller = known.caller
+    found, place = call.again, call.place
+    caller = found.caller
     limits = caller.standing.snapshot.deployment.limits
     releaser: Releaser | None = None
     sent: float | None = None
@@ -124,9 +124,9 @@ async def _once_more(call: Call, gone: Gone, world: World, began: float) -> Answ
             sending = world.upstreams.send(
                 receipt, caller.server, call.request(), first_byte_s=limits.upstream_response_s, idle_s=limits.stream_idle_s
             )  # fmt: skip
-            response = await (sending if known.repeated.era == "legacy" else gone.cancels(sending))
+            response = await (sending if found.repeated.era == "legacy" else gone.cancels(sending))
             head_s = world.stopwatch() - sent
-            head = known.injected.heads.get(response.headers) if response.status == 200 else None
+            head = found.injected.heads.get(response.headers) if response.status == 200 else None
             if head is not None and (head.media_type != "application/json" or head.session is not None):
                 head = None
             body = response.at_once(limits.response_bytes) if head is not None else None
@@ -137,7 +137,7 @@ async def _once_more(call: Call, gone: Gone, world: World, began: float) -> Answ
                 answered: Answer = Reply(status=200, headers=headers, body=looked[1].body)
             else:
                 question = call.question()
-                releaser = Releaser(question, world, known.injected)
+                releaser = Releaser(question, world, found.injected)
                 permitted = call.permitted(question)
                 if head is None or body is None:
                     answered = await answer(permitted, receipt, response, releaser, gone, world, place)
@@ -149,7 +149,7 @@ async def _once_more(call: Call, gone: Gone, world: World, began: float) -> Answ
     except Exception as failure:
         question = call.question()
         if sent is not None and releaser is None:
-            releaser = Releaser(question, world, known.injected)
+            releaser = Releaser(question, world, found.injected)
         way = _Way(call.arrival, caller.standing, caller.server, caller, question, releaser)
         answered = await _refuse(failure, way, world)
     if head_s is not None:

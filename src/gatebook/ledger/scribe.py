@@ -108,17 +108,7 @@ class Scribe:
         # One drawing for all: the identifier's bytes, then a salt for each payload.
         chance = self._entropy(_CHANCE_BYTES + SALT_BYTES * len(draft.payloads))
         count = session.count + 1 if session is not None else None
-        quick = self._quick
-        made = (
-            None
-            if quick is None
-            else quick.compose(draft, unix_us, clock, chance, number, count, None if key is None else key.quick)
-        )
-        composed = (
-            Composed(*made)
-            if made is not None
-            else self._write_out_here(draft, unix_us, clock, chance, number, count, key)
-        )
+        composed = self.write_out(draft, unix_us, clock, chance, number, count, key)
         # Only now is the number taken.
         if session is not None and session.seen_us:
             self.sequence = number
@@ -172,18 +162,6 @@ class Scribe:
             )
             if made is not None:
                 return Composed(*made)
-        return self._write_out_here(draft, unix_us, clock, chance, number, count, key)
-
-    def _write_out_here(
-        self,
-        draft: Draft,
-        unix_us: int,
-        clock: Clocked,
-        chance: bytes,
-        number: int,
-        count: int | None,
-        key: SessionKey | None,
-    ) -> Composed:
         frames: list[bytes] = []
         pay = self._seal(draft.payloads, key, chance, number, frames) if draft.payloads else ()
         leaf = self._leaf(draft, unix_us, clock, chance, number, count, pay)
