@@ -58,6 +58,7 @@ class Server:
         self.asked: dict[Any, Any] = {}
         self.modern = False
         self.mark = "Region"
+        self.next_mark: str | None = None
 
     def hear(self, message: dict[str, Any]) -> None:
         if "method" not in message:
@@ -97,6 +98,9 @@ class Server:
             }
             tools = [{"name": name, "inputSchema": schema if name == "echo" else {"type": "object"}} for name in TOOLS]
             self.answer(request, tools=tools, **({"ttlMs": 0, "cacheScope": "private"} if self.modern else {}))
+            if self.next_mark is not None:
+                self.mark, self.next_mark = self.next_mark, None
+                notify("notifications/tools/list_changed")
         elif method == "tools/call":
             self.note(f"call {params['name']}")
             self.call(request, params["name"], params.get("arguments", {}), params.get("_meta", {}))
@@ -169,10 +173,10 @@ class Server:
                 self.answer_text(request, "changed")
                 notify("notifications/tools/list_changed")
             case "mark":
-                self.mark = arguments.get("as", "")
-                self.answer_text(request, "marked")
-                if arguments.get("say"):
+                self.mark, self.next_mark = arguments.get("as", ""), arguments.get("next")
+                if arguments.get("say"):  # before it answers: whoever has the answer counts on what was said
                     notify("notifications/tools/list_changed")
+                self.answer_text(request, "marked")
             case "log":
                 notify("notifications/message", level="info", data="a line")
                 self.answer_text(request, "logged")

@@ -67,6 +67,16 @@ async def test_what_the_program_says_now_counts_whether_it_tells_of_a_change_or_
         await passed(caller, "echo", where="eu")
 
 
+async def test_a_change_that_it_tells_of_while_it_is_asked_is_not_forgotten(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (endpoint, _):
+        caller = Caller(endpoint)
+        # It lists what holds, and in the same breath says that something else holds now.
+        assert (await caller.modern_call("mark", **{"as": "Region", "say": True, "next": "Where"}))[0] == 200
+        await passed(caller, "echo", region="eu")
+        await refused(caller, "echo", region="eu")
+        await passed(caller, "echo", where="eu")
+
+
 async def test_sessions_of_before_know_no_such_headers(tmp_path: Path) -> None:
     async with serving(tmp_path) as (endpoint, _):
         caller = Caller(endpoint)

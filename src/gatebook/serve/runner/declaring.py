@@ -41,20 +41,25 @@ async def demand_declared(process: ServerProcess, request: Request, headers: Hea
     except Malformed:
         if not known:
             raise
-        process.declared = None
+        process.tools_may_have_changed()
         check_declared((await _declared_by(process)).get(tool, ()), arguments, headers)
 
 
 async def _declared_by(process: ServerProcess) -> Declarations:
-    """Empty where it does not say, and then not for good: that must not keep a call from a server that would answer it."""
+    """Empty where it does not say, and then not for good: that must not keep a call from a server that would answer it. Nor is kept what it said
+    before it told of a change, though its answer is read after that."""
     async with process.declaring:
-        if process.declared is None:
-            try:
-                async with asyncio.timeout(LISTING_S):
-                    process.declared = await _listed(process)
-            except (TimeoutError, Broken, Refusal):
-                return {}
-        return process.declared
+        if process.declared is not None:
+            return process.declared
+        changes = process.tools_changes
+        try:
+            async with asyncio.timeout(LISTING_S):
+                found = await _listed(process)
+        except (TimeoutError, Broken, Refusal):
+            return {}
+        if process.tools_changes == changes:
+            process.declared = found
+        return found
 
 
 async def _listed(process: ServerProcess) -> Declarations:

@@ -145,7 +145,7 @@ class _Visit:
             if request.method == "tools/call":
                 await self._unless_hung_up(demand_declared(process, request, self._headers))
             elif request.method == "tools/list":
-                process.declared = None  # whoever asks may be told something else than was known
+                process.tools_may_have_changed()  # whoever asks may be told something else than was known
         exchange, inbox = await process.ask(requests)
         await self._answer(process, exchange, inbox, "modern")
 

@@ -115,6 +115,8 @@ class ServerProcess:
         self._ending = False
         self.declared: Declarations | None = None
         """What its tools have repeated in headers (`runner.declaring`); None: not known, or no longer."""
+        self.tools_changes = 0
+        """How often its tools may have changed: what it said before the last time is not known any more."""
         self.declaring = asyncio.Lock()
         self.complaints = Complaints(server, child.pid, secrets, self._loop.time)
         self.last_used_s = self._loop.time()
@@ -132,6 +134,11 @@ class ServerProcess:
     def idle_s(self) -> float:
         """For how long nothing was asked of it; 0 while something is under way."""
         return 0.0 if self._talk.busy else self._loop.time() - self.last_used_s
+
+    def tools_may_have_changed(self) -> None:
+        """What its tools declare is not known any more, also where the question for it is under way."""
+        self.declared = None
+        self.tools_changes += 1
 
     def wanted(self) -> None:
         """Something will be asked of it soon: it has not been idle."""
@@ -250,7 +257,7 @@ class ServerProcess:
 
     async def _hear(self, line: bytes) -> None:
         if _TOOLS_CHANGED in line:  # also where a text says so: it costs one more question
-            self.declared = None
+            self.tools_may_have_changed()
         try:
             heard = self._talk.hear(await _beside(line, read, line))
             if heard.reply is not None:
