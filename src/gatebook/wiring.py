@@ -204,16 +204,19 @@ def seal(
     from gatebook.adapters.log_files import LogFiles
     from gatebook.adapters.segment_tails import SegmentTails
     from gatebook.adapters.watermark_file import WatermarkFile
+    from gatebook.serve.giving_way import GiveWay
     from gatebook.serve.sealer import SealerPorts, run
 
+    give_way = GiveWay()
     data_dir = Path(deployment.data_dir)
     clock = clock or SystemClock()
     shared = deployment.users is not None
     ports = SealerPorts(
-        log=LogFiles(data_dir / "log", shared=shared, public=("checkpoint",)),
-        payloads=LogFiles(data_dir / "payloads", shared=shared),
+        log=LogFiles(data_dir / "log", shared=shared, public=("checkpoint",), give_way=give_way),
+        payloads=LogFiles(data_dir / "payloads", shared=shared, give_way=give_way),
         state=LogFiles(data_dir / "sealer"),
-        tails=SegmentTails(data_dir / "segments"),
+        tails=SegmentTails(data_dir / "segments", give_way),
+        give_way=give_way,
         open_hand=lambda: SegmentHand(deployment, "sealer", clock),
         clock=clock,
         watermark=WatermarkFile(Path(deployment.watermark)) if deployment.watermark else None,

@@ -5,7 +5,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,10 +19,19 @@ _SYNCS = 8
 class LogFiles:
     """ledger.files.Files over a directory, and the sealer's ways to write into it. Locks nothing: one sealer per deployment writes.
 
-    `shared`: what is written can be read by the group of the folder it is in, and what `public` names by everybody who gets there."""
+    `shared`: what is written can be read by the group of the folder it is in, and what `public` names by everybody who gets there.
+    `give_way` is called between files."""
 
-    def __init__(self, root: Path, *, shared: bool = False, public: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        shared: bool = False,
+        public: tuple[str, ...] = (),
+        give_way: Callable[[], None] = lambda: None,
+    ) -> None:
         self.root = root
+        self._give_way = give_way
         self._file_mode, self._folder_mode = (0o640, 0o750) if shared else (0o600, 0o700)
         self._public = {root / name for name in public} if shared else set()
         self._known: set[Path] = set()
@@ -59,6 +68,7 @@ class LogFiles:
             with self._written(some) as temporaries:
                 for (path, content), temporary in zip(some, temporaries, strict=True):
                     self._link(path, temporary, content)
+                    self._give_way()
         # 3. The names survive a power loss.
         self._sync_folders({(self.root / name).parent for name, _ in files})
 
@@ -70,6 +80,7 @@ class LogFiles:
                 for (path, content), temporary in zip(some, temporaries, strict=True):
                     self._link(path, temporary, content)
                     sync_folder(path.parent)
+                    self._give_way()
 
     def replace(self, name: str, content: bytes) -> None:
         """`name` holds `content`, durably; a reader sees the old bytes or the new, never a mixture."""
@@ -114,6 +125,7 @@ class LogFiles:
                         fresh.add(path.parent)
                     descriptors.append(self._opened(path, os.O_WRONLY | os.O_CREAT))
                     _put(descriptors[-1], at, content)
+                    self._give_way()
                 self._sync_all(descriptors)
             finally:
                 _close_all(descriptors)
@@ -133,6 +145,7 @@ class LogFiles:
                 if path in self._public:
                     os.fchmod(descriptors[-1], 0o644)
                 _put(descriptors[-1], 0, content)
+                self._give_way()
             self._sync_all(descriptors)
             yield temporaries
         finally:
@@ -163,6 +176,7 @@ class LogFiles:
         for descriptor in descriptors:
             # Linux begins to write back what is dirty and waits for nothing.
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            self._give_way()
         # Each is waited for, also behind one that failed: nobody closes a descriptor under a thread's hands.
         waiting = [self._syncing().submit(_sync, descriptors[lane::_SYNCS]) for lane in range(_SYNCS)]
         concurrent.futures.wait(waiting)

@@ -7,6 +7,7 @@ import re
 import stat
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from gatebook.durable import sync_folder
@@ -35,9 +36,11 @@ _SETTLED_NS = 1_000_000_000
 class Tail:
     """One writer's epoch, read from its oldest segment on. Not thread-safe."""
 
-    def __init__(self, directory: Path, writer: str, epoch: str, first: int) -> None:
+    def __init__(
+        self, directory: Path, writer: str, epoch: str, first: int, give_way: Callable[[], None] = lambda: None
+    ) -> None:
         self.writer, self.epoch = writer, epoch
-        self._directory = directory
+        self._directory, self._give_way = directory, give_way
         self._number, self._offset = first, HEADER_BYTES
         self._oldest = first
         self._done = (first, HEADER_BYTES)
@@ -80,7 +83,7 @@ class Tail:
             limit = self._limit(mark)
             if limit is not None and limit <= self._offset:
                 break
-            found = take_groups(self._data(limit), self._offset, self._pending)
+            found = take_groups(self._data(limit), self._offset, self._pending, self._give_way)
             taken += found.offset - self._offset
             stuck = found.offset == self._offset
             groups += found.groups
@@ -204,10 +207,11 @@ class Tail:
 class SegmentTails:
     """All writers of a deployment, found by their segments' names: in `directory`, and in a folder in it for each room that has a user of its own.
 
-    In such a folder only its own room may write: a segment there in another's name is refused, or one room could write as the other."""
+    In such a folder only its own room may write: a segment there in another's name is refused, or one room could write as the other.
+    `give_way` is called between entries."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, give_way: Callable[[], None] = lambda: None) -> None:
+        self._directory, self._give_way = directory, give_way
         self._folders = [directory]
         self._tails: dict[tuple[str, str], Tail] = {}
         self._sorted: list[Tail] = []
@@ -237,7 +241,7 @@ class SegmentTails:
             oldest[writer, epoch] = min(number, oldest.get((writer, epoch), number))
         for key, number in oldest.items():
             if key not in self._tails:
-                self._tails[key] = Tail(folder, *key, number)
+                self._tails[key] = Tail(folder, *key, number, self._give_way)
 
     def _changed(self) -> tuple[int, ...] | None:
         """When a name was last made or removed in each directory; None where there is none."""

@@ -5,7 +5,7 @@ an entry whose leaf is whole has all its payloads. Sequence of segments of one w
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 
 import google_crc32c
@@ -151,10 +151,10 @@ def read_frame(data: bytes | memoryview, offset: int) -> Frame | None:
     return Frame(known, body, end)
 
 
-def take_groups(data: bytes, base: int, pending: list[bytes]) -> Taken:
+def take_groups(data: bytes, base: int, pending: list[bytes], give_way: Callable[[], None] = lambda: None) -> Taken:
     """The frames of `data`, whose first byte is at offset `base` of a segment, as groups; `pending`: frames that came before.
 
-    As `read_frame` over and over, in one loop: the sealer passes here with every frame there is.
+    As `read_frame` over and over, in one loop: the sealer passes here with every frame there is. `give_way` is called after each group.
     """
     unpack, pack, value, extend = _FRAME.unpack_from, _START.pack, google_crc32c.value, google_crc32c.extend
     groups: list[Group] = []
@@ -173,6 +173,7 @@ def take_groups(data: bytes, base: int, pending: list[bytes]) -> Taken:
             groups.append(Group(body, tuple(pending)))
             ends.append(base + end)
             pending = []
+            give_way()
         elif kind in _STORED:
             pending.append(data[start:end])
         start = end

@@ -19,6 +19,7 @@ from gatebook.model.counting import Entries, Report, Sample
 from gatebook.model.deployment import Deployment
 from gatebook.model.record import Draft
 from gatebook.ports import Clock
+from gatebook.serve.giving_way import GiveWay
 from gatebook.serve.metering import reporting
 from gatebook.serve.sealing import Sealing, own_draft
 from gatebook.serve.sealing_ports import Hand, LogStore, SealingRefused, Tails, Watermark
@@ -28,6 +29,8 @@ IDLE_POLL_S = 0.1
 SEAL_EVERY_S = 0.25
 """docs/adr/0009-checkpoints-thin-out.md"""
 SECOND_S = 1.0
+BEHIND_US = 400_000
+"""What has waited so long for its signature is not kept waiting for anybody else."""
 
 
 class OwnHand(Hand, Protocol):
@@ -46,6 +49,8 @@ class SealerPorts(msgspec.Struct, frozen=True, kw_only=True):
     open_hand: Callable[[], OwnHand]
     clock: Clock
     watermark: Watermark | None = None
+    give_way: GiveWay
+    """The same one that `log`, `payloads` and `tails` call; whether it does is decided here."""
     report: Callable[[Report], None] = lambda _: None
     """Gets, once a second, what this sealer has counted; must not block."""
 
@@ -69,6 +74,7 @@ def run(
             state=ports.state,
             tails=ports.tails,
             watermark=ports.watermark,
+            give_way=ports.give_way,
         )
         sealing.start()
         fresh = sealing.is_fresh()
@@ -80,6 +86,7 @@ def run(
                 own_draft("log.start", reason="started", release=__version__, size=sealing.size, signed=sealing.signed)
             )
             _seal_until(stop, sealing, hand, deployment, ports, sealed)
+            ports.give_way.behind = True
             _finish(sealing, hand, ports.clock)
         except BaseException:
             hand.close(clean=False)
@@ -108,6 +115,7 @@ def _seal_until(
     pause_s = POLL_S
     while not stop.wait(pause_s):
         now = time.monotonic()
+        ports.give_way.behind = sealing.full or _waiting_us(sealing, clock) > BEHIND_US
         due = now - second >= SECOND_S
         if sealing.take(look_for_ended=due):
             busy = now

@@ -4,7 +4,7 @@ What it derives, it derives from the bundles: how far each writer's entries are 
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -62,7 +62,10 @@ class Sealing:
         state: LogStore,
         tails: Tails,
         watermark: Watermark | None = None,
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
+        """`give_way` is called between entries."""
+        self._give_way = give_way
         self._deployment, self._signer = deployment, signer
         self._watermark = watermark
         self._log, self._state, self._tails = log, state, tails
@@ -286,6 +289,7 @@ class Sealing:
             index = self._growing.size
             self._growing.append(leaf)
             self._follow(index, entry)
+            self._give_way()
 
     def _follow(self, index: int, entry: Entry) -> None:
         """Cursors, sessions and recoveries after `entry` has its place."""
