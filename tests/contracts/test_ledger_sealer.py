@@ -1,8 +1,10 @@
 """What the sealer adds to the log by itself, and when."""
 
 import asyncio
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,9 +17,11 @@ from gatebook.ledger.entry import Entry
 from gatebook.ledger.verification import verify
 from gatebook.model.counting import Report
 from gatebook.model.errors import LedgerUnavailable
+from gatebook.serve import giving_way
 from gatebook.serve.sealing_ports import SealingRefused
 from gatebook.wiring import seal
 from tests.world_ledger import (
+    START_US,
     Place,
     RunningSealer,
     StillClock,
@@ -244,3 +248,63 @@ def test_a_sealer_killed_while_it_made_its_first_segment_leaves_nothing_for_ever
     (segments / "sealer-01a2047158d23102fd2b-000001.new").write_bytes(b"\0" * 100)
     seal_once(place)
     assert list(segments.iterdir()) == []
+
+
+class Watched(giving_way.GiveWay):
+    """Says how often it paused, and what it was told of being behind."""
+
+    def __init__(self) -> None:
+        self.told: list[bool] = []
+        self.pauses = 0
+        super().__init__(sleep=self._pause)
+
+    def _pause(self, _: float) -> None:
+        self.pauses += 1
+
+    @property
+    def behind(self) -> bool:
+        return self.told[-1]
+
+    @behind.setter
+    def behind(self, whether: bool) -> None:
+        self.told.append(whether)
+
+
+@contextlib.contextmanager
+def watched_sealer(place: Place, clock: StillClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    watched = Watched()
+    monkeypatch.setattr(giving_way, "GiveWay", lambda: watched)
+    stop, ready = threading.Event(), threading.Event()
+    sealer = threading.Thread(target=lambda: seal(place.deployment, stop, clock, sealed=ready.set))
+    sealer.start()
+    try:
+        assert ready.wait(30)
+        yield watched
+    finally:
+        stop.set()
+        sealer.join()
+
+
+async def written(place: Place, count: int) -> None:
+    ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+    await asyncio.gather(*[ledger.record_intent(a_draft(number)) for number in range(count)])
+    await ledger.close()
+
+
+def test_the_sealer_lets_others_go_first_while_it_keeps_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with watched_sealer(place, StillClock(), monkeypatch) as watched:
+        for _ in range(10):
+            asyncio.run(written(place, 100))
+        wait_until(lambda: len(entries(place)) > 1000)
+        assert watched.pauses > 10, "a thousand entries are more than ten stretches of work"
+    assert watched.told[0] and watched.told[-1], "neither at its start, when it does not know yet, nor at its end"
+    assert not any(watched.told[1:-1])
+
+
+def test_the_sealer_lets_nobody_go_first_while_entries_wait_long(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with watched_sealer(place, StillClock(START_US + 10_000_000), monkeypatch) as watched:
+        known = len(watched.told)
+        # One epoch after the other, until one is taken in another round than it is signed in.
+        while not any(watched.told[known:]):
+            asyncio.run(written(place, 10))
+        wait_until(lambda: not watched.told[-1])

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -36,7 +37,7 @@ def tails_of(place: Place) -> SegmentTails:
     return SegmentTails(place.directory / "segments")
 
 
-def sealing_of(place: Place) -> Sealing:
+def sealing_of(place: Place, give_way: Callable[[], None] = lambda: None) -> Sealing:
     sealing = Sealing(
         place.deployment,
         load_signer(Path(place.deployment.log_key).read_text()),
@@ -44,6 +45,7 @@ def sealing_of(place: Place) -> Sealing:
         payloads=LogFiles(place.payloads),
         state=LogFiles(place.directory / "sealer"),
         tails=tails_of(place),
+        give_way=give_way,
     )
     sealing.start()
     return sealing
@@ -171,6 +173,32 @@ def test_no_name_leads_to_bytes_that_could_not_be_made_durable(tmp_path: Path, m
     monkeypatch.undo()
     log.write_once(files)
     assert {name: log.read(name) for name in log.names()} == dict(files)
+
+
+def test_between_files_others_may_go_first(tmp_path: Path) -> None:
+    steps: list[str] = []
+    files = LogFiles(tmp_path / "log", give_way=lambda: steps.append("step"))
+    three = [(f"tile/{number}", b"x") for number in range(3)]
+    for write in (files.write_once, files.write_in_order):
+        write([(f"{write.__name__}/{name}", content) for name, content in three])
+        assert len(steps) >= 2 * len(three), "after each one's bytes, and after each one's name"
+        steps.clear()
+    files.append([(name, 0, content) for name, content in three])
+    assert len(steps) >= len(three)
+
+
+def test_between_entries_others_may_go_first(place: Place) -> None:
+    steps: list[str] = []
+
+    async def write() -> int:
+        ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+        for number in range(12):
+            await ledger.record_intent(a_draft(number))
+        taken = sealing_of(place, lambda: steps.append("step")).take(look_for_ended=False)
+        await ledger.close()
+        return taken
+
+    assert asyncio.run(write()) == len(steps) >= 12
 
 
 def test_a_name_never_changes_its_bytes(tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ def test_groups_are_the_frames_before_each_leaf_up_to_the_last_whole_one(
         end = found.end
         if found.kind in (FrameKind.TURN, FrameKind.END):
             break
-    taken = take_groups(data, base, [b"from before"])
+    steps: list[None] = []
+    taken = take_groups(data, base, [b"from before"], lambda: steps.append(None))
+    assert len(steps) == len(groups)
     assert [(group.leaf, group.frames) for group in taken.groups] == groups
     assert (taken.ends, taken.pending, taken.offset) == (ends, pending, base + end)
     assert (taken.turned, taken.closed) == (last is FrameKind.TURN, last is FrameKind.END)
