@@ -11,8 +11,8 @@ PAUSE_S: Final = 0.00002
 
 class GiveWay:
     """Called between the steps of long work: after a stretch of it there is a pause. A system that does not interrupt programs lets one run to the
-    next tick of its clock, 4 ms later, and whoever a call needs on this core waits as long. `sched_yield` is not enough: it gives the core to
-    nobody who has had more of it of late.
+    next tick of its clock, 4 ms later, and whoever a call needs on this core waits as long. Not `sched_yield`: who yields forfeits the rest of
+    its turn (Linux 6.18), and beside programs that never wait would get little.
 
     While `behind`, there is none: on a machine without a free core, work that gives way might never be done."""
 
