@@ -11,8 +11,8 @@ PAUSE_S: Final = 0.00002
 
 class GiveWay:
     """Called between the steps of long work: after a stretch of it there is a pause. A system that does not interrupt programs lets one run to the
-    next tick of its clock, 4 ms later, and whoever a call needs on this core waits as long. Not `sched_yield`: who yields forfeits the rest of
-    its turn (Linux 6.18), and beside programs that never wait would get little.
+    next tick of its clock, 4 ms later, and whoever a call needs on this core waits as long. Not `sched_yield`: who yields so often gets half
+    of its share beside a program that never waits; who pauses keeps nearly all of it (docs/performance.md, Linux 6.18).
 
     While `behind`, there is none: on a machine without a free core, work that gives way might never be done."""
 
