@@ -27,9 +27,11 @@ from gatebook.ledger.framing import (
 )
 
 MARK_SHIFT = 40
-_ZEROS = bytes(1 << 20)
+_PIECE_BYTES = 1 << 20
+_ZEROS = bytes(_PIECE_BYTES)
 _RETRY_S = 0.25
 _BREATH_S = 0.01
+_FREED_BREATH_S = 0.001
 
 
 class _Segment:
@@ -182,7 +184,12 @@ class SegmentChain:
             with self._mutex:
                 if self._stopped:
                     return
-                self._let_go()
+                gone = [segment for segment in self._held[:-1] if not segment.path.exists()]
+                for segment in gone:
+                    self._held.remove(segment)
+            for segment in gone:
+                self._let_go(segment)
+            with self._mutex:
                 due = len(self._spares) < self._spare_count and len(self._held) + len(self._spares) < self._most
                 if not due:
                     self._wanted.wait(_RETRY_S)
@@ -199,11 +206,17 @@ class SegmentChain:
                 else:
                     self._wanted.wait(_RETRY_S)
 
-    def _let_go(self) -> None:
-        for segment in self._held[:-1]:
-            if not segment.path.exists():
-                self._held.remove(segment)
-                os.close(segment.descriptor)
+    def _let_go(self, segment: _Segment) -> None:
+        """Close what the sealer took away. The last close of a file frees all of it in one go, 16 ms for 64 MiB, and some systems give nobody
+        else that core meanwhile: so it is freed before, a little at a time. Not where it has a name elsewhere: its bytes are somebody's."""
+        with contextlib.suppress(OSError):
+            status = os.fstat(segment.descriptor)
+            left = status.st_size if status.st_nlink == 0 else 0
+            while left > 0 and not self._stopped:
+                left = max(0, left - _PIECE_BYTES)
+                os.ftruncate(segment.descriptor, left)
+                time.sleep(_FREED_BREATH_S)
+        os.close(segment.descriptor)
 
     def _make(self) -> _Segment:
         """A segment of zeros with its header, locked and durable before it has its name."""
@@ -224,7 +237,7 @@ class SegmentChain:
             _write_all(descriptor, encode_header(header))
             left = self._segment_bytes - HEADER_BYTES
             while left > 0:
-                left -= os.write(descriptor, memoryview(_ZEROS)[: min(left, len(_ZEROS))])
+                left -= os.write(descriptor, memoryview(_ZEROS)[: min(left, _PIECE_BYTES)])
                 if left > 0:
                     self._give_way(descriptor)
             os.fsync(descriptor)

@@ -1,0 +1,71 @@
+"""What a writer does with a segment that the sealer took away."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gatebook.adapters.ledger_segment.chain import SegmentChain
+from gatebook.ledger.framing import FrameKind, frame, segment_name
+
+WRITER, EPOCH = "gate-0", "01a2000000000badc0de"
+SEGMENT_BYTES, FRAME = 3 << 20, frame(FrameKind.LEAF, b"x" * 60_000)
+
+
+@pytest.fixture
+def turned(tmp_path: Path) -> Iterator[Path]:
+    """The first segment of a writer that has gone on to its second."""
+    chain = SegmentChain(
+        tmp_path, WRITER, EPOCH, segment_bytes=SEGMENT_BYTES, largest_frame=len(FRAME), published_size=lambda: 0, sequence=lambda: 0
+    )  # fmt: skip
+    try:
+        for _ in range(SEGMENT_BYTES // len(FRAME) + 1):
+            until(lambda: chain.admit(len(FRAME)))
+            chain.append([FRAME])
+        chain.sync()
+        chain.publish()
+        yield tmp_path / segment_name(WRITER, EPOCH, 1)
+    finally:
+        chain.close(clean=True)
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def unlocked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def test_what_is_nobodys_any_more_is_freed_before_it_is_closed(turned: Path) -> None:
+    descriptor = os.open(turned, os.O_RDONLY)
+    try:
+        assert not unlocked(descriptor)
+        turned.unlink()
+        until(lambda: unlocked(descriptor))
+        assert os.fstat(descriptor).st_size == 0
+    finally:
+        os.close(descriptor)
+
+
+def test_what_has_a_name_elsewhere_is_closed_as_it_is(turned: Path) -> None:
+    before = turned.read_bytes()
+    elsewhere = turned.with_name("elsewhere")
+    elsewhere.hardlink_to(turned)
+    turned.unlink()
+    descriptor = os.open(elsewhere, os.O_RDONLY)
+    try:
+        until(lambda: unlocked(descriptor))
+    finally:
+        os.close(descriptor)
+    assert elsewhere.read_bytes() == before
