@@ -212,8 +212,10 @@ def seal(
     clock = clock or SystemClock()
     shared = deployment.users is not None
     ports = SealerPorts(
-        log=LogFiles(data_dir / "log", shared=shared, public=("checkpoint",), give_way=give_way),
-        payloads=LogFiles(data_dir / "payloads", shared=shared, give_way=give_way),
+        log=LogFiles(
+            data_dir / "log", shared=shared, public=("checkpoint",), give_way=give_way, written=give_way.written
+        ),
+        payloads=LogFiles(data_dir / "payloads", shared=shared, give_way=give_way, written=give_way.written),
         state=LogFiles(data_dir / "sealer"),
         tails=SegmentTails(data_dir / "segments", give_way),
         give_way=give_way,

@@ -187,6 +187,19 @@ def test_between_files_others_may_go_first(tmp_path: Path) -> None:
     assert len(steps) >= len(three)
 
 
+def test_the_bytes_of_a_large_file_are_told_a_little_at_a_time(tmp_path: Path) -> None:
+    told: list[int] = []
+    files = LogFiles(tmp_path / "log", written=told.append)
+    content = bytes(range(256)) * 1000
+    files.write_once([("bundle", content), ("tile", b"x")])
+    files.append([("payload", 0, content), ("other", 0, b"y")])
+    files.append([("payload", len(content), content)])
+    assert sum(told) == 3 * len(content) + 2
+    assert max(told) <= 64 << 10
+    assert files.read("bundle") == content
+    assert files.read("payload") == 2 * content
+
+
 def test_between_entries_others_may_go_first(place: Place) -> None:
     steps: list[str] = []
 

@@ -14,13 +14,14 @@ from gatebook.durable import make_folder, sync_folder
 _AT_ONCE = 64
 """Files open together: a process may be allowed a thousand in all."""
 _SYNCS = 8
+_WRITTEN_AT_ONCE = 64 << 10
 
 
 class LogFiles:
     """ledger.files.Files over a directory, and the sealer's ways to write into it. Locks nothing: one sealer per deployment writes.
 
     `shared`: what is written can be read by the group of the folder it is in, and what `public` names by everybody who gets there.
-    `give_way` is called between files."""
+    `give_way` is called between files, `written` with the bytes that were handed to the system to be written."""
 
     def __init__(
         self,
@@ -29,9 +30,10 @@ class LogFiles:
         shared: bool = False,
         public: tuple[str, ...] = (),
         give_way: Callable[[], None] = lambda: None,
+        written: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.root = root
-        self._give_way = give_way
+        self._give_way, self._written_back = give_way, written
         self._file_mode, self._folder_mode = (0o640, 0o750) if shared else (0o600, 0o700)
         self._public = {root / name for name in public} if shared else set()
         self._known: set[Path] = set()
@@ -124,7 +126,7 @@ class LogFiles:
                     if not path.exists():
                         fresh.add(path.parent)
                     descriptors.append(self._opened(path, os.O_WRONLY | os.O_CREAT))
-                    _put(descriptors[-1], at, content)
+                    self._put(descriptors[-1], at, content)
                     self._give_way()
                 self._sync_all(descriptors)
             finally:
@@ -144,7 +146,7 @@ class LogFiles:
                 temporaries.append(temporary)
                 if path in self._public:
                     os.fchmod(descriptors[-1], 0o644)
-                _put(descriptors[-1], 0, content)
+                self._put(descriptors[-1], 0, content)
                 self._give_way()
             self._sync_all(descriptors)
             yield temporaries
@@ -152,6 +154,18 @@ class LogFiles:
             _close_all(descriptors)
             for temporary in temporaries:
                 temporary.unlink(missing_ok=True)
+
+    def _put(self, descriptor: int, at: int, content: bytes) -> None:
+        """The file is its first `at` bytes and then `content`; not durable, but on its way to the disk."""
+        if os.fstat(descriptor).st_size != at:
+            os.ftruncate(descriptor, at)
+        view = memoryview(content)
+        while view:
+            written = os.pwrite(descriptor, view[:_WRITTEN_AT_ONCE], at)
+            # Linux begins to write back what is dirty there, and waits for nothing.
+            os.posix_fadvise(descriptor, at, written, os.POSIX_FADV_DONTNEED)
+            self._written_back(written)
+            view, at = view[written:], at + written
 
     def _opened(self, path: Path, flags: int) -> int:
         return os.open(path, flags, self._file_mode)
@@ -168,15 +182,11 @@ class LogFiles:
         """Every one of these files survives a power loss. Raises OSError.
 
         One after the other would cost a disk's round trip, and mostly a commit of the file system's journal, for each; many at a time
-        share them. So the writing is started for all before the first is waited for.
+        share them. The writing was begun for all (`_put`) before the first is waited for.
         """
         if len(descriptors) == 1:
             os.fsync(descriptors[0])
             return
-        for descriptor in descriptors:
-            # Linux begins to write back what is dirty and waits for nothing.
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            self._give_way()
         # Each is waited for, also behind one that failed: nobody closes a descriptor under a thread's hands.
         waiting = [self._syncing().submit(_sync, descriptors[lane::_SYNCS]) for lane in range(_SYNCS)]
         concurrent.futures.wait(waiting)
@@ -207,16 +217,6 @@ class LogFiles:
         make_folder(folder, self._folder_mode)
         sync_folder(folder)
         self._known.add(folder)
-
-
-def _put(descriptor: int, at: int, content: bytes) -> None:
-    """The file is its first `at` bytes and then `content`; not durable."""
-    if os.fstat(descriptor).st_size != at:
-        os.ftruncate(descriptor, at)
-    view = memoryview(content)
-    while view:
-        written = os.pwrite(descriptor, view, at)
-        view, at = view[written:], at + written
 
 
 def _sync(descriptors: list[int]) -> None:

@@ -7,6 +7,8 @@ from typing import Final
 STRETCH_S: Final = 0.0005
 PAUSE_S: Final = 0.00002
 """Asked for; with a timer's slack it is some 0.1 ms. Only that others get the core matters."""
+WRITTEN_BYTES: Final = 64 << 10
+WRITTEN_PAUSE_S: Final = 0.0005
 
 
 class GiveWay:
@@ -22,9 +24,21 @@ class GiveWay:
         self.behind = True
         self._clock, self._sleep = clock, sleep
         self._since = clock()
+        self._written_bytes = 0
 
     def __call__(self) -> None:
         if self.behind or self._clock() - self._since < STRETCH_S:
             return
         self._sleep(PAUSE_S)
         self._since = self._clock()
+
+    def written(self, count: int) -> None:
+        """Called when `count` bytes more are on their way to the disk. Whoever syncs a file next waits for all that the disk has got by then: the
+        megabytes of a second in one go are milliseconds for every call of that moment."""
+        self._written_bytes += count
+        if self._written_bytes < WRITTEN_BYTES:
+            return
+        self._written_bytes = 0
+        if not self.behind:
+            self._sleep(WRITTEN_PAUSE_S)
+            self._since = self._clock()

@@ -1,6 +1,6 @@
 """When the sealer lets others go first."""
 
-from gatebook.serve.giving_way import PAUSE_S, STRETCH_S, GiveWay
+from gatebook.serve.giving_way import PAUSE_S, STRETCH_S, WRITTEN_BYTES, WRITTEN_PAUSE_S, GiveWay
 
 
 class Core:
@@ -49,3 +49,26 @@ def test_who_is_behind_or_does_not_know_yet_goes_on() -> None:
     give_way.behind = False
     give_way()
     assert core.slept == [PAUSE_S]
+
+
+def test_what_is_written_goes_to_the_disk_a_little_at_a_time() -> None:
+    core = Core()
+    give_way = core.way()
+    give_way.behind = False
+    for _ in range(15):
+        give_way.written(WRITTEN_BYTES // 5)
+    assert (
+        core.slept == [WRITTEN_PAUSE_S] * 2
+    )  # after six each: five fifths, rounded down, are a little less than the whole
+    core.now_s += STRETCH_S / 2
+    give_way()
+    assert len(core.slept) == 2  # it was a pause like the other
+
+
+def test_who_is_behind_writes_all_at_once() -> None:
+    core = Core()
+    give_way = core.way()
+    give_way.written(10 * WRITTEN_BYTES)
+    give_way.behind = False
+    give_way.written(WRITTEN_BYTES - 1)
+    assert not core.slept
