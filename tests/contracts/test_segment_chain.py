@@ -1,5 +1,6 @@
 """What a writer does with a segment that the sealer took away."""
 
+import errno
 import fcntl
 import os
 import time
@@ -69,3 +70,17 @@ def test_what_has_a_name_elsewhere_is_closed_as_it_is(turned: Path) -> None:
     finally:
         os.close(descriptor)
     assert elsewhere.read_bytes() == before
+
+
+def test_what_cannot_be_freed_is_closed_all_the_same(turned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(descriptor: int, size: int) -> None:
+        raise OSError(errno.EIO, "the test's disk failed")
+
+    descriptor = os.open(turned, os.O_RDONLY)
+    try:
+        monkeypatch.setattr(os, "ftruncate", refused)
+        turned.unlink()
+        until(lambda: unlocked(descriptor))
+        assert os.fstat(descriptor).st_size == SEGMENT_BYTES
+    finally:
+        os.close(descriptor)

@@ -14,7 +14,7 @@ from gatebook.durable import make_folder, sync_folder
 _AT_ONCE = 64
 """Files open together: a process may be allowed a thousand in all."""
 _SYNCS = 8
-_WRITTEN_AT_ONCE = 64 << 10
+_WRITTEN_AT_ONCE = 256 << 10
 
 
 class LogFiles:

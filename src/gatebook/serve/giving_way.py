@@ -7,7 +7,7 @@ from typing import Final
 STRETCH_S: Final = 0.0005
 PAUSE_S: Final = 0.00002
 """Asked for; with a timer's slack it is some 0.1 ms. Only that others get the core matters."""
-WRITTEN_BYTES: Final = 64 << 10
+WRITTEN_BYTES: Final = 256 << 10
 WRITTEN_PAUSE_S: Final = 0.0005
 
 
