@@ -17,20 +17,24 @@ SEGMENT_BYTES, FRAME = 3 << 20, frame(FrameKind.LEAF, b"x" * 60_000)
 
 
 @pytest.fixture
-def turned(tmp_path: Path) -> Iterator[Path]:
-    """The first segment of a writer that has gone on to its second."""
-    chain = SegmentChain(
+def chain(tmp_path: Path) -> Iterator[SegmentChain]:
+    made = SegmentChain(
         tmp_path, WRITER, EPOCH, segment_bytes=SEGMENT_BYTES, largest_frame=len(FRAME), published_size=lambda: 0, sequence=lambda: 0
     )  # fmt: skip
-    try:
-        for _ in range(SEGMENT_BYTES // len(FRAME) + 1):
-            until(lambda: chain.admit(len(FRAME)))
-            chain.append([FRAME])
-        chain.sync()
-        chain.publish()
-        yield tmp_path / segment_name(WRITER, EPOCH, 1)
-    finally:
-        chain.close(clean=True)
+    yield made
+    made.close(clean=True)
+
+
+@pytest.fixture
+def turned(tmp_path: Path, chain: SegmentChain) -> Path:
+    """The first segment of a writer that has gone on to its second, and has two spares."""
+    for _ in range(SEGMENT_BYTES // len(FRAME) + 1):
+        until(lambda: chain.admit(len(FRAME)))
+        chain.append([FRAME])
+    chain.sync()
+    chain.publish()
+    until(lambda: len(list(tmp_path.glob("*.seg"))) == 4)
+    return tmp_path / segment_name(WRITER, EPOCH, 1)
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -79,6 +83,26 @@ def test_what_cannot_be_freed_is_closed_all_the_same(turned: Path, monkeypatch: 
     descriptor = os.open(turned, os.O_RDONLY)
     try:
         monkeypatch.setattr(os, "ftruncate", refused)
+        turned.unlink()
+        until(lambda: unlocked(descriptor))
+        assert os.fstat(descriptor).st_size == SEGMENT_BYTES
+    finally:
+        os.close(descriptor)
+
+
+def test_who_has_no_spare_takes_no_time_to_free_anything(
+    tmp_path: Path, turned: Path, chain: SegmentChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: SegmentChain, path: Path) -> int:
+        raise OSError(errno.ENOSPC, "the test's disk is full")
+
+    monkeypatch.setattr(SegmentChain, "_made", full)
+    descriptor = os.open(turned, os.O_RDONLY)
+    try:
+        while chain._spares:
+            assert chain.admit(len(FRAME))
+            chain.append([FRAME])
+        chain.sync()
         turned.unlink()
         until(lambda: unlocked(descriptor))
         assert os.fstat(descriptor).st_size == SEGMENT_BYTES

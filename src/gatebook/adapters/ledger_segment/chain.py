@@ -208,11 +208,12 @@ class SegmentChain:
 
     def _let_go(self, segment: _Segment) -> None:
         """Close what the sealer took away. The last close of a file frees all of it in one go, 16 ms for 64 MiB, and some systems give nobody
-        else that core meanwhile: so it is freed before, a little at a time. Not where it has a name elsewhere: its bytes are somebody's."""
+        else that core meanwhile: so it is freed before, a little at a time, while a spare is there. Not where it has a name elsewhere: its bytes
+        are somebody's."""
         with contextlib.suppress(OSError):
             status = os.fstat(segment.descriptor)
             left = status.st_size if status.st_nlink == 0 else 0
-            while left > 0 and not self._stopped:
+            while left > 0 and self._spares and not self._stopped:
                 left = max(0, left - _PIECE_BYTES)
                 os.ftruncate(segment.descriptor, left)
                 time.sleep(_FREED_BREATH_S)
