@@ -187,24 +187,26 @@ class SegmentChain:
                 gone = [segment for segment in self._held[:-1] if not segment.path.exists()]
                 for segment in gone:
                     self._held.remove(segment)
+                due = len(self._spares) < self._spare_count and len(self._held) + len(self._spares) < self._most
+                if not due and not gone:
+                    self._wanted.wait(_RETRY_S)
+            if due:
+                self._add_spare()
             for segment in gone:
                 self._let_go(segment)
-            with self._mutex:
-                due = len(self._spares) < self._spare_count and len(self._held) + len(self._spares) < self._most
-                if not due:
-                    self._wanted.wait(_RETRY_S)
-                    continue
-            try:
-                made = self._make()
-            except OSError:
-                # A full disk mends itself or does not: until then `admit` refuses.
-                made = None
-            with self._mutex:
-                if made is not None:
-                    self._spares.append(made)
-                    self._capacity += self._yield
-                else:
-                    self._wanted.wait(_RETRY_S)
+
+    def _add_spare(self) -> None:
+        try:
+            made = self._make()
+        except OSError:
+            # A full disk mends itself or does not: until then `admit` refuses.
+            made = None
+        with self._mutex:
+            if made is not None:
+                self._spares.append(made)
+                self._capacity += self._yield
+            else:
+                self._wanted.wait(_RETRY_S)
 
     def _let_go(self, segment: _Segment) -> None:
         """Close what the sealer took away. The last close of a file frees all of it in one go, 16 ms for 64 MiB, and some systems give nobody
