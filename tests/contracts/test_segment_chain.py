@@ -33,7 +33,7 @@ def turned(tmp_path: Path, chain: SegmentChain) -> Path:
         chain.append([FRAME])
     chain.sync()
     chain.publish()
-    until(lambda: len(list(tmp_path.glob("*.seg"))) == 4)
+    until(lambda: len(chain._spares) == 2)
     return tmp_path / segment_name(WRITER, EPOCH, 1)
 
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_freed_is_closed_all_the_same(turned: Path, monkeypatch: 
 
 
 def test_who_has_no_spare_takes_no_time_to_free_anything(
-    tmp_path: Path, turned: Path, chain: SegmentChain, monkeypatch: pytest.MonkeyPatch
+    turned: Path, chain: SegmentChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: SegmentChain, path: Path) -> int:
         raise OSError(errno.ENOSPC, "the test's disk is full")

@@ -55,11 +55,9 @@ def test_what_is_written_goes_to_the_disk_a_little_at_a_time() -> None:
     core = Core()
     give_way = core.way()
     give_way.behind = False
-    for _ in range(15):
-        give_way.written(WRITTEN_BYTES // 5)
-    assert (
-        core.slept == [WRITTEN_PAUSE_S] * 2
-    )  # after six each: five fifths, rounded down, are a little less than the whole
+    for _ in range(11):
+        give_way.written(WRITTEN_BYTES // 4)
+    assert core.slept == [WRITTEN_PAUSE_S] * 2
     core.now_s += STRETCH_S / 2
     give_way()
     assert len(core.slept) == 2  # it was a pause like the other
