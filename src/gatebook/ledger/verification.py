@@ -72,7 +72,7 @@ def verify(
 ) -> Report:
     """Judge the log in `log` (and its recordings in `payloads`) by the verifier key in text form. Memory does not grow with the log.
 
-    `settle` waits for a running sealer's next checkpoint; it is called at most once, where something looks unfinished.
+    `settle` waits for a running sealer to publish its next checkpoint; it is called where something looks unfinished, at most twice.
     Raises CannotJudge; everything else that is wrong is in the report. The order is the argument:
     """
     report = Report()
@@ -81,8 +81,7 @@ def verify(
     except NoteError as error:
         raise CannotJudge(f"the verifier key cannot be used: {error}") from error
     # 1. Which state is judged: the largest that the log's own key signed.
-    archive = archived_sizes(log)
-    head = _head(log, archive, verifier, report)
+    head, archive = _head(log, verifier, report, settle)
     if head is None:
         return report
     report.origin, report.size, report.root = head.origin, head.size, head.root.hex()
@@ -191,47 +190,59 @@ def _compare(log: Files, level: int, index: int, hashes: list[bytes], report: Re
             report.say(what, f"does not agree with {name}")
 
 
-def _head(log: Files, archive: "array[int]", verifier: Verifier, report: Report) -> Checkpoint | None:
-    """The largest state signed by the log's key. Raises CannotJudge where nothing was ever signed."""
-    published: Checkpoint | None = None
-    try:
-        published = open_checkpoint(log.read("checkpoint"), verifier)
-    except FileNotFoundError:
-        if not archive:
-            raise CannotJudge("there is no checkpoint here: no log, or nothing was sealed yet") from None
-        report.say("checkpoint", "is gone")
-    except (NoteError, OSError) as error:
-        report.say("checkpoint", str(error))
+def _head(
+    log: Files, verifier: Verifier, report: Report, settle: Callable[[], None]
+) -> tuple[Checkpoint | None, "array[int]"]:
+    """The largest state signed by the log's key, and the sizes whose checkpoints are archived. Raises CannotJudge where nothing was ever signed."""
+    # A running sealer archives a checkpoint, then publishes it. Read in this order the archive holds what is published, and perhaps a newer one.
+    published, fault = _published(log, verifier)
+    archive = archived_sizes(log)
+    if published is None and not fault and not archive:
+        raise CannotJudge("there is no checkpoint here: no log, or nothing was sealed yet")
+    head = _newest(log, archive, published, verifier, report)
+    if head is not None and (published is None or published.size < head.size):
+        later, fault = _published(log, verifier)
+        if later is None or later.size < head.size:
+            settle()
+            later, fault = _published(log, verifier)
+        if later is None:
+            report.say("checkpoint", fault or "is gone")
+        elif later.size < head.size:
+            report.say(
+                "checkpoint", f"is older than checkpoints/{head.size}: put back, or its sealer died before publishing"
+            )
+    elif published is None:
+        report.say("checkpoint", fault or "is gone")
+    if published is not None and published.size and published.size not in archive:
+        report.say(f"checkpoints/{published.size}", "is gone")
+    return head, archive
+
+
+def _newest(
+    log: Files, archive: "array[int]", published: Checkpoint | None, verifier: Verifier, report: Report
+) -> Checkpoint | None:
+    """The largest archived checkpoint that is larger than `published` and signed; else `published`."""
     for size in reversed(archive):
-        if published is not None and size < published.size:
-            report.say(f"checkpoints/{published.size}", "is gone")
         if published is not None and size <= published.size:
-            return published
+            break
         try:
-            newest = open_checkpoint(log.read(f"checkpoints/{size}"), verifier)
+            return open_checkpoint(log.read(f"checkpoints/{size}"), verifier)
         except (NoteError, OSError) as error:
             report.say(f"checkpoints/{size}", str(error))
-            continue
-        if published is not None and newest.size > published.size and not _published_meanwhile(log, verifier, newest):
-            report.say(
-                "checkpoint", f"is older than checkpoints/{size}: put back, or its sealer died before publishing"
-            )
-        return newest
-    if published is not None and published.size:
-        report.say(f"checkpoints/{published.size}", "is gone")
     return published
 
 
-def _published_meanwhile(log: Files, verifier: Verifier, newest: Checkpoint) -> bool:
+def _published(log: Files, verifier: Verifier) -> tuple[Checkpoint | None, str]:
+    """What is published now; or None and what is wrong with it, in no words where there is nothing."""
     try:
-        return open_checkpoint(log.read("checkpoint"), verifier).size >= newest.size
-    except (NoteError, OSError):
-        return False
+        return open_checkpoint(log.read("checkpoint"), verifier), ""
+    except FileNotFoundError:
+        return None, ""
+    except (NoteError, OSError) as error:
+        return None, str(error)
 
 
 def _newer_size(log: Files, verifier: Verifier, head: Checkpoint) -> int:
     """The size that is published by now."""
-    try:
-        return max(head.size, open_checkpoint(log.read("checkpoint"), verifier).size)
-    except (NoteError, OSError):
-        return head.size
+    published, _ = _published(log, verifier)
+    return head.size if published is None else max(head.size, published.size)

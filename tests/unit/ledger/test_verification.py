@@ -239,6 +239,42 @@ def test_a_checkpoint_put_back_is_found(copy: Place) -> None:
     assert any("older than" in problem.what for problem in judged(copy).problems)
 
 
+@pytest.mark.parametrize("before", ["an older one", "none"])
+def test_what_a_running_sealer_archived_and_has_not_published_yet_is_waited_for(copy: Place, before: str) -> None:
+    published = copy.log / "checkpoint"
+    newest = published.read_bytes()
+    if before == "none":
+        published.unlink()
+    else:
+        published.write_bytes((copy.log / f"checkpoints/{reading.archived_sizes(LogFiles(copy.log))[-2]}").read_bytes())
+    assert not judged(copy).intact
+    waits: list[str] = []
+
+    def settle() -> None:
+        waits.append("once")
+        published.write_bytes(newest)
+
+    assert judged(copy, settle=settle).problems == []
+    assert waits == ["once"]
+
+
+def test_a_checkpoint_archived_and_published_as_the_verifier_begins_is_no_fault(sealed: Place) -> None:
+    """What the archive holds is asked for after what is published, or the one just published would be missing in it."""
+    newest = f"checkpoints/{reading.head(LogFiles(sealed.log)).size}"
+
+    class Sealing(LogFiles):
+        published = False
+
+        def read(self, name: str) -> bytes:
+            self.published = self.published or name == "checkpoint"
+            return super().read(name)
+
+        def names(self, under: str = "") -> Iterator[str]:
+            return (name for name in super().names(under) if name != newest or self.published)
+
+    assert verify(Sealing(sealed.log), LogFiles(sealed.payloads), sealed.vkey).problems == []
+
+
 def test_an_old_checkpoint_that_a_running_sealer_thins_out_meanwhile_is_no_fault(sealed: Place) -> None:
     oldest = f"checkpoints/{min(int(file.name) for file in (sealed.log / 'checkpoints').iterdir())}"
 
