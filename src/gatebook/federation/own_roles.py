@@ -1,7 +1,7 @@
 """How a person stands: which roles a login gives, which not and why. Decided by the very match that the gate makes at each call.
 
-For the person, so it tells less than `policy.explain` tells the operator: roles for people of other providers, and for jobs, are left out,
-and of a role that is given to named people it does not say to whom.
+For the person, so it does not tell everything: roles for people of other providers, and for jobs, are left out, and of a role that is given
+to named people it does not say to whom.
 """
 
 import msgspec

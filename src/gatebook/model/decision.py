@@ -37,11 +37,9 @@ class Permit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Deny(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """It stops here. `words_for_operator` may name roles and servers; it never reaches the caller, and never holds the name asked for
-    (a resource URI may hold a card number)."""
+    """It stops here."""
 
     reason: Reason
-    words_for_operator: str
     rule: str = "default"
 
 

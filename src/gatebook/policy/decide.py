@@ -24,6 +24,8 @@ _ANSWERS_KEPT: Final = 1_024
 _NAME_KEPT: Final = 256
 """Longer names are decided anew each time: a megabyte of name must not live in a cache."""
 
+_DENIED: Final = Deny(reason=Reason.DENIED)
+_METHOD_UNKNOWN: Final = Deny(reason=Reason.METHOD_UNKNOWN)
 
 EVERYTHING = "**"
 
@@ -62,7 +64,7 @@ class Grant:
 class PolicyView:
     """What one set of roles may do on one server. Shared by every principal who holds exactly these roles."""
 
-    __slots__ = ("_answers", "_denied", "_permits", "grants", "known", "roles", "server")
+    __slots__ = ("_answers", "_permits", "grants", "known", "roles", "server")
 
     def __init__(self, server: str, roles: tuple[str, ...], grants: tuple[Grant, ...], *, known: bool) -> None:
         self.server = server
@@ -71,7 +73,6 @@ class PolicyView:
         self.known = known
         self._answers: dict[tuple[str, str, str | None], Decision] = {}
         self._permits = tuple(Permit(rule=grant.rule, roles=roles) for grant in grants)
-        self._denied = Deny(reason=Reason.DENIED, words_for_operator=self._nothing_granted())
 
     def decide(self, asking: Asking) -> Decision:
         """The answer for `asking`, which is about this view's server. Never raises."""
@@ -96,29 +97,13 @@ class PolicyView:
 
     def _walk(self, asking: Asking) -> Decision:
         if not self.grants:
-            return self._denied
-        if refused := unsound(asking):
+            return _DENIED
+        if refused := _unsound(asking):
             return refused
         for grant, permit in zip(self.grants, self._permits, strict=True):
             if grant.covers(asking):
                 return permit
-        if asking.target_kind == "method":
-            words = f"no MCP method that Gatebook knows, and no grant on {self.server} lists it under methods"
-            return Deny(reason=Reason.METHOD_UNKNOWN, words_for_operator=words)
-        what = (
-            "every tool, and a task could be any tool's"
-            if asking.target_kind == "task"
-            else f"this {asking.target_kind}"
-        )
-        words = f"none of the roles held ({', '.join(self.roles)}) grants {what} on {self.server}"
-        return Deny(reason=Reason.DENIED, words_for_operator=words)
-
-    def _nothing_granted(self) -> str:
-        if not self.known:
-            return "there is no such server in this configuration"
-        if not self.roles:
-            return "the caller holds no role"
-        return f"none of the roles held ({', '.join(self.roles)}) grants anything on {self.server}"
+        return _METHOD_UNKNOWN if asking.target_kind == "method" else _DENIED
 
 
 class Policy:
@@ -176,26 +161,19 @@ def _grants_by_server(role: Role) -> dict[str, list[Grant]]:
     return grants
 
 
-def unsound(asking: Asking) -> Deny | None:
+def _unsound(asking: Asking) -> Deny | None:
     """The refusal of a question that no grant may answer: a kind that is not the method's, an object without a name, a URI that can be
     read in two ways. None where the grants decide."""
     kinds = KINDS.get(asking.method, _EXTENSION)
     if asking.target_kind not in kinds:
-        if kinds is _EXTENSION:
-            return Deny(
-                reason=Reason.METHOD_UNKNOWN, words_for_operator="no MCP method that reaches for such an object"
-            )
-        return Deny(reason=Reason.DENIED, words_for_operator="a known method asked for as something that it is not")
+        return _METHOD_UNKNOWN if kinds is _EXTENSION else _DENIED
     if asking.target_kind in _USES and asking.name is None:
-        return Deny(reason=Reason.DENIED, words_for_operator=f"a {asking.target_kind} without a name")
-    if asking.target_kind in ("tool", "prompt") and (why := suspicious_name(asking.name or "")):
-        return Deny(
-            reason=Reason.DENIED, words_for_operator=f"the name holds {why}: a server may read it otherwise than a rule"
-        )
-    if asking.target_kind in ("resource", "listen") and (why := suspicious_uri(asking.name or "")):
-        return Deny(
-            reason=Reason.DENIED, words_for_operator=f"the URI holds {why}: a server may read it otherwise than a rule"
-        )
+        return _DENIED
+    # A server may read such a name, or such a URI, otherwise than a rule.
+    if asking.target_kind in ("tool", "prompt") and suspicious_name(asking.name or ""):
+        return _DENIED
+    if asking.target_kind in ("resource", "listen") and suspicious_uri(asking.name or ""):
+        return _DENIED
     return None
 
 

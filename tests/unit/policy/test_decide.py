@@ -11,7 +11,7 @@ from gatebook.model.decision import Asking, Deny, Permit
 from gatebook.model.deployment import Allow, Deployment, Match, Role, Server
 from gatebook.model.errors import Reason
 from gatebook.model.principal import Evidence, Principal
-from gatebook.policy import compiled, decide, explain, may_see
+from gatebook.policy import compiled, decide, may_see
 from gatebook.policy.methods import KINDS
 
 
@@ -209,8 +209,7 @@ def test_an_object_without_a_name_is_denied_even_to_who_may_use_all(method: str,
 )
 def test_a_suspicious_uri_is_denied_even_to_who_may_read_all(uri: str) -> None:
     book = deployment(role("all", Allow(server="payments", resources=("**",))))
-    decision = decide(ask("resources/read", "resource", uri), person("all"), book)
-    assert isinstance(decision, Deny) and uri not in decision.words_for_operator
+    assert isinstance(decide(ask("resources/read", "resource", uri), person("all"), book), Deny)
 
 
 @pytest.mark.parametrize("kind", ["tool", "prompt"])
@@ -220,8 +219,7 @@ def test_a_name_that_a_server_may_cut_short_is_denied_and_not_listed(
 ) -> None:
     book = deployment(role("all", Allow(server="payments", tools=("*_read", "**"), prompts=("*_read", "**"))))
     method = {"tool": "tools/call", "prompt": "prompts/get"}[kind]
-    decision = decide(ask(method, kind, name), person("all"), book)
-    assert isinstance(decision, Deny) and name not in decision.words_for_operator
+    assert isinstance(decide(ask(method, kind, name), person("all"), book), Deny)
     assert not may_see(kind, name, person("all"), book, "payments")
 
 
@@ -322,41 +320,3 @@ def test_a_flood_of_names_does_not_grow_the_memory_of_answers() -> None:
 def test_principals_with_the_same_roles_share_one_view() -> None:
     policy = compiled(BOOK)
     assert policy.view(person("support", "x"), "payments") is policy.view(person("support", "y"), "payments")
-
-
-def test_words_for_the_operator_do_not_hold_the_name_asked_for() -> None:
-    for asking in (call("4111111111111111"), ask("resources/read", "resource", "orders://4111111111111111/x")):
-        decision = decide(asking, person("support"), BOOK)
-        assert isinstance(decision, Deny) and "4111" not in decision.words_for_operator
-        assert not any("4111" in line for line in explain(asking, person("support"), BOOK))
-
-
-def test_the_walk_in_words_ends_with_what_decide_says() -> None:
-    lines = explain(call("get_order"), person("support"), BOOK)
-    assert lines == [
-        "role support: held, match[0] holds",
-        "role reader: not held, match[0] wants group 'reader', which the caller's token does not name",
-        "role vendor: not held, match[0] wants group 'vendor', which the caller's token does not name",
-        "role:support/allow[0]: covers it, tools = ['get_order', 'list_*']",
-        "permitted by role:support/allow[0]",
-    ]
-    assert explain(call("refund"), person("support"), BOOK)[-1].startswith(
-        "denied (denied, rule default): none of the roles held (support)"
-    )
-    assert explain(ask("vendor/x", "method"), person("support"), BOOK)[-1].startswith("denied (method_unknown")
-    assert "the server is not in the configuration" in explain(call("x", on="ghost"), person("support"), BOOK)
-    assert any(
-        "before any grant" in line
-        for line in explain(ask("resources/read", "resource", "a/../b"), person("support"), BOOK)
-    )
-
-
-def test_the_walk_in_words_agrees_with_decide_for_every_kind() -> None:
-    for method, kinds in KINDS.items():
-        for kind in kinds:
-            for caller in (person("support"), person("reader"), person()):
-                asking = ask(method, kind, "orders://1")
-                permitted = isinstance(decide(asking, caller, BOOK), Permit)
-                lines = explain(asking, caller, BOOK)
-                assert lines[-1].startswith("permitted by") == permitted
-                assert any(": covers it" in line for line in lines) == permitted
