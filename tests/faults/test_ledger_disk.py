@@ -276,6 +276,54 @@ def test_a_full_disk_refuses_calls_and_mends_itself(tmp_path: Path, monkeypatch:
     assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
 
 
+def test_where_room_is_short_no_intent_takes_that_of_an_outcome_and_an_outcome_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = a_place(tmp_path / "data", segment_bytes=256 << 10)
+    full = True
+    fsync = os.fsync
+
+    class FullDisk:
+        def __getattr__(self, name: str) -> object:
+            return getattr(os, name)
+
+        def fsync(self, descriptor: int) -> None:
+            if full:
+                raise OSError(errno.ENOSPC, "no space")
+            fsync(descriptor)
+
+    async def write() -> None:
+        nonlocal full
+        ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+        monkeypatch.setattr(chain, "os", FullDisk())
+        await asyncio.sleep(0.05)
+        done = 0
+
+        async def intend() -> None:
+            nonlocal done
+            for done in range(1000):
+                await ledger.record_intent(a_draft(done))
+
+        with pytest.raises(LedgerUnavailable, match="no free segment"):
+            await intend()
+        # The last eighth was left for outcomes: each takes some 10 KiB until it is written, and less than 2 KiB of it for good.
+        for number in range(6):
+            await asyncio.wait_for(ledger.record(a_draft(2000 + number)), 0.25)
+        with pytest.raises(LedgerUnavailable, match="no free segment"):
+            await ledger.record_intent(a_draft(done))
+        large = ledger.record(a_draft(3000, payloads=(Payload(part="response", body=b"x" * 60_000),)))
+        waiting = asyncio.ensure_future(large)
+        await asyncio.sleep(0.8)
+        assert not waiting.done()  # where an intent would have been refused
+        full = False
+        await waiting
+        await ledger.close()
+
+    asyncio.run(write())
+    seal_once(place)
+    assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
 def test_a_segment_that_could_not_be_made_leaves_no_gap_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = a_place(tmp_path / "data", segment_bytes=96 << 10)
     left = 2

@@ -95,10 +95,15 @@ class SegmentChain:
     def directory(self) -> Path:
         return self._directory
 
-    def admit(self, size: int) -> bool:
-        """True where `size` more bytes of frames have a place, which is then theirs. False: no free segment, or the disk is full."""
+    @property
+    def segment_bytes(self) -> int:
+        return self._segment_bytes
+
+    def admit(self, size: int, *, leaving: int = 0) -> bool:
+        """True where `size` more bytes of frames have a place, which is then theirs, and `leaving` more would have one. False: no free segment, or
+        the disk is full."""
         with self._mutex:
-            if self._capacity < size:
+            if self._capacity < size + leaving:
                 self._wanted.notify()
                 return False
             self._capacity -= size

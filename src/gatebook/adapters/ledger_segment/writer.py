@@ -37,8 +37,12 @@ _WORTH_RECORDS = 16
 _WORTH_BYTES = 256 << 10
 _QUIET_TURNS = 2
 _QUICK_S, _UNKNOWN_S = 0.001, 0.01
-_PATIENCE_S = 0.5
+_PATIENCE_S: dict[type, float] = {Receipt: 0.5, Recorded: 3.0}
+"""How long room is waited for: longer for what has happened already, because without its record the answer is withheld from a caller who must
+not simply ask again."""
 _STEP_S = 0.01
+_KEPT_FOR_OUTCOMES = 8
+"""An intent gets no room in the last eighth of a segment: where room is short nothing more is sent, and what was sent is written down."""
 
 
 class _Queued(msgspec.Struct, gc=False):
@@ -76,6 +80,7 @@ class SegmentLedger:
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clocked = Clocked(src="none", off=0, ok=False)
+        self._kept_for_outcomes = chain.segment_bytes // _KEPT_FOR_OUTCOMES
         self._batches: SimpleQueue[list[_Queued] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._commit_all, name=f"commits of {scribe.writer}", daemon=True)
         self._thread.start()
@@ -133,8 +138,8 @@ class SegmentLedger:
     async def _recorded(self, draft: Draft, proof: type[Proof]) -> Proof:
         """As `_enqueued`, once there is room."""
         # A burst may be faster than the making of the next segment; a sealer that is behind is not waited for long.
-        waited = 0.0
-        while waited < _PATIENCE_S:
+        waited, patience_s = 0.0, _PATIENCE_S[proof]
+        while waited < patience_s:
             await asyncio.sleep(_STEP_S)
             waited += _STEP_S
             settled = self._enqueued(draft, proof)
@@ -150,7 +155,7 @@ class SegmentLedger:
         bound = scribe.bound(draft)
         if self._queued_bytes and self._queued_bytes + bound > _QUEUE_BYTES:
             return None
-        if self._admitted < bound and not self._admit(bound - self._admitted):
+        if self._admitted < bound and not self._admit(bound - self._admitted, intent=proof is Receipt):
             return None
         loop = self._loop
         if loop is None:
@@ -174,10 +179,11 @@ class SegmentLedger:
             self._begin_to_gather()
         return settled
 
-    def _admit(self, lacking: int) -> bool:
+    def _admit(self, lacking: int, *, intent: bool) -> bool:
         """`lacking` more bytes of the chain are ours, or more, where there is as much."""
+        leaving = self._kept_for_outcomes if intent else 0
         for size in (lacking + _ADMITTED_BYTES, lacking):
-            if self._chain.admit(size):
+            if self._chain.admit(size, leaving=leaving):
                 self._admitted += size
                 return True
         return False
