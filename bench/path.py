@@ -42,6 +42,7 @@ from gatebook.gate.handles import SessionHandles
 from gatebook.gate.leaving import Gone
 from gatebook.gate.turns import Turns
 from gatebook.gate.world import Standing, World
+from gatebook.masking.trigger import look_first_with
 from gatebook.model.deployment import KeySet, Snapshot
 from gatebook.model.errors import Reason
 from gatebook.model.http import Answer, Arrival
@@ -49,7 +50,7 @@ from gatebook.serve import keys
 from gatebook.serve.connection import HttpProtocol
 from gatebook.serve.registry import ConnectionRegistry
 from gatebook.serve.worker import COLLECT_AFTER
-from gatebook.speed import reader
+from gatebook.speed import looker, reader
 from gatebook.wire import native
 
 CONNECTIONS = 32
@@ -133,6 +134,8 @@ class InProcess:
     def start(self) -> None:
         """On the event loop: everything is made."""
         native.use(reader())
+        if (first := looker()) is not None:
+            look_first_with(first)
         clock, entropy = SystemClock(), SystemEntropy()
         ledger = SegmentLedger.open(self._directory / "data", "gate-0", self._deployment, clock, entropy=entropy)
         commit_at_once(ledger)

@@ -9,6 +9,7 @@
 
 #include "crc32c.h"
 #include "json.h"
+#include "prefilter.h"
 #include "reading.h"
 
 /* From so many bytes of bodies on the interpreter goes on meanwhile, and the tools are this call's own. */
@@ -380,6 +381,118 @@ static PyTypeObject Composer_type = {
     .tp_new = composer_new,
 };
 
+/* --- Prefilter --------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    struct prefilter it;
+    PyObject *beside; /* another one that is asked, too; or NULL */
+    struct factor *factors;
+    unsigned char *columns;
+} Prefilter;
+
+static PyTypeObject Prefilter_type;
+
+static void prefilter_dealloc(PyObject *object)
+{
+    Prefilter *self = (Prefilter *)object;
+    Py_XDECREF(self->beside);
+    PyMem_Free(self->factors);
+    PyMem_Free(self->columns);
+    Py_TYPE(object)->tp_free(object);
+}
+
+/* Bytes of a factor's columns; 0 where `factor` is none. */
+static size_t columns_of(PyObject *factor)
+{
+    if (!PyBytes_CheckExact(factor) || PyBytes_GET_SIZE(factor) % PREFILTER_COLUMN != 1)
+        return 0;
+    const size_t length = (size_t)PyBytes_GET_SIZE(factor) / PREFILTER_COLUMN;
+    return length <= PREFILTER_LONGEST && (unsigned char)PyBytes_AS_STRING(factor)[0] < length ? length * PREFILTER_COLUMN : 0;
+}
+
+/* Factors and columns of all buckets, copied. -1: they are none, or there is no memory. */
+static int prefilter_take(Prefilter *self, PyObject *buckets)
+{
+    size_t count = 0, bytes = 0;
+    for (Py_ssize_t which = 0; which < PyTuple_GET_SIZE(buckets); which++) {
+        PyObject *bucket = PyTuple_GET_ITEM(buckets, which);
+        if (!PyTuple_CheckExact(bucket))
+            return -1;
+        for (Py_ssize_t number = 0; number < PyTuple_GET_SIZE(bucket); number++, count++) {
+            const size_t size = columns_of(PyTuple_GET_ITEM(bucket, number));
+            if (size == 0)
+                return -1;
+            bytes += size;
+        }
+    }
+    struct factor *factor = self->factors = PyMem_Calloc(count + 1, sizeof *factor);
+    unsigned char *columns = self->columns = PyMem_Malloc(bytes + 1);
+    if (factor == NULL || columns == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t which = 0; which < PyTuple_GET_SIZE(buckets); which++) {
+        PyObject *bucket = PyTuple_GET_ITEM(buckets, which);
+        self->it.buckets[which] = (struct bucket){factor, (size_t)PyTuple_GET_SIZE(bucket)};
+        for (Py_ssize_t number = 0; number < PyTuple_GET_SIZE(bucket); number++, factor++) {
+            PyObject *given = PyTuple_GET_ITEM(bucket, number);
+            const size_t size = columns_of(given);
+            memcpy(columns, PyBytes_AS_STRING(given) + 1, size);
+            *factor = (struct factor){.columns = columns, .length = size / PREFILTER_COLUMN, .anchor = (unsigned char)PyBytes_AS_STRING(given)[0]};
+            columns += size;
+        }
+    }
+    prefilter_prepare(&self->it);
+    return 0;
+}
+
+static PyObject *prefilter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *buckets, *beside = Py_None;
+    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || !PyArg_ParseTuple(args, "O!|O:Prefilter", &PyTuple_Type, &buckets, &beside)) {
+        PyErr_SetString(PyExc_TypeError, "Prefilter(buckets, beside)");
+        return NULL;
+    }
+    const int fits = PyTuple_GET_SIZE(buckets) <= PREFILTER_BUCKETS && (beside == Py_None || Py_IS_TYPE(beside, &Prefilter_type));
+    Prefilter *self = fits ? (Prefilter *)type->tp_alloc(type, 0) : NULL;
+    if (self != NULL && prefilter_take(self, buckets) == 0) {
+        if (beside != Py_None)
+            self->beside = Py_NewRef(beside);
+        return (PyObject *)self;
+    }
+    Py_XDECREF(self);
+    if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "at most 32 tuples of bytes: the place of a factor's anchor, and 33 for each of its columns");
+    return NULL;
+}
+
+static PyObject *prefilter_asked(PyObject *object, PyObject *text)
+{
+    if (!PyBytes_CheckExact(text)) /* whatever else it is, the patterns tell */
+        Py_RETURN_TRUE;
+    for (const Prefilter *asked = (const Prefilter *)object; asked != NULL; asked = (const Prefilter *)asked->beside)
+        if (prefilter_may_hold(&asked->it, (const unsigned char *)PyBytes_AS_STRING(text), (size_t)PyBytes_GET_SIZE(text)))
+            Py_RETURN_TRUE;
+    Py_RETURN_FALSE;
+}
+
+static PyMethodDef prefilter_methods[] = {
+    {"may_hold", prefilter_asked, METH_O, "may_hold(text): False: none of the factors occurs in it, nor of those beside."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject Prefilter_type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "gatebook_speed.Prefilter",
+    .tp_doc = "Prefilter(buckets, beside=None): looks for all factors at once, and for those of another one. Raises ValueError. Of use where PREFILTERS is true.",
+    .tp_basicsize = sizeof(Prefilter),
+    .tp_dealloc = prefilter_dealloc,
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_methods = prefilter_methods,
+    .tp_new = prefilter_new,
+};
+
 /* --- the module ------------------------------------------------------------------------------------------------- */
 
 static PyObject *crc_by_table(PyObject *module, PyObject *args)
@@ -435,13 +548,15 @@ PyMODINIT_FUNC PyInit_gatebook_speed(void)
     if (shared_sealed == NULL && (shared_sealed = ossl.EVP_MD_CTX_new()) == NULL)
         return PyErr_NoMemory();
     crc32c_prepare();
-    if (PyType_Ready(&Key_type) || PyType_Ready(&Composer_type) || PyType_Ready(&Template_type))
+    if (PyType_Ready(&Key_type) || PyType_Ready(&Composer_type) || PyType_Ready(&Template_type) || PyType_Ready(&Prefilter_type))
         return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (module == NULL)
         return NULL;
     if (PyModule_AddStringConstant(module, "VERSION", GATEBOOK_SPEED_VERSION) || PyModule_AddObjectRef(module, "Composer", (PyObject *)&Composer_type)
-        || PyModule_AddObjectRef(module, "Key", (PyObject *)&Key_type) || PyModule_AddObjectRef(module, "Template", (PyObject *)&Template_type)) {
+        || PyModule_AddObjectRef(module, "Key", (PyObject *)&Key_type) || PyModule_AddObjectRef(module, "Template", (PyObject *)&Template_type)
+        || PyModule_AddObjectRef(module, "Prefilter", (PyObject *)&Prefilter_type)
+        || PyModule_AddObjectRef(module, "PREFILTERS", prefilter_works() ? Py_True : Py_False)) {
         Py_DECREF(module);
         return NULL;
     }

@@ -1,6 +1,7 @@
 """The speed-up, `gatebook_speed` (native/): used where it is installed, wanted, and gives what Python gives: for records, and for what is read."""
 
 import functools
+import itertools
 import os
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -15,6 +16,7 @@ from gatebook.model.record import Asked, Draft, Origin, Payload, PolicyRef, Reso
 from gatebook.model.secret import Secret
 
 if TYPE_CHECKING:
+    from gatebook.masking import prefilter
     from gatebook.wire.native import Native
 
 PURE: Final = "GATEBOOK_PURE"
@@ -84,6 +86,62 @@ def reader() -> "Native | None":
         return cast("Native", module) if module is not None and _reads_alike(module) else None
     except Exception:  # as above
         return None
+
+
+@functools.cache
+def looker() -> "prefilter.Native | None":
+    """What this process looks first with at what may be card data, for `masking.trigger.look_first_with`; None where RE2 does it alone, also because
+    this machine is such that nothing would be won, or because it was found to rule out what is there."""
+    module = speed_up().module
+    try:
+        return (
+            cast("prefilter.Native", module)
+            if module is not None and module.PREFILTERS and _looks_alike(module)
+            else None
+        )
+    except Exception:  # as above
+        return None
+
+
+def _looks_alike(module: Any) -> bool:
+    from gatebook.masking.factors import ANY, END, START, occurs  # here: no other room looks
+    from gatebook.masking.prefilter import buckets
+
+    def column(some: bytes) -> int:
+        return sum(1 << byte for byte in some)
+
+    digit, word = column(b"0123456789"), tuple(column(bytes([each, each ^ 32])) for each in b"abcdef")
+    known = (
+        word,
+        (*word[:2], END),
+        (START | digit, word[5], word[4]),
+        (digit,) * 16,
+        (column(b"*"), ANY, digit),
+        (column(b"\xff\x80"),) * 3,
+    )
+    samples = (
+        b"aBcDeF",
+        b"ab",
+        b"7fe",
+        b"fe",
+        b"4" * 16,
+        b"*x5",
+        b"\xff\x80\xff",
+        b"abcdeg",
+        b"4" * 15,
+        b"\x7f\x80\xff",
+    )
+    for factor in known:
+        made = module.Prefilter(
+            buckets([factor]), module.Prefilter(buckets(known[:1]), None) if factor is known[1] else None
+        )
+        for sample in samples:
+            for before, after in itertools.product((0, 1, 31, 32, 64), (0, 3, 40)):
+                text = b"z" * before + sample + b"z" * after
+                due = occurs(factor, text) or (factor is known[1] and occurs(known[0], text))
+                if made.may_hold(text) is not due:
+                    return False
+    return True
 
 
 def _reads_alike(module: Any) -> bool:

@@ -43,14 +43,21 @@ def gate(start: bytes, control_fd: int) -> None:
     from gatebook.adapters.secrets import FileOrEnvironment
     from gatebook.adapters.sessions_shared import SharedSessions
     from gatebook.adapters.upstream_http import HttpUpstreams
+    from gatebook.masking.trigger import look_first_with
     from gatebook.serve.worker import Ports, Worker
-    from gatebook.speed import reader
+    from gatebook.speed import looker, reader
     from gatebook.wire import native
+
+    def look_first() -> None:
+        if (native_look := looker()) is not None:
+            look_first_with(native_look)
 
     async def run() -> None:
         told = msgspec.json.decode(start, type=control.WorkerStart)
         deployment = told.deployment
         native.use(reader())
+        # Nobody waits for it: until it is there, RE2 looks alone.
+        threading.Thread(target=look_first, name="prefilter", daemon=True).start()
         clock, entropy = SystemClock(), SystemEntropy()
         with _telling(control_fd):
             ledger = SegmentLedger.open(deployment.data_dir, f"gate-{told.slot}", deployment, clock, entropy=entropy)

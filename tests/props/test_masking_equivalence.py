@@ -4,12 +4,17 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gatebook.masking import Masked, MaskingFailed, Secrets, inspect, inspect_arguments, is_clean, mask, mask_text
 from gatebook.masking.documents import inspect_arguments_without_triggers, mask_without_triggers
+from tests.looking import each_look
 from tests.props.masking_documents import PIECES, documents, texts
+
+__all__ = ["each_look"]
+pytestmark = pytest.mark.usefixtures("each_look")
 
 
 def outcome(door: Callable[..., Any], *arguments: Any) -> Any:

@@ -4,11 +4,17 @@ import json
 import re
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gatebook.masking import inspect_arguments, mask, mask_text
+from tests.looking import each_look
 from tests.props.masking_documents import card_numbers, printed
+
+__all__ = ["each_look"]
+pytestmark = pytest.mark.usefixtures("each_look")
+
 
 AROUND = st.sampled_from(["", "paid with ", "7 ", "PAN ", "card_", "X", "ref:", "\n", "é", "a.b ", "("])
 BEHIND = st.sampled_from(["", ".", " 29.99", " 12/27", ",", "X", "_2026.pdf", "\n", "é", ")", " 123"])

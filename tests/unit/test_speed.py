@@ -4,6 +4,7 @@ import gc
 import json
 import resource
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -290,6 +291,54 @@ def test_one_that_reads_as_python_does_is_read_with(monkeypatch: pytest.MonkeyPa
     assert speed.reader() is native()
 
 
+class Looking:
+    """`gatebook_speed` with another prefilter."""
+
+    PREFILTERS = True
+
+    def __init__(self, may_hold: Callable[[Any, bytes], bool], **changes: Any) -> None:
+        class Prefilter:
+            def __init__(self, buckets: Any, beside: Any) -> None:
+                self.it = native().Prefilter(buckets, beside.it if beside else None)
+
+            def may_hold(self, text: bytes) -> bool:
+                return may_hold(self.it, text)
+
+        self.Prefilter = Prefilter
+        self.__dict__ |= changes
+
+
+@pytest.mark.usefixtures("unsettled")
+@pytest.mark.parametrize(
+    "may_hold",
+    [
+        lambda it, text: False,
+        lambda it, text: True,
+        lambda it, text: it.may_hold(text[:-1]),
+        lambda it, text: it.may_hold(text[1:]),
+        lambda it, text: len(text) > 35 and it.may_hold(text),
+        lambda it, text: it.may_hold(text[:64]),
+        lambda it, text: it.may_hold(text) and b"\xff" not in text,
+        lambda it, text: it.nothing(text),
+    ],
+)
+def test_one_that_rules_out_what_is_there_does_not_look_first(
+    may_hold: Callable[[Any, bytes], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "speed_up", lambda: speed.SpeedUp(words="", module=Looking(may_hold)))
+    assert speed.looker() is None
+
+
+@pytest.mark.usefixtures("unsettled")
+def test_one_that_looks_as_it_should_looks_first_where_it_is_of_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Looking(lambda it, text: bool(it.may_hold(text)))
+    monkeypatch.setattr(speed, "speed_up", lambda: speed.SpeedUp(words="", module=right))
+    assert speed.looker() is right
+    speed.looker.cache_clear()
+    right.PREFILTERS = False
+    assert speed.looker() is None
+
+
 def test_without_it_python_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     speed.reader.cache_clear()
     monkeypatch.setattr(speed, "speed_up", lambda: speed.SpeedUp(words=""))
@@ -300,10 +349,10 @@ def test_without_it_python_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def unsettled() -> Any:
     speed_up = speed.speed_up
-    for settled in (speed_up, speed.reader):
+    for settled in (speed_up, speed.reader, speed.looker):
         settled.cache_clear()
     yield
-    for settled in (speed_up, speed.reader):
+    for settled in (speed_up, speed.reader, speed.looker):
         settled.cache_clear()
 
 

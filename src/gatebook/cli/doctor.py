@@ -21,7 +21,7 @@ from gatebook.cli.doctoring.speed import speed
 from gatebook.cli.visible import visible
 from gatebook.config import examine
 from gatebook.config.checking.probe import Probe
-from gatebook.speed import reader, speed_up
+from gatebook.speed import looker, reader, speed_up
 
 WELL, ILL, CANNOT_LOOK = 0, 1, 2
 _COLOURS = {"now": "bold red", "soon": "yellow", "later": "dim"}
@@ -54,7 +54,9 @@ def doctor(
 
 def _looked(patient: Patient, probe: Probe) -> Iterator[Finding]:
     yield from service(patient)
-    yield from speed(speed_up(), reads=reader() is not None)
+    native = speed_up()
+    unasked = native.module is None or not native.module.PREFILTERS
+    yield from speed(native, reads=reader() is not None, looks=unasked or looker() is not None)
     if patient.data_dir.exists() and not patient.visible:
         line = f"sudo -u {patient.owner} gatebook doctor {patient.config}"
         what = f"as {book.user_name()} nothing in {patient.data_dir} can be seen: log, keys, sealer, disk and roll-backs were not looked at"

@@ -202,7 +202,7 @@ def _head(
     head = _newest(log, archive, published, verifier, report)
     if head is not None and (published is None or published.size < head.size):
         later, fault = _published(log, verifier)
-        if later is None or later.size < head.size:
+        if not fault and (later is None or later.size < head.size):
             settle()
             later, fault = _published(log, verifier)
         if later is None:

@@ -8,6 +8,7 @@ from urllib.parse import quote_from_bytes
 
 from gatebook.masking.edits import Edit, replaced
 from gatebook.masking.patterns import Pattern, Several, compiled
+from gatebook.masking.prefilter import Prefilter
 
 REDACTED = b"[secret redacted]"
 _SHORTEST_FRAGMENT = 8
@@ -21,12 +22,12 @@ class Secrets:
 
     Finds each one raw, JSON-escaped, percent-encoded (either case of hex, reserved characters or all) and inside base64
     (standard and URL alphabet, at all three alignments, without line breaks). Empty values are refused with ValueError.
-    `trigger` is a pattern for a raw document or a decoded text that hits wherever one can stand, None without secrets; `look` is
-    for the module `trigger`, which may keep its own patterns and that one in it, to be looked for in one pass.
+    `trigger` is a pattern for a raw document or a decoded text that hits wherever one can stand, None without secrets; `look`
+    and `prefilter` are for the module `trigger`, which may keep its own patterns and that one in them, to be looked for in one pass.
     LIMIT: base64 is only looked for when eight characters of it are certain, which takes a secret of eight bytes.
     """
 
-    __slots__ = ("__weakref__", "_encoded", "_known_clean", "_plain", "_trigger", "look", "trigger")
+    __slots__ = ("__weakref__", "_encoded", "_known_clean", "_plain", "_trigger", "look", "prefilter", "trigger")
 
     def __init__(self, values: tuple[bytes, ...] = ()) -> None:
         if any(not value for value in values):
@@ -38,6 +39,7 @@ class Secrets:
         self.trigger = _raw_trigger(plain | encoded)
         self._trigger = compiled(self.trigger) if self.trigger else None
         self.look: Several | None = None
+        self.prefilter: Prefilter | None = None
         self._known_clean: set[bytes] = set()
 
     def __bool__(self) -> bool:

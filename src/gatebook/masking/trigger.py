@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
-from gatebook.masking import glued, issued, sad
+from gatebook.masking import glued, issued, prefilter, sad
 from gatebook.masking.budget import UNBOUNDED, Budget
 from gatebook.masking.candidates import Region, digits_of, readings, region_at, regions
 from gatebook.masking.glued import LONG_RUN
@@ -18,6 +18,7 @@ from gatebook.masking.networks import LONGEST, SHORTEST, evidence, luhn_valid, l
 from gatebook.masking.numbers import whole
 from gatebook.masking.pans import NOWHERE, Surroundings, looks_like_our_number
 from gatebook.masking.patterns import Hit, Several, TooLarge, compiled
+from gatebook.masking.prefilter import Native, Prefilter
 from gatebook.masking.sad import EMV_PAN, TRACK_1, TRACK_2
 from gatebook.masking.secrets import Secrets
 from gatebook.masking.words import (
@@ -132,6 +133,9 @@ def names_card_data(text: bytes) -> bool:
 def occurring(text: bytes, secrets: Secrets) -> list[int]:
     """The numbers of the patterns that occur in a raw document or a decoded text, for `hits`. Empty where that would give NOTHING for it below
     names that say nothing. Raises MaskingFailed."""
+    first = secrets.prefilter or _prefilter_for(secrets)
+    if first is not None and not first.may_hold(text):
+        return []
     look = secrets.look or _look_for(secrets)
     seen = look.seen(text)
     # _LOOK knows no secrets: those that are not in its pass have one of their own.
@@ -202,6 +206,27 @@ _ELEMENT_OF_AN_ID = re.compile(rb"[^0-9A-Za-z\\]?(de(?:35|45|52)[a-f][0-9a-f]{3,
 _MOST_JOINED, _JOINED_MEMORY = 16, 16 << 20
 _joined: "weakref.WeakSet[Secrets]" = weakref.WeakSet()
 """Secrets that are looked for in one pass with everything else. Not many, because each such automaton takes a megabyte."""
+
+
+class _First:
+    made: tuple[Native, Prefilter] | None = None
+
+
+_first = _First()
+_OWN_BUCKETS = 8
+
+
+def look_first_with(native: Native) -> None:
+    """Once this has returned `native` looks first, in this process: what it rules out is not looked for. It takes half a second, and may be called in any thread."""
+    _first.made = native, prefilter.made(native, _PATTERNS)
+
+
+def _prefilter_for(secrets: Secrets) -> Prefilter | None:
+    if _first.made is not None and secrets.prefilter is None:
+        native, everywhere = _first.made
+        own = secrets.trigger
+        secrets.prefilter = everywhere if own is None else prefilter.made(native, (own,), everywhere, most=_OWN_BUCKETS)
+    return secrets.prefilter
 
 
 def _look_for(secrets: Secrets) -> Several:

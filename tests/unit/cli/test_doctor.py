@@ -165,12 +165,16 @@ def test_a_restore_is_told_and_so_is_one_that_was_broken_off(deployed: Deployed)
 
 
 def test_a_speed_up_that_must_not_be_used_is_told_and_none_at_all_is_not() -> None:
-    assert list(speed(SpeedUp(words="in Python: gatebook-speed is not installed"), reads=False)) == []
-    assert list(speed(SpeedUp(words="in C: gatebook-speed 9", composer=object), reads=True)) == []
-    [told] = speed(SpeedUp(words="in C: gatebook-speed 9", composer=object), reads=False)
+    assert list(speed(SpeedUp(words="in Python: gatebook-speed is not installed"), reads=False, looks=False)) == []
+    assert list(speed(SpeedUp(words="in C: gatebook-speed 9", composer=object), reads=True, looks=True)) == []
+    [told] = speed(SpeedUp(words="in C: gatebook-speed 9", composer=object), reads=False, looks=True)
     assert told.urgency == "soon" and "requests are read in Python" in told.what
+    [told] = speed(SpeedUp(words="in C: gatebook-speed 9", composer=object), reads=True, looks=False)
+    assert told.urgency == "soon" and "looked at by RE2 alone" in told.what
     [told] = speed(
-        SpeedUp(words="in Python: gatebook-speed 9 gives other bytes than Python, or none", refused=True), reads=False
+        SpeedUp(words="in Python: gatebook-speed 9 gives other bytes than Python, or none", refused=True),
+        reads=False,
+        looks=False,
     )
     assert (told.urgency, told.where) == (
         "soon",

@@ -1,0 +1,123 @@
+"""What native code rules out is not there: no pattern of the first look matches, and no factor occurs."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatebook.masking import Secrets, mask, trigger
+from gatebook.masking.factors import ANY, END, START, Factor, occurs
+from gatebook.masking.prefilter import buckets, made
+from tests.examples import up_to
+from tests.looking import first_look
+from tests.props.masking_documents import PIECES, documents
+from tests.speeding import native
+
+FIRST = first_look()
+around = st.binary(max_size=70) | st.text('abcdefg 0123456789.,-\\"', max_size=70).map(str.encode)
+columns = st.one_of(
+    st.binary(min_size=1, max_size=4).map(lambda some: sum(1 << byte for byte in set(some))),
+    st.sampled_from([ANY, ANY & ~(1 << 0x61), sum(1 << byte for byte in b"0123456789")]),
+)
+
+
+@st.composite
+def factors(draw: Any) -> Factor:
+    inner = draw(st.lists(columns, min_size=1, max_size=14))
+    if draw(st.booleans()):
+        inner.insert(0, START | draw(st.just(0) | columns))
+    if draw(st.booleans()):
+        inner.append(END | draw(st.just(0) | columns))
+    return tuple(inner)
+
+
+@settings(max_examples=up_to(400))
+@given(
+    st.lists(factors(), min_size=1, max_size=12), st.lists(factors(), max_size=3), st.binary(max_size=120), st.data()
+)
+def test_native_code_says_of_factors_what_is_so(
+    some: list[Factor], beside: list[Factor], text: bytes, data: st.DataObject
+) -> None:
+    # One of them, made of bytes that it admits, somewhere in the text: else hardly any would occur.
+    if data.draw(st.booleans()):
+        chosen = data.draw(st.sampled_from(some + beside))
+        written = bytes((column & ANY).bit_length() - 1 for column in chosen if column & ANY)
+        at = 0 if chosen[0] & START else len(text) if chosen[-1] & END else data.draw(st.integers(0, len(text)))
+        text = text[:at] + written + text[at:]
+    other = native().Prefilter(buckets(beside), None) if beside else None
+    asked = native().Prefilter(buckets(some), other)
+    due = any(occurs(factor, text) for factor in some + beside)
+    said = asked.may_hold(text)
+    # In a long text in which many places look alike it may give up, and says perhaps.
+    assert said is due if len(text) <= 36 else said or not due
+
+
+@pytest.mark.parametrize("number", range(len(trigger._PATTERNS)))
+@given(st.data())
+@settings(max_examples=up_to(300))
+def test_a_match_of_each_pattern_is_not_ruled_out(number: int, data: st.DataObject) -> None:
+    matching = data.draw(st.from_regex(re.compile(trigger._PATTERNS[number]), fullmatch=True))
+    text = data.draw(around) + matching + data.draw(around)
+    if number in trigger._LOOK.seen(text):
+        assert FIRST.may_hold(text)
+
+
+@given(st.lists(st.sampled_from(PIECES).map(str.encode) | around, max_size=12).map(b"".join))
+@settings(max_examples=up_to(500))
+def test_what_is_ruled_out_no_pattern_finds(text: bytes) -> None:
+    assert FIRST.may_hold(text) or len(trigger._LOOK.seen(text)) == 1
+
+
+@given(documents(), st.binary(min_size=1, max_size=24), around)
+@settings(max_examples=up_to(300))
+def test_a_live_secret_is_not_ruled_out_in_any_spelling(body: bytes, value: bytes, beside: bytes) -> None:
+    secrets = Secrets((value,))
+    assert secrets.trigger is not None
+    first = made(native(), (secrets.trigger,), FIRST, most=8)
+    for text in (body, value, beside + value + body, body + beside):
+        if secrets.positions(text) or len(trigger._LOOK.seen(text)) > 1:
+            assert first.may_hold(text)
+
+
+def test_it_rules_out_what_most_messages_are() -> None:
+    text = b'{"content":[{"type":"text","text":"{\\"status\\": \\"paid\\", \\"quantity\\": 71, \\"note\\": \\"ledger silver account\\"}"}]}'
+    for times in (1, 10, 2000):
+        assert not FIRST.may_hold(text * times)
+
+
+@pytest.mark.parametrize(
+    "text", [b"4" * 400, b"card " * 200, b"\\u0034" * 100, b"3" * 7 + b"-" + b"3" * 7, b"de" * 50_000, b"c" * 100_000]
+)
+def test_a_text_full_of_what_looks_like_something_takes_no_longer_than_others(text: bytes) -> None:
+    """Counted, not timed: it gives up, or is through; both are proportional to the text (prefilter.c)."""
+    assert FIRST.may_hold(text) in (True, False)
+
+
+def test_what_the_first_look_rules_out_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trigger._first, "made", (native(), FIRST))
+    monkeypatch.setattr(trigger._LOOK, "seen", lambda text: pytest.fail("RE2 was asked"))
+    with_secret, without = Secrets((b"hunter2-the-token",)), Secrets()
+    for secrets in (with_secret, without):
+        assert mask(b'{"note":"paid"}', secrets).findings == ()
+    monkeypatch.undo()
+    monkeypatch.setattr(trigger._first, "made", (native(), FIRST))
+    assert mask(b'{"note":"card 4111111111111111"}', without).body == b'{"note":"card 411111******1111"}'
+    assert b"hunter2" not in mask(b'{"note":"hunter2-the-token"}', with_secret).body
+
+
+def test_what_is_no_text_is_left_to_the_patterns() -> None:
+    for other in (bytearray(b"ab"), memoryview(b"ab"), "ab", None):
+        assert FIRST.may_hold(other)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "given_buckets",
+    [((b"",),), ((b"\0" * 33,),), ((b"\1" + b"\0" * 33,),), ((b"\0" + b"\0" * 33 * 17,),), (("x",),), ("x",), ((),) * 33, [()]],
+)  # fmt: skip
+def test_buckets_that_are_none_are_refused(given_buckets: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        native().Prefilter(given_buckets, None)
+    with pytest.raises((ValueError, TypeError)):
+        native().Prefilter((), "no prefilter")
