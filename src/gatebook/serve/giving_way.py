@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-STRETCH_S: Final = 0.0005
+STRETCH_S: Final = 0.00025
 PAUSE_S: Final = 0.00002
 """Asked for; with a timer's slack it is some 0.1 ms. Only that others get the core matters."""
 WRITTEN_BYTES: Final = 256 << 10
