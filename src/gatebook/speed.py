@@ -94,13 +94,10 @@ def looker() -> "prefilter.Native | None":
     this machine is such that nothing would be won, or because it was found to rule out what is there."""
     module = speed_up().module
     try:
-        return (
-            cast("prefilter.Native", module)
-            if module is not None and module.PREFILTERS and _looks_alike(module)
-            else None
-        )
+        right = module is not None and module.PREFILTERS and _looks_alike(module)
     except Exception:  # as above
-        return None
+        right = False
+    return cast("prefilter.Native", module) if right else None
 
 
 def _looks_alike(module: Any) -> bool:

@@ -55,7 +55,7 @@ def doctor(
 def _looked(patient: Patient, probe: Probe) -> Iterator[Finding]:
     yield from service(patient)
     native = speed_up()
-    unasked = native.module is None or not native.module.PREFILTERS
+    unasked = not getattr(native.module, "PREFILTERS", False)
     yield from speed(native, reads=reader() is not None, looks=unasked or looker() is not None)
     if patient.data_dir.exists() and not patient.visible:
         line = f"sudo -u {patient.owner} gatebook doctor {patient.config}"

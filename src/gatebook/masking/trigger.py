@@ -18,7 +18,7 @@ from gatebook.masking.networks import LONGEST, SHORTEST, evidence, luhn_valid, l
 from gatebook.masking.numbers import whole
 from gatebook.masking.pans import NOWHERE, Surroundings, looks_like_our_number
 from gatebook.masking.patterns import Hit, Several, TooLarge, compiled
-from gatebook.masking.prefilter import Native, Prefilter
+from gatebook.masking.prefilter import Native, Perhaps, Prefilter
 from gatebook.masking.sad import EMV_PAN, TRACK_1, TRACK_2
 from gatebook.masking.secrets import Secrets
 from gatebook.masking.words import (
@@ -217,8 +217,11 @@ _OWN_BUCKETS = 8
 
 
 def look_first_with(native: Native) -> None:
-    """Once this has returned `native` looks first, in this process: what it rules out is not looked for. It takes half a second, and may be called in any thread."""
-    _first.made = native, prefilter.made(native, _PATTERNS)
+    """Once this has returned `native` looks first, in this process: what it rules out is not looked for. It takes half a second, and may be called
+    in any thread."""
+    everywhere = prefilter.made(native, _PATTERNS)
+    if not isinstance(everywhere, Perhaps):
+        _first.made = native, everywhere
 
 
 def _prefilter_for(secrets: Secrets) -> Prefilter | None:
