@@ -235,24 +235,27 @@ def test_a_log_that_is_not_the_signed_one_is_never_signed_again(sealed: Place, h
     assert {file: file.read_bytes() for file in sealed.log.rglob("*") if file.is_file()} == before
 
 
+class FullDisk:
+    """`os` of a disk on which no segment can be made durable while it is full."""
+
+    full = True
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(os, name)
+
+    def fsync(self, descriptor: int) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "no space")
+        os.fsync(descriptor)
+
+
 def test_a_full_disk_refuses_calls_and_mends_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = a_place(tmp_path / "data")
-    full = True
-    fsync = os.fsync
-
-    class FullDisk:
-        def __getattr__(self, name: str) -> object:
-            return getattr(os, name)
-
-        def fsync(self, descriptor: int) -> None:
-            if full:
-                raise OSError(errno.ENOSPC, "no space")
-            fsync(descriptor)
+    disk = FullDisk()
 
     async def write() -> None:
-        nonlocal full
         ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
-        monkeypatch.setattr(chain, "os", FullDisk())
+        monkeypatch.setattr(chain, "os", disk)
         await asyncio.sleep(0.05)
         large = (Payload(part="request", body=b"x" * 30_000),)
         done = 0
@@ -266,7 +269,7 @@ def test_a_full_disk_refuses_calls_and_mends_itself(tmp_path: Path, monkeypatch:
             await write_on()
         assert 0 < done < 30
         assert ledger.failed is None
-        full = False
+        disk.full = False
         await asyncio.sleep(0.3)
         await ledger.record(a_draft(1))
         await ledger.close()
@@ -280,22 +283,11 @@ def test_where_room_is_short_no_intent_takes_that_of_an_outcome_and_an_outcome_i
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = a_place(tmp_path / "data", segment_bytes=256 << 10)
-    full = True
-    fsync = os.fsync
-
-    class FullDisk:
-        def __getattr__(self, name: str) -> object:
-            return getattr(os, name)
-
-        def fsync(self, descriptor: int) -> None:
-            if full:
-                raise OSError(errno.ENOSPC, "no space")
-            fsync(descriptor)
+    disk = FullDisk()
 
     async def write() -> None:
-        nonlocal full
         ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
-        monkeypatch.setattr(chain, "os", FullDisk())
+        monkeypatch.setattr(chain, "os", disk)
         await asyncio.sleep(0.05)
         done = 0
 
@@ -315,7 +307,7 @@ def test_where_room_is_short_no_intent_takes_that_of_an_outcome_and_an_outcome_i
         waiting = asyncio.ensure_future(large)
         await asyncio.sleep(0.8)
         assert not waiting.done()  # where an intent would have been refused
-        full = False
+        disk.full = False
         await waiting
         await ledger.close()
 

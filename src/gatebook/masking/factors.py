@@ -197,7 +197,7 @@ class _Writing(NamedTuple):
         """Each whole way with each of what can follow, unless it is unlikely enough as it is."""
         whole = sorted((factor for factor, complete in ways if complete), key=_likelihood, reverse=True)
         enough = max(_ENOUGH, min(_SELDOM, _likelihood(whole[0]) * _BESIDE)) if whole else 1.0
-        longer = [factor for factor in whole[: max(1, _MOST // len(nexts))] if _likelihood(factor) > enough]
+        longer = [factor for factor in whole[: max(1, _MOST // max(1, len(nexts)))] if _likelihood(factor) > enough]
         joined = [(factor, False) for factor in whole[len(longer) :]]
         joined += [way for way in ways if not way[1]]
         for factor in longer:

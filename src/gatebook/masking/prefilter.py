@@ -1,7 +1,7 @@
 """A look before the look: whether any of some patterns can occur in a text, many bytes at a time, by native code where a process has it.
 
 It says no, or perhaps. What it says no to need not be passed over by RE2, and most messages are such; of the others RE2 says what it always said.
-The code is handed in (`use`), because whether it is there and right is not this package's to say.
+The code is handed in (`trigger.look_first_with`), because whether it is there and right is not this package's to say.
 """
 
 import functools
@@ -18,7 +18,9 @@ BUCKETS: Final = 32
 _LOOK = 4
 """Columns of a factor that are looked at first, of all factors at once."""
 _GATHERED, _FREE = 64, 1e-5
+"""Buckets before the cheapest two are made one, again and again; how much likelier a bucket may become for nothing."""
 _SHORT = 5
+"""Columns of a factor that others are searched for."""
 
 Buckets = tuple[tuple[bytes, ...], ...]
 
