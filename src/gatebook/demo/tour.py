@@ -22,11 +22,15 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import Implementation
 
 from gatebook import __version__
+from gatebook.adapters.log_files import LogFiles
 from gatebook.demo.children import gatebook_command, spoken_command
 from gatebook.demo.customers import customers
 from gatebook.demo.place import DemoError, Place, short
 from gatebook.demo.session import Session
 from gatebook.demo.telling import Teller, innermost, shortened
+from gatebook.ledger.merkle import TILE_WIDTH
+from gatebook.ledger.reading import head
+from gatebook.ledger.tiles import tile_name
 
 LATEST: Final = "2026-07-28"
 CUSTOMER: Final = customers()[0]
@@ -278,7 +282,7 @@ def _tampered(place: Place, teller: Teller) -> None:
         copy = place.directory / "tampered-log"
         arguments = ["verify", short(copy), "--key", short(place.log_verifier)]
         teller.check(_copied(place.log, copy, arguments), "the untouched copy verifies")
-        changed, offset = _change_one_byte(copy)
+        changed, offset = change_one_byte(copy)
         teller.sends(f"byte {offset} of {changed.relative_to(copy)} in the copy")
         output = _gatebook(None, arguments)
         teller.types(_typed(arguments))
@@ -400,13 +404,17 @@ def _copied(log: Path, copy: Path, verify: list[str]) -> bool:
     return False
 
 
-def _change_one_byte(log: Path) -> tuple[Path, int]:
-    """Change the first letter of a recorded `denied` in the largest entry bundle: the file stays as long as it was."""
-    bundles = [path for path in log.glob("tile/entries/**/*") if path.is_file()]
-    for bundle in sorted(bundles, key=lambda path: path.stat().st_size, reverse=True):
+def change_one_byte(log: Path) -> tuple[Path, int]:
+    """Change the first letter of a recorded `denied` in a log, whose files stay as long as they were: (the file, the byte's place).
+
+    Only what the log's checkpoint covers is looked at. A copy made while a sealer wrote may hold more, which nobody signed: there a change shows nothing.
+    """
+    size = head(LogFiles(log)).size
+    for first in range(0, size, TILE_WIDTH):
+        bundle = log / tile_name(None, first // TILE_WIDTH, min(TILE_WIDTH, size - first))
         content = bytearray(bundle.read_bytes())
         if (offset := content.find(b'"denied"')) >= 0:
             content[offset + 1] ^= 0x01
             bundle.write_bytes(content)
             return bundle, offset + 1
-    raise DemoError(f"no entry of a denied call under {log}/tile/entries")
+    raise DemoError(f"no entry of a denied call in the log under {log}")
