@@ -62,8 +62,10 @@ def evidence(patient: Patient) -> Iterator[Finding]:
         yield _broken(patient, str(failure))
         return
     if newest:
-        yield from _compared(patient, newest)
-        yield from _growing(patient, newest)
+        beat = _newest_beat(log, head, newest, patient.deployment.heartbeat_s)
+        if beat is not None:
+            yield from _compared(patient, beat)
+        yield from _growing(patient, newest, beat)
         yield from _refused(patient, newest)
         yield from _configuration(patient, newest)
         yield from _backup(newest)
@@ -98,24 +100,37 @@ def _newest(log: LogFiles, head: Checkpoint) -> list[Entry]:
     return found
 
 
+def _newest_beat(log: LogFiles, head: Checkpoint, newest: list[Entry], heartbeat_s: float) -> Entry | None:
+    """The sealer's newest heartbeat. One comes each `heartbeat_s`, between which a busy log takes more entries than LOOKED_AT: so far back they are
+    read, but not decoded. None where none is there, or it is older."""
+    beat = next((entry for entry in newest if entry.ev == "log.heartbeat"), None)
+    if beat is not None:
+        return beat
+    since_us = instant_us(newest[0].t) - int((heartbeat_s + _SLACK_S) * 1_000_000)
+    for index, leaf in reading.leaves_backwards(log, head.size - len(newest)):
+        if b'"ev":"log.heartbeat"' in leaf:
+            return decode(leaf)
+        if index % TILE_WIDTH == 0 and instant_us(decode(leaf).t) < since_us:
+            return None
+    return None
+
+
 def _age_s(patient: Patient, entry: Entry) -> float:
     return patient.now_s - instant_us(entry.t) / 1_000_000
 
 
-def _compared(patient: Patient, newest: list[Entry]) -> Iterator[Finding]:
+def _compared(patient: Patient, beat: Entry) -> Iterator[Finding]:
     """What the sealer found of older entries: they are too many to be read here."""
-    beat = next((entry for entry in newest if entry.ev == "log.heartbeat"), None)
-    if beat is not None and beat.out.reason == "broken":
+    if beat.out.reason == "broken":
         files = f"{beat.x.get('broken')} of its files not to be what was signed, first {beat.x.get('first_broken')}"
         yield _broken(patient, f"at {beat.t} the sealer found {files}")
 
 
-def _growing(patient: Patient, newest: list[Entry]) -> Iterator[Finding]:
+def _growing(patient: Patient, newest: list[Entry], beat: Entry | None) -> Iterator[Finding]:
     age_s = _age_s(patient, newest[0])
     if held(patient.data_dir / "log" / ".lock") and age_s > patient.deployment.heartbeat_s + _SLACK_S:
         what = f"the newest signed entry is {age_s:.0f} s old, and there is one each {patient.deployment.heartbeat_s:g} s: the sealer is behind, or hangs"
         yield now("sealer", what, "journalctl -u gatebook -n 50")
-    beat = next((entry for entry in newest if entry.ev == "log.heartbeat"), None)
     behind = beat.x.get("behind_ms", 0) if beat is not None else 0
     if isinstance(behind, int) and behind > BEHIND_MS:
         what = f"an entry waited {behind / 1000:.0f} s for its signature lately: the disk is slow, or the processors are busy"
