@@ -20,6 +20,7 @@ from gatebook.ledger.merkle import Hash
 from gatebook.ledger.note import NoteError
 from gatebook.ledger.payload import PayloadError, PublicKey, load_public_key
 from gatebook.ledger.scribe import Composed, Scribe, largest_frame
+from gatebook.ledger.sessions import CLOSING
 from gatebook.model.counting import Entries
 from gatebook.model.deployment import Deployment
 from gatebook.model.errors import ConfigurationError, LedgerUnavailable
@@ -37,12 +38,13 @@ _WORTH_RECORDS = 16
 _WORTH_BYTES = 256 << 10
 _QUIET_TURNS = 2
 _QUICK_S, _UNKNOWN_S = 0.001, 0.01
-_PATIENCE_S: dict[type, float] = {Receipt: 0.5, Recorded: 3.0}
+_PATIENCE_S, _PATIENCE_FOR_AN_OUTCOME_S = 0.5, 3.0
 """How long room is waited for: longer for what has happened already, because without its record the answer is withheld from a caller who must
 not simply ask again."""
 _STEP_S = 0.01
 _KEPT_FOR_OUTCOMES = 8
-"""An intent gets no room in the last eighth of a segment: where room is short nothing more is sent, and what was sent is written down."""
+"""Nothing but the outcome of what was sent gets room in the last eighth of a segment: neither an intent nor a refusal, of which each intent that
+finds no room would make one."""
 
 
 class _Queued(msgspec.Struct, gc=False):
@@ -71,6 +73,7 @@ class SegmentLedger:
         self._queue: list[_Queued] = []
         self._queued_bytes = 0
         self._admitted = 0  # bytes of the chain that are ours, and no record's yet
+        self._scarce = False  # the chain had no more for us than one record lacked
         self._committing = False
         self._gathering = False
         self._seen = 0
@@ -138,7 +141,7 @@ class SegmentLedger:
     async def _recorded(self, draft: Draft, proof: type[Proof]) -> Proof:
         """As `_enqueued`, once there is room."""
         # A burst may be faster than the making of the next segment; a sealer that is behind is not waited for long.
-        waited, patience_s = 0.0, _PATIENCE_S[proof]
+        waited, patience_s = 0.0, _PATIENCE_FOR_AN_OUTCOME_S if draft.event in CLOSING else _PATIENCE_S
         while waited < patience_s:
             await asyncio.sleep(_STEP_S)
             waited += _STEP_S
@@ -155,7 +158,7 @@ class SegmentLedger:
         bound = scribe.bound(draft)
         if self._queued_bytes and self._queued_bytes + bound > _QUEUE_BYTES:
             return None
-        if self._admitted < bound and not self._admit(bound - self._admitted, intent=proof is Receipt):
+        if self._admitted < bound and not self._admit(bound - self._admitted, outcome=draft.event in CLOSING):
             return None
         loop = self._loop
         if loop is None:
@@ -173,19 +176,26 @@ class SegmentLedger:
             size = sum(map(len, composed.frames))
         settled = loop.create_future()
         self._admitted -= size
+        if self._scarce:
+            # What an outcome got and does not need is kept for outcomes again: the next intent would have it unasked.
+            self._chain.refund(self._admitted)
+            self._admitted, self._scarce = 0, False
         self._queued_bytes += size
         self._queue.append(_Queued(composed, finish, size, proof, settled, draft))
         if not (self._gathering or self._committing):
             self._begin_to_gather()
         return settled
 
-    def _admit(self, lacking: int, *, intent: bool) -> bool:
-        """`lacking` more bytes of the chain are ours, or more, where there is as much."""
-        leaving = self._kept_for_outcomes if intent else 0
-        for size in (lacking + _ADMITTED_BYTES, lacking):
-            if self._chain.admit(size, leaving=leaving):
-                self._admitted += size
-                return True
+    def _admit(self, lacking: int, *, outcome: bool) -> bool:
+        """`lacking` more bytes of the chain are ours, or more, where there is more than is kept for outcomes."""
+        kept = self._kept_for_outcomes
+        if self._chain.admit(lacking + _ADMITTED_BYTES, leaving=kept):
+            self._admitted += lacking + _ADMITTED_BYTES
+            return True
+        if self._chain.admit(lacking, leaving=0 if outcome else kept):
+            self._admitted += lacking
+            self._scarce = True
+            return True
         return False
 
     def _begin_to_gather(self) -> None:
