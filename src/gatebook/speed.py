@@ -102,7 +102,7 @@ def looker() -> "prefilter.Native | None":
 
 def _looks_alike(module: Any) -> bool:
     from gatebook.masking.factors import ANY, END, START, occurs  # here: no other room looks
-    from gatebook.masking.prefilter import buckets
+    from gatebook.masking.prefilter import BUCKETS, buckets
 
     def column(some: bytes) -> int:
         return sum(1 << byte for byte in some)
@@ -138,7 +138,18 @@ def _looks_alike(module: Any) -> bool:
                 due = occurs(factor, text) or (factor is known[1] and occurs(known[0], text))
                 if made.may_hold(text) is not due:
                     return False
+    # And as what ships: as many buckets as there can be, and texts longer than the vectors.
+    made = module.Prefilter(tuple(buckets([tuple(map(column, _bytes_of(each)))])[0] for each in range(BUCKETS)), None)
+    for each, before, after in itertools.product(range(BUCKETS), (0, 1, 29, 31, 32, 61, 300), (0, 1, 28, 300)):
+        sample, around = b"".join(_bytes_of(each)), (b"z" * before, b"z" * after)
+        if made.may_hold(sample.join(around)) is not True or made.may_hold(sample[:3].join(around)) is not False:
+            return False
     return True
+
+
+def _bytes_of(bucket: int) -> list[bytes]:
+    """What the judge has a bucket of that number look for: no other one looks for any of it."""
+    return [bytes([first + bucket]) for first in (128, 160, 192, 224)]
 
 
 def _reads_alike(module: Any) -> bool:

@@ -99,6 +99,22 @@ def test_what_the_first_look_rules_out_is_not_looked_at_again(monkeypatch: pytes
     assert b"hunter2" not in mask(b'{"note":"hunter2-the-token"}', with_secret).body
 
 
+@pytest.mark.parametrize("errs_at", [b"4111", b"cvv", b"*"])
+def test_one_that_rules_out_what_is_card_data_does_not_look_first(
+    errs_at: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Forgetful:
+        def Prefilter(self, *_: object) -> "Forgetful":
+            return self
+
+        def may_hold(self, text: bytes, /) -> bool:
+            return errs_at not in text
+
+    monkeypatch.setattr(trigger._first, "made", None)
+    assert not trigger.look_first_with(Forgetful())
+    assert trigger._first.made is None
+
+
 def test_what_is_no_text_is_left_to_the_patterns() -> None:
     for other in (bytearray(b"ab"), memoryview(b"ab"), "ab", None):
         assert FIRST.may_hold(other)  # type: ignore[arg-type]

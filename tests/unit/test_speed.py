@@ -320,6 +320,11 @@ class Looking:
         lambda it, text: it.may_hold(text[:64]),
         lambda it, text: it.may_hold(text) and b"\xff" not in text,
         lambda it, text: it.nothing(text),
+        lambda it, text: it.may_hold(text[:256]),
+        lambda it, text: (
+            it.may_hold(text) and not any(128 + 15 < byte < 160 for byte in text)
+        ),  # as its second eight were forgotten
+        lambda it, text: it.may_hold(text) or (len(text) > 200 and b"\x9f\xbf\xdf" in text),
     ],
 )
 def test_one_that_rules_out_what_is_there_does_not_look_first(

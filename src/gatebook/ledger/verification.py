@@ -211,6 +211,8 @@ def _head(
             report.say(
                 "checkpoint", f"is older than checkpoints/{head.size}: put back, or its sealer died before publishing"
             )
+        elif later.size == head.size and later.root != head.root:
+            report.say("checkpoint", f"has another root than checkpoints/{head.size}: both were signed")
     elif published is None:
         report.say("checkpoint", fault or "is gone")
     if published is not None and published.size and published.size not in archive:

@@ -49,7 +49,7 @@ def factors(pattern: bytes) -> tuple[Factor, ...]:
     found = _Writing(_SHORTER).best(parts)
     if len(found) <= _FEW:
         found = _Writing(LONGEST).best(parts)
-    if not all(map(_tells, found)):
+    if not found or not all(map(_tells, found)):
         raise Inexpressible(f"a match of this pattern of {len(pattern)} bytes may contain anything")
     return tuple(found)
 
@@ -130,7 +130,8 @@ def _members(kind: Any, of: Any) -> int:
         return 1 << int(of)
     if kind is _constants.RANGE:
         return (1 << int(of[1]) + 1) - (1 << int(of[0]))
-    known = {_constants.CATEGORY_SPACE: b" \t\n\r\f\v", _constants.CATEGORY_DIGIT: b"0123456789"}
+    # As RE2 has them: to the standard library a vertical tab is space, too.
+    known = {_constants.CATEGORY_SPACE: b" \t\n\r\f", _constants.CATEGORY_DIGIT: b"0123456789"}
     if kind is _constants.CATEGORY and of in known:
         return sum(1 << byte for byte in known[of])
     raise Inexpressible(f"{kind} {of} is not known here")
@@ -206,9 +207,9 @@ class _Writing(NamedTuple):
                     joined.append((factor, False))  # `$` and what may follow it, `^` twice: nothing is said of that
                     continue
                 if factor and more and more[0] & START:
-                    if not more[0] & ANY:
+                    if not more[0] & ~START:
                         continue  # `^` behind a byte: there is no such match
-                    more = (more[0] & ANY, *more[1:])
+                    more = (more[0] & ~START, *more[1:])
                 both = factor + more
                 joined.append((both[: self.longest], complete and len(both) <= self.longest))
         return joined

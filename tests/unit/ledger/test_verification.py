@@ -258,6 +258,19 @@ def test_what_a_running_sealer_archived_and_has_not_published_yet_is_waited_for(
     assert waits == ["once"]
 
 
+def test_what_is_published_meanwhile_must_be_what_was_archived(copy: Place) -> None:
+    """A thief of the key signs another state of the same size, and publishes it while somebody verifies."""
+    published, head = copy.log / "checkpoint", reading.head(LogFiles(copy.log))
+    published.write_bytes((copy.log / f"checkpoints/{reading.archived_sizes(LogFiles(copy.log))[-2]}").read_bytes())
+    signer = load_signer((copy.directory / "keys" / "log.key").read_text())
+    another = sign_checkpoint(Checkpoint(origin=head.origin, size=head.size, root=bytes(32)), signer)
+
+    report = judged(copy, settle=lambda: published.write_bytes(another))
+
+    assert [problem.where for problem in report.problems] == ["checkpoint"]
+    assert "another root" in report.problems[0].what
+
+
 def test_a_checkpoint_archived_and_published_as_the_verifier_begins_is_no_fault(sealed: Place) -> None:
     """What the archive holds is asked for after what is published, or the one just published would be missing in it."""
     newest = f"checkpoints/{reading.head(LogFiles(sealed.log)).size}"

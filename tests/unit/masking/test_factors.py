@@ -14,8 +14,9 @@ PATTERNS = [
     rb"^a", rb"a$", rb"^(?:a|1)$", rb"(?:^|[^a])b", rb"b(?:[^1]|$)", rb"(?:^|a)(?:^|b)1", rb"(?:^a|b)(?:b$|1)",
     rb"a.b", rb"[\d-]\s?a", rb"(?:a{2}|b){2}", rb"(?:(?:a|b1){1,2}-){2}", rb"(?i:\xe9)a", rb"(?i)ab", rb"(?i)a(?-i:b)1", rb"(?i:[\xe9b])1", rb"a(?:b|1){0,9}-", rb"(?:a|b|1|-){12}",
     rb"(?:^|-)a(?:^|b)", rb"(?:a$)?b", rb"(?:a|^b|1$)(?:a|^b|1$)",
+    rb"ab(?:^|[^b]|$)", rb"ab($|^)", rb"a(?:^1|[b$]|$|^)", rb"a[^\s1]", rb"a\s", rb"[\d\v]a",
 ]  # fmt: skip
-ALPHABET = b"aAbB1-\n\xe9\xc9"
+ALPHABET = b"aAbB1-\n\v\xe9\xc9"
 
 
 def texts() -> list[bytes]:
@@ -40,7 +41,8 @@ def test_where_a_pattern_matches_one_of_its_factors_occurs(pattern: bytes) -> No
 
 
 @pytest.mark.parametrize(
-    "pattern", [rb"", rb"a*", rb"a?$|b", rb"(?:b|$)(?:1|$)", rb"(?s:.)", rb"^", rb"[\x00-\xff]{3}", rb"a|(?:b|)"]
+    "pattern",
+    [rb"", rb"a*", rb"a?$|b", rb"(?:b|$)(?:1|$)", rb"(?s:.)", rb"^", rb"[\x00-\xff]{3}", rb"a|(?:b|)", rb"a^"],
 )
 def test_what_may_match_anything_has_none(pattern: bytes) -> None:
     with pytest.raises(Inexpressible):
