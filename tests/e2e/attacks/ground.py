@@ -20,6 +20,7 @@ from tests.e2e.attacks import table
 from tests.e2e.attacks.recording import RecordingServer, honest
 from tests.e2e.conformance.everything_server import everything_server
 from tests.e2e.gate import ISSUER_URL, Gate, free_port, running, token
+from tests.folders import below
 from tests.issuing import Issuer, private_key, public_jwk
 
 SECRET = "up+stream/secret=8c1f&41"
@@ -288,10 +289,14 @@ class Ground:
         """Everything in the gate's files that must not be there: secret, card numbers, and any part of any token."""
         directory = self.gate.directory
         given = {directory / "gatebook.toml", *directory.glob("*.json")}
-        files = [path for path in directory.rglob("*") if path.is_file() and path not in given]
+        files = [path for path in below(directory) if path.is_file() and path not in given]
         assert directory / "gate.log" in files and len(files) > 10
         forbidden = self._forbidden()
-        return [f"{what} in {path.name}" for path in files for what in _found(path.read_bytes(), forbidden)]
+        found: list[str] = []
+        for path in files:
+            with contextlib.suppress(FileNotFoundError):  # the sealer goes on where the gate runs
+                found += [f"{what} in {path.name}" for what in _found(path.read_bytes(), forbidden)]
+        return found
 
     def sweep_recordings(self) -> list[str]:
         """The same in every recorded body, opened with the private key. There are some."""

@@ -5,6 +5,7 @@ in a file, and base64 around those. It does not see through encryption, zip arch
 """
 
 import base64
+import contextlib
 import re
 import zlib
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,8 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 import re2
+
+from tests.folders import below
 
 DEEPEST = 4
 MOST_INFLATED = 64 << 20
@@ -84,15 +87,16 @@ class Search:
         return [re2.compile(b"|".join(values))] if values else []
 
     def directory(self, root: Path, *, leave_out: Iterable[Path] = ()) -> list[Hit]:
-        """Every file below `root`, its name included."""
+        """Every file below `root`, its name included. What somebody removes meanwhile is not there."""
         left_out = {path.resolve() for path in leave_out}
         hits = []
-        for path in sorted(root.rglob("*")):
+        for path in below(root):
             name = str(path.relative_to(root))
             hits += self.bytes(name.encode(), f"the name of {name}")
             if path.is_symlink() or not path.is_file() or path.resolve() in left_out:
                 continue
-            hits += self.bytes(path.read_bytes(), name)
+            with contextlib.suppress(FileNotFoundError):
+                hits += self.bytes(path.read_bytes(), name)
         return hits
 
     def bytes(self, data: bytes, where: str) -> list[Hit]:
