@@ -323,7 +323,7 @@ class Looking:
         lambda it, text: it.may_hold(text[:256]),
         lambda it, text: (
             it.may_hold(text) and not any(128 + 15 < byte < 160 for byte in text)
-        ),  # as its second eight were forgotten
+        ),  # as if its last sixteen were forgotten
         lambda it, text: it.may_hold(text) or (len(text) > 200 and b"\x9f\xbf\xdf" in text),
     ],
 )
