@@ -22,6 +22,8 @@ from tests.e2e.gate import ISSUER_URL, Gate
 from tests.issuing import Issuer
 
 PATIENCE_S = 30.0
+SEGMENTS = 3
+"""Of a writer at rest: the one that it writes, and two spares."""
 LEGACY = {"mcp-protocol-version": "2025-11-25"}
 T = TypeVar("T")
 
@@ -130,6 +132,12 @@ class Deployed(Gate):
     def everyone(self) -> list[int]:
         """The supervisor and everything below it."""
         return [self.pid, *descendants(self.pid)]
+
+    def until_segments_are_ready(self, workers: int) -> None:
+        """Each worker has the segment that it writes and its two spares: these are made once it serves already, and each is an open file."""
+        segments = self.data_dir / "segments"
+        ready = workers * SEGMENTS
+        until(lambda: len(list(segments.glob("gate-*.seg"))) >= ready, f"{ready} segments")
 
     def kill_everything(self) -> None:
         """SIGKILL for all, the supervisor first, so that nothing is restarted meanwhile."""

@@ -11,6 +11,7 @@ from tests.e2e.life.deployed import Deployed, until
 from tests.e2e.life.load import load
 from tests.e2e.life.upstream import Upstream
 
+WORKERS = 2
 CALLS = 2_000
 STREAMS = 200
 AT_ONCE = 20
@@ -27,8 +28,9 @@ def held(gate: Deployed) -> Counter[str]:
                 target = str(descriptor.readlink())
             except FileNotFoundError:
                 continue
-            # Segments turn over: what counts is that there are not ever more of them.
-            found["socket" if target.startswith("socket:") else "segment" if ".seg" in target else target] += 1
+            # Segments turn over: what counts is that there are not ever more of them, made already or still being made.
+            segment = ".seg" in target or target.endswith(".new")
+            found["socket" if target.startswith("socket:") else "segment" if segment else target] += 1
         found["threads"] += sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
     return found
 
@@ -68,13 +70,13 @@ def test_nothing_is_left_of_calls_and_abandoned_streams(deploy: Deploy, upstream
     with deploy() as gate:
         call_often(gate, "warm", 400)
         abandon(gate, upstream, 2 * AT_ONCE)
+        gate.until_segments_are_ready(WORKERS)
         before = until(lambda: (now := held(gate)) == held(gate) and now, "settled")
         before_bytes = resident_bytes(gate)
         call_often(gate, "calls", CALLS)
         abandon(gate, upstream, STREAMS)
-        until(lambda: held(gate)["socket"] <= before["socket"], f"sockets: {before}")
-        after = held(gate)
-        assert after - before == Counter()
+        # Connections to the server are given back a little later, and so is a segment that the sealer has taken.
+        until(lambda: held(gate) - before == Counter(), f"no more than {before}")
         assert resident_bytes(gate) - before_bytes < MOST_GROWTH_BYTES
         assert gate.stop() == 0
         opened, closed = gate.log("stream.open"), gate.log("stream.close")

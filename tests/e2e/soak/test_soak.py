@@ -30,8 +30,6 @@ WARMING = 10_000
 EARLY = 300
 """Sessions that warm: ciphers are kept ready for 256."""
 SETTLED_S = 30.0
-SEGMENTS = 3
-"""Of a worker at rest: the one it writes, and two spares."""
 NOTHING_LEFT = ("connections", "exchanges", "streams", "buffered_bytes", "callers")
 LET_GO = ("sockets", "files")
 """What is given back a little later: connections to the server after 4 s, segments when the sealer has taken them."""
@@ -46,13 +44,6 @@ def held(gate: Deployed, among: str = "gate-") -> Holdings:
     os.kill(gate.pid, signal.SIGUSR1)
     until(lambda: len(gate.said("room.holds")) >= before + 1 + WORKERS, "the rooms tell")
     return {line["room"]: line for line in gate.said("room.holds")[before:] if line["room"].startswith(among)}
-
-
-def quietly(gate: Deployed) -> Holdings:
-    """What each worker holds before the first call, with its segments ready: they are made after it has begun to serve, each of them a file."""
-    segments = gate.data_dir / "segments"
-    until(lambda: len(list(segments.glob("gate-*.seg"))) >= WORKERS * SEGMENTS, "every worker's segments are ready")
-    return held(gate)
 
 
 def settled(gate: Deployed, quiet: Holdings) -> Holdings:
@@ -80,7 +71,8 @@ async def soak(
     callers = Callers(gate.port, "soaked", seed=20261122)
     known: list[Session] = []
     told = []
-    quiet = quietly(gate)
+    gate.until_segments_are_ready(WORKERS)
+    quiet = held(gate)
     async with server:
         # Before anything counts: every thread is started, and of a small soak every bounded memory is full.
         early = [
