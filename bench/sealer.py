@@ -36,7 +36,7 @@ from gatebook.adapters.log_files import LogFiles
 from gatebook.adapters.segment_tails import SegmentTails
 from gatebook.ledger import note, payload, reading
 from gatebook.ledger.checkpoint import Checkpoint, claimed, sign_checkpoint
-from gatebook.ledger.entry import decode
+from gatebook.ledger.gist import reading_with
 from gatebook.ledger.growing import GrowingLog
 from gatebook.ledger.note import load_signer
 from gatebook.ledger.sessions import Sessions
@@ -45,6 +45,7 @@ from gatebook.model.deployment import Deployment
 from gatebook.model.errors import LedgerUnavailable
 from gatebook.model.record import Asked, Draft, Origin, Payload, PolicyRef, Resource, Who
 from gatebook.serve.sealing import Sealing
+from gatebook.speed import gists
 from gatebook.wiring import seal
 
 Figures = dict[str, float]
@@ -100,14 +101,15 @@ def stages(directory: Path, load: Load, _: argparse.Namespace) -> dict[str, Figu
     fill(deployment, load)
     _collect_seldom()
     spent = Stages()
-    sessions, growing = Sessions(), GrowingLog()
+    sessions, growing, read = Sessions(), GrowingLog(), reading_with(gists())
     shelf, log = Shelf(LogFiles(directory / "payloads")), LogFiles(directory / "log")
     index = 0
     for tail in SegmentTails(directory / "segments").look():
         tail.ended()
+        by = (tail.writer, tail.epoch)
         while groups := spent.of("segments: frames and checksums", tail.take):
             spent.entries += len(groups)
-            entries = spent.of("entries: decode, canonical form", lambda: [decode(each.leaf) for each in groups])
+            entries = spent.of("entries: canonical form, gist", lambda: [read(each.leaf, by) for each in groups])  # noqa: B023
 
             def follow() -> None:
                 for offset, entry in enumerate(entries):  # noqa: B023
@@ -115,7 +117,7 @@ def stages(directory: Path, load: Load, _: argparse.Namespace) -> dict[str, Figu
 
             def put() -> None:
                 for group, entry in zip(groups, entries, strict=True):  # noqa: B023
-                    shelf.put(group.frames, (entry.w.n, entry.w.e), entry.sess, entry.w.s)
+                    shelf.put(group.frames, entry.writer, entry.session, entry.sequence)
 
             def grow() -> None:
                 for group in groups:

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "crc32c.h"
+#include "gist.h"
 #include "json.h"
 #include "prefilter.h"
 #include "reading.h"
@@ -521,7 +522,40 @@ static PyObject *read_result(PyObject *module, PyObject *body)
     return read != NULL ? read : Py_NewRef(Py_None);
 }
 
+/* A stretch of ASCII as a text; None where it is not there. */
+static PyObject *text_of(struct stretch found)
+{
+    if (found.at == NULL)
+        return Py_NewRef(Py_None);
+    PyObject *text = PyUnicode_New((Py_ssize_t)found.count, 127);
+    if (text != NULL)
+        memcpy(PyUnicode_1BYTE_DATA(text), found.at, found.count);
+    return text;
+}
+
+static int is_text(PyObject *text, struct stretch found)
+{
+    return PyUnicode_CheckExact(text) && PyUnicode_IS_COMPACT_ASCII(text) && (size_t)PyUnicode_GET_LENGTH(text) == found.count
+        && memcmp(PyUnicode_1BYTE_DATA(text), found.at, found.count) == 0;
+}
+
+static PyObject *gist(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    struct gist found;
+    (void)module;
+    if (count != 3 || !PyBytes_CheckExact(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "gist(leaf, writer, epoch)");
+        return NULL;
+    }
+    if (!gist_of(PyBytes_AS_STRING(args[0]), (size_t)PyBytes_GET_SIZE(args[0]), &found) || !is_text(args[1], found.writer) || !is_text(args[2], found.epoch))
+        Py_RETURN_NONE;
+    return Py_BuildValue("(LNNNNL)", (long long)found.sequence, text_of(found.event), text_of(found.session), text_of(found.call),
+                         text_of(found.time), (long long)found.findings);
+}
+
 static PyMethodDef functions[] = {
+    {"gist", (PyCFunction)(void (*)(void))gist, METH_FASTCALL,
+     "gist(leaf, writer, epoch): (sequence, event, session, call, time, findings) of that writer's entry, or None: unusual, or no such entry."},
     {"read", read_plain, METH_O, "read(body): the value of a JSON text that every parser reads alike, or NotImplemented: unusual, or no such text."},
     {"result", read_result, METH_O, "result(body): the id, isError and resultType of a server's result in ASCII, or None: unusual, or something else."},
     {"crc32c_by_table", crc_by_table, METH_VARARGS, "crc32c_by_table(crc, bytes): for tests; machines without SSE 4.2 go this way."},

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from gatebook.ledger.entry import Clocked
+from gatebook.ledger.entry import Clocked, Pay, Written, compose
+from gatebook.ledger.gist import Gist, read_gist, reading_with
 from gatebook.ledger.payload import SALT_BYTES, SessionKey
 from gatebook.ledger.scribe import Quick, Scribe
 from gatebook.model.errors import Malformed, Reason
@@ -16,6 +17,7 @@ from gatebook.model.record import Asked, Draft, Origin, Payload, PolicyRef, Reso
 from gatebook.model.secret import Secret
 
 if TYPE_CHECKING:
+    from gatebook.ledger import gist
     from gatebook.masking import prefilter
     from gatebook.wire.native import Native
 
@@ -98,6 +100,50 @@ def looker() -> "prefilter.Native | None":
     except Exception:  # as above
         right = False
     return cast("prefilter.Native", module) if right else None
+
+
+@functools.cache
+def gists() -> "gist.Native | None":
+    """What this process reads entries with, for `ledger.gist.reading_with`; None where Python does, also because it was found to read otherwise."""
+    module = speed_up().module
+    try:
+        return cast("gist.Native", module) if module is not None and _reads_entries_alike(module) else None
+    except Exception:  # as above
+        return None
+
+
+def _reads_entries_alike(module: Any) -> bool:
+    """Of a known entry, which has each member, what Python reads; of each text that differs from it by a byte that is gone, there twice or
+    another one, the same or nothing."""
+    writer = ("gate-0", "01a2000000000badc0de")
+    leaf, read = _known_leaf(*writer), reading_with(module)
+    if module.gist(leaf, *writer) is None or module.gist(leaf, *reversed(writer)) is not None:
+        return False
+    for at in range(-1, len(leaf)):
+        for other in (b"", leaf[at : at + 1] * 2, b"0", b'"', b"\\", b"\x80", b"\n"):
+            text = leaf if at < 0 else leaf[:at] + other + leaf[at + 1 :]
+            if module.gist(text, *writer) is not None and not _is_gist(read(text, writer)):
+                return False
+    return True
+
+
+def _is_gist(found: Gist) -> bool:
+    try:
+        return read_gist(found.leaf) == found
+    except ValueError:
+        return False
+
+
+def _known_leaf(writer: str, epoch: str) -> bytes:
+    intent, result, *_ = _known_drafts()
+    draft = msgspec.structs.replace(intent, findings=result.findings, detail=result.detail)
+    pay = tuple(
+        Pay(bytes=1, c="c" * 64, key="0123456789abcdef", part=part, x="d" * 64) for part in ("request", "response")
+    )
+    return compose(
+        draft, unix_us=_UNIX_US, clock=Clocked(src="kernel", off=-12, ok=True), identifier="01a2157c-962f-7000-8000-000000000000",
+        written=Written(n=writer, e=epoch, s=12), count=3, pay=pay, development=True,
+    )  # fmt: skip
 
 
 def _looks_alike(module: Any) -> bool:

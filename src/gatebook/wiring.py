@@ -211,8 +211,10 @@ def seal(
     from gatebook.adapters.log_files import LogFiles
     from gatebook.adapters.segment_tails import SegmentTails
     from gatebook.adapters.watermark_file import WatermarkFile
+    from gatebook.ledger.gist import reading_with
     from gatebook.serve.giving_way import GiveWay
     from gatebook.serve.sealer import SealerPorts, run
+    from gatebook.speed import gists
 
     give_way = GiveWay()
     data_dir = Path(deployment.data_dir)
@@ -229,6 +231,7 @@ def seal(
         open_hand=lambda: SegmentHand(deployment, "sealer", clock),
         clock=clock,
         watermark=WatermarkFile(Path(deployment.watermark)) if deployment.watermark else None,
+        read=reading_with(gists()),
         report=report,
     )
     run(deployment, stop, ports, sealed=sealed)

@@ -5,19 +5,20 @@ holder of the log key can have written it. What does not hold is not there. docs
 """
 
 import hmac
+from collections.abc import Iterable
 
 import msgspec
 
+from gatebook.ledger.gist import Writer
 from gatebook.ledger.merkle import Hash
 from gatebook.ledger.note import Signer
-from gatebook.ledger.sessions import Session
+from gatebook.ledger.sessions import OpenWork, Session
 
 VERSION = 1
 _MAGIC = b"gatebook sealer memory\n"
 _LABEL = b"gatebook sealer memory 1"
 _MAC_BYTES = 32
 
-Writer = tuple[str, str]
 Position = tuple[int, int, int]
 
 
@@ -44,6 +45,16 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Memory)
+
+
+def kept(sessions: Iterable[Session]) -> list[Session]:
+    """As a memory tells of them: of what is under way the entries themselves, which every release can read."""
+    return [
+        msgspec.structs.replace(
+            session, work={call: OpenWork(work.entry(), work.by) for call, work in session.work.items()}
+        )
+        for session in sessions
+    ]
 
 
 def pack(memory: Memory, signer: Signer) -> bytes:

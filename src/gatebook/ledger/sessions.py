@@ -2,7 +2,8 @@
 
 import msgspec
 
-from gatebook.ledger.entry import Entry, instant_us
+from gatebook.ledger.entry import Entry, decode, instant_us
+from gatebook.ledger.gist import Gist, Writer
 from gatebook.model.errors import Reason
 from gatebook.model.record import Draft, Origin, Resource, Who
 
@@ -12,11 +13,13 @@ CLOSING = frozenset({"call.result", "stream.close"})
 
 
 class OpenWork(msgspec.Struct, frozen=True):
-    """A call or stream that has begun and not ended, and what its entry said."""
+    """A call or stream that has begun and not ended. `intent`: the entry that said so, or the leaf that it is in."""
 
-    intent: Entry
-    by: tuple[str, str]
-    """(writer, epoch)"""
+    intent: Entry | bytes
+    by: Writer
+
+    def entry(self) -> Entry:
+        return decode(self.intent) if isinstance(self.intent, bytes) else self.intent
 
 
 class Session(msgspec.Struct):
@@ -31,37 +34,36 @@ class Session(msgspec.Struct):
     calls: int = 0
     refused: int = 0
     findings: int = 0
-    entries: dict[tuple[str, str], int] = {}
+    entries: dict[Writer, int] = {}
     work: dict[str, OpenWork] = {}
 
-    def take(self, index: int, entry: Entry) -> None:
+    def take(self, index: int, gist: Gist) -> None:
         """Count one more entry of this session, `index` in the log."""
-        written, event, call = entry.w, entry.ev, entry.call
-        by = (written.n, written.e)
+        by, event, call = gist.writer, gist.event, gist.call
         self.entries[by] = self.entries.get(by, 0) + 1
         self.last_index = index
         # What the sealer adds by itself is no sign of life.
-        if written.n != SEALER and (at := instant_us(entry.t)) > self.last_us:
+        if by[0] != SEALER and (at := instant_us(gist.time)) > self.last_us:
             self.last_us = at
-        if entry.dlp:
-            self.findings += sum(entry.dlp.values())
+        self.findings += gist.findings
         if event == "call.intent":
             self.calls += 1
         elif event == "call.refused":
             self.refused += 1
         if call is not None:
             if event in OPENING:
-                self.work[call] = OpenWork(entry, by)
+                self.work[call] = OpenWork(gist.leaf, by)
             elif event in CLOSING:
                 self.work.pop(call, None)
         elif event == "call.result":
-            self._answer_late(entry.x.get("id", ""))
+            self._answer_late(gist.entry().x.get("id", ""))
 
     def _answer_late(self, request_id: str | int | bool) -> None:
         """A result on a resumed stream names its call by JSON-RPC id only: the last one open with it, since a client that has reconnected
         may count anew."""
         for call, work in reversed(self.work.items()):
-            if work.intent.q is not None and work.intent.q.id == request_id:
+            asked = work.entry().q
+            if asked is not None and asked.id == request_id:
                 del self.work[call]
                 return
 
@@ -92,21 +94,20 @@ class Sessions:
         """How many it remembers, open or closed."""
         return len(self.open) + len(self.closed)
 
-    def take(self, index: int, entry: Entry) -> Session | None:
-        """Count `entry`, `index` in the log, in the log's order. The session it belongs to, which it may just have closed; None where it
+    def take(self, index: int, gist: Gist) -> Session | None:
+        """Count one more entry, `index` in the log, in the log's order. The session it belongs to, which it may just have closed; None where it
         has none. A `session.close` that was counted before the session's last entry (`upto`) closes nothing: another one will."""
-        if entry.sess is None:
+        name = gist.session
+        if name is None:
             return None
-        session = self.open.get(entry.sess)
+        session = self.open.get(name)
         if session is None:
-            session = self.closed.pop(entry.sess, None) or Session(entry.sess, entry.who, entry.from_, entry.res)
-            self.open[entry.sess] = session
-        if entry.ev != "session.close":
-            session.take(index, entry)
-            return session
-        if not counted_all(session, entry):
-            return session
-        self.closed[entry.sess] = self.open.pop(entry.sess)
+            session = self.closed.pop(name, None) or _begun(name, gist.entry())
+            self.open[name] = session
+        if gist.event != "session.close":
+            session.take(index, gist)
+        elif counted_all(session, gist.entry()):
+            self.closed[name] = self.open.pop(name)
         return session
 
     def forget(self) -> Session | None:
@@ -116,6 +117,10 @@ class Sessions:
         return self.closed.pop(next(iter(self.closed)))
 
 
+def _begun(name: str, entry: Entry) -> Session:
+    return Session(name, entry.who, entry.from_, entry.res)
+
+
 def counted_all(session: Session, closing: Entry) -> bool:
     """True where `closing` (a `session.close`) was made after the session's last entry so far had its place."""
     upto = closing.x.get("upto")
@@ -123,7 +128,7 @@ def counted_all(session: Session, closing: Entry) -> bool:
 
 
 def closings(
-    sessions: Sessions, *, now_us: int, idle_us: int, size: int, alive: frozenset[tuple[str, str]], most: int
+    sessions: Sessions, *, now_us: int, idle_us: int, size: int, alive: frozenset[Writer], most: int
 ) -> list[Draft]:
     """What is due at `now_us`: `unknown` results for what an ended writer left open, and `session.close` for idle sessions with nothing open.
 
@@ -136,7 +141,7 @@ def closings(
         if now_us - session.last_us <= idle_us or any(work.by in alive for work in session.work.values()):
             continue
         if session.work:
-            due += [_unknown(session.name, work.intent) for work in session.work.values()]
+            due += [_unknown(session.name, work.entry()) for work in session.work.values()]
         else:
             due.append(
                 Draft(

@@ -5,9 +5,10 @@ from typing import Protocol
 
 from gatebook.ledger.files import Files
 from gatebook.ledger.framing import FRAME_BYTES
+from gatebook.ledger.gist import Writer
 from gatebook.ledger.payload import PayloadError, numbers_in, written_by
 from gatebook.ledger.reading import Stored, payload_name, stored_frames
-from gatebook.ledger.remembering import Position, Shelved, Writer
+from gatebook.ledger.remembering import Position, Shelved
 
 _NOWHERE: Position = (0, 0, -1)
 

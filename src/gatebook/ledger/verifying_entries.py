@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from gatebook.ledger.entry import Entry, decode, instant_us, lacking
+from gatebook.ledger.gist import Gist, gist_of
 from gatebook.ledger.sessions import Session, Sessions, counted_all
 from gatebook.ledger.verifying_payloads import PayloadCheck
 
@@ -45,7 +46,7 @@ class EntryCheck:
                 self.loaded.add(config)
         self.development |= entry.prof == "dev"
         if entry.sess is not None:
-            self._follow_session(where, index, entry, entry.sess)
+            self._follow_session(where, index, entry, gist_of(entry, leaf), entry.sess)
 
     def finish(self) -> None:
         """Every session still known is checked to its end."""
@@ -63,7 +64,7 @@ class EntryCheck:
             self._say(where, f"{entry.w.n} {entry.w.e} wrote {entry.w.s} where {due} is due")
         self._sequences[writer] = entry.w.s
 
-    def _follow_session(self, where: str, index: int, entry: Entry, name: str) -> None:
+    def _follow_session(self, where: str, index: int, entry: Entry, gist: Gist, name: str) -> None:
         counts = self._counts.setdefault(name, {})
         writer = (entry.w.n, entry.w.e)
         # A writer forgets an idle session: when it is opened once more, counting begins anew, and `session.close` tells the sum.
@@ -74,7 +75,7 @@ class EntryCheck:
         self._payloads.expect(index, entry)
         if entry.ev == "payload.shred":
             self._payloads.shredded(str(entry.x.get("session")))
-        session = self._sessions.take(index, entry)
+        session = self._sessions.take(index, gist)
         if entry.ev == "session.close" and session is not None:
             self._close(where, entry, session)
 

@@ -11,6 +11,7 @@ import msgspec
 
 from gatebook import __version__
 from gatebook.durable import make_folder
+from gatebook.ledger.gist import Read, read_gist
 from gatebook.ledger.note import NoteError, Signer, load_signer
 from gatebook.ledger.predecessor import PREDECESSOR, unpack
 from gatebook.ledger.recomparing import Rounds
@@ -51,6 +52,8 @@ class SealerPorts(msgspec.Struct, frozen=True, kw_only=True):
     watermark: Watermark | None = None
     give_way: GiveWay
     """The same one that `log`, `payloads` and `tails` call; whether it does is decided here."""
+    read: Read = read_gist
+    """Reads what writers wrote."""
     report: Callable[[Report], None] = lambda _: None
     """Gets, once a second, what this sealer has counted; must not block."""
 
@@ -75,6 +78,7 @@ def run(
             tails=ports.tails,
             watermark=ports.watermark,
             give_way=ports.give_way,
+            read=ports.read,
         )
         sealing.start()
         fresh = sealing.is_fresh()

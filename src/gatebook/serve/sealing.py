@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from gatebook.ledger.entry import Entry, decode, instant_us
+from gatebook.ledger.entry import decode, instant_us
 from gatebook.ledger.framing import Ending, Group
+from gatebook.ledger.gist import Gist, Read, Writer, read_gist
 from gatebook.ledger.growing import GrowingLog, entries_beyond
 from gatebook.ledger.merkle import Hash, Tree, range_hash
 from gatebook.ledger.note import NoteError, Signer, load_verifier
 from gatebook.ledger.payload import PayloadError
 from gatebook.ledger.reading import archived_sizes, leaves
-from gatebook.ledger.remembering import Memory, pack, unpack
+from gatebook.ledger.remembering import Memory, kept, pack, unpack
 from gatebook.ledger.sessions import SEALER, Sessions, closings
 from gatebook.ledger.shelving import PayloadFiles, Shelf
 from gatebook.ledger.tiles import nodes_from_tiles
@@ -63,9 +64,10 @@ class Sealing:
         tails: Tails,
         watermark: Watermark | None = None,
         give_way: Callable[[], None] = lambda: None,
+        read: Read = read_gist,
     ) -> None:
-        """`give_way` is called between entries."""
-        self._give_way = give_way
+        """`give_way` is called between entries. `read` reads each of them."""
+        self._give_way, self._read = give_way, read
         self._deployment, self._signer = deployment, signer
         self._watermark = watermark
         self._log, self._state, self._tails = log, state, tails
@@ -73,8 +75,8 @@ class Sealing:
         self._shelf = Shelf(payloads)
         self._growing = GrowingLog()
         self._sessions = Sessions()
-        self._cursors: dict[tuple[str, str], int] = {}
-        self._recovered: dict[tuple[str, str], int | None] = {}
+        self._cursors: dict[Writer, int] = {}
+        self._recovered: dict[Writer, int | None] = {}
         self._over: dict[Tail, Ending] = {}
         self._awaited: set[str] = set()
         self._unsigned_bytes = 0
@@ -261,18 +263,17 @@ class Sealing:
 
     def _integrate(self, tail: Tail, groups: list[Group]) -> None:
         """Each entry gets its place, in this order."""
-        writer = (tail.writer, tail.epoch)
+        writer, read = (tail.writer, tail.epoch), self._read
         for group in groups:
             leaf = group.leaf
             try:
-                entry = decode(leaf)
+                gist = read(leaf, writer)
             except ValueError as error:
                 raise SealingRefused(f"{tail.writer} {tail.epoch} wrote what is no entry: {error}") from error
-            written = entry.w
-            if (written.n, written.e) != writer:
-                raise SealingRefused(f"{tail.writer} {tail.epoch} wrote an entry of {written.n} {written.e}")
+            if gist.writer != writer:
+                raise SealingRefused(f"{tail.writer} {tail.epoch} wrote an entry of {' '.join(gist.writer)}")
             # Where the log holds none of this epoch from its oldest segment's bound on, older segments were taken whole: it goes on with any number.
-            sequence = written.s
+            sequence = gist.sequence
             last = self._cursors.get(writer, sequence - 1)
             if sequence <= last:
                 continue
@@ -280,31 +281,31 @@ class Sealing:
                 raise SealingRefused(f"{tail.writer} {tail.epoch}: entry {last + 1} is missing before {sequence}")
             if group.frames:
                 try:
-                    self._shelf.put(group.frames, writer, entry.sess, sequence)
+                    self._shelf.put(group.frames, writer, gist.session, sequence)
                 except PayloadError as error:
                     raise SealingRefused(f"{tail.writer} {tail.epoch}, entry {sequence}: {error}") from error
             if not self._unsigned_since:
-                self._unsigned_since = entry.t
+                self._unsigned_since = gist.time
             self._unsigned_bytes += len(leaf)
             index = self._growing.size
             self._growing.append(leaf)
-            self._follow(index, entry)
+            self._follow(index, gist)
             self._give_way()
 
-    def _follow(self, index: int, entry: Entry) -> None:
-        """Cursors, sessions and recoveries after `entry` has its place."""
-        written = entry.w
-        self._cursors[written.n, written.e] = written.s
-        self._sessions.take(index, entry)
-        if written.n != SEALER:
+    def _follow(self, index: int, gist: Gist) -> None:
+        """Cursors, sessions and recoveries after an entry has its place."""
+        self._cursors[gist.writer] = gist.sequence
+        self._sessions.take(index, gist)
+        if gist.writer[0] != SEALER:
             return
-        if entry.sess is not None:
-            self._awaited.discard(entry.sess)
-            if entry.ev == "session.close":
-                self._shelf.forget(entry.sess)
+        if gist.session is not None:
+            self._awaited.discard(gist.session)
+            if gist.event == "session.close":
+                self._shelf.forget(gist.session)
                 self._sessions.forget()
-        if entry.ev == "log.recover":
-            self._recovered[str(entry.x.get("writer")), str(entry.x.get("epoch"))] = index
+        if gist.event == "log.recover":
+            facts = gist.entry().x
+            self._recovered[str(facts.get("writer")), str(facts.get("epoch"))] = index
 
     def _last_signed(self) -> Checkpoint | None:
         sizes = archived_sizes(self._log)
@@ -390,7 +391,7 @@ class Sealing:
             self._sessions = Sessions.resume(memory.open, memory.closed)
             self._shelf = Shelf(self._payloads, memory.shelved)
         for index, leaf in leaves(self._log, start, self.size):
-            self._follow(index, decode(leaf))
+            self._follow(index, read_gist(leaf))
 
     def _memory(self) -> Memory | None:
         """What an earlier sealer remembered of this log; None where there is nothing that holds."""
@@ -411,8 +412,8 @@ class Sealing:
             root=signed.root,
             cursors={writer: last for writer, last in self._cursors.items() if writer in living},
             recovered={writer: at for writer, at in self._recovered.items() if at is not None and writer in living},
-            open=list(self._sessions.open.values()),
-            closed=list(self._sessions.closed.values()),
+            open=kept(self._sessions.open.values()),
+            closed=kept(self._sessions.closed.values()),
             shelved=self._shelf.remember(),
         )
         self._state.replace(_MEMORY, pack(memory, self._signer))

@@ -1,6 +1,9 @@
 """What a session has open: a call is answered by its own result, or by one that came late on a resumed stream."""
 
+import msgspec
+
 from gatebook.ledger.entry import Clocked, Entry, Out, Written
+from gatebook.ledger.gist import Gist, gist_of
 from gatebook.ledger.sessions import Session, Sessions, closings
 from gatebook.model.record import Asked, Origin, Resource, Who
 
@@ -8,24 +11,25 @@ WHO = Who(kind="person", iss="https://idp.example", sub="alice")
 FAR_US = 2_000_000_000_000_000
 
 
-def entry(event: str, sequence: int, *, call: str | None = None, **more: object) -> Entry:
+def entry(event: str, sequence: int, *, call: str | None = None, **more: object) -> Gist:
     fields: dict[str, object] = {
         "v": 1, "id": f"id-{sequence}", "t": "2026-11-22T10:00:00.000000Z", "clk": Clocked(src="test", off=0, ok=True),
         "w": Written(n="gate-0", e="e1", s=sequence), "ev": event, "out": Out(ok=True, reason="completed"), "who": WHO,
         "from_": Origin(ip="192.0.2.1"), "res": Resource(kind="server", server="payments"), "call": call, "sess": "s" * 32,
     }  # fmt: skip
-    return Entry(**{**fields, **more})  # type: ignore[arg-type]
+    made = Entry(**{**fields, **more})  # type: ignore[arg-type]
+    return gist_of(made, msgspec.json.encode(made, order="deterministic"))
 
 
-def asked(call: str, sequence: int, request_id: str, server: str = "payments") -> Entry:
+def asked(call: str, sequence: int, request_id: str, server: str = "payments") -> Gist:
     return entry("call.intent", sequence, call=call, q=Asked(id=request_id), res=Resource(kind="server", server=server))
 
 
-def late(sequence: int, request_id: str) -> Entry:
+def late(sequence: int, request_id: str) -> Gist:
     return entry("call.result", sequence, x={"id": request_id})
 
 
-def session_of(*entries: Entry) -> Session:
+def session_of(*entries: Gist) -> Session:
     sessions = Sessions()
     for index, each in enumerate(entries):
         session = sessions.take(index, each)
