@@ -257,6 +257,38 @@ def test_what_was_agreed_to_goes_with_the_grant_where_that_is_meant(store: SqlSt
     assert [pair for pair, code_hash in on_the_way.items() if store.code(code_hash) is None] == [("c", "payments")]
 
 
+@pytest.mark.parametrize(
+    ("where", "left"),
+    [
+        ({"client_id": "c"}, {("other", "payments")}),
+        ({"server": "payments"}, {("c", "orders")}),
+        ({"client_id": "c", "server": "payments"}, {("c", "orders"), ("other", "payments")}),
+        ({"person": ("https://idp.example", "nobody")}, {("c", "payments"), ("c", "orders"), ("other", "payments")}),
+        ({"person": None}, set()),
+        ({"login_id": None}, set()),
+        ({"sid": SID}, {("c", "orders"), ("other", "payments")}),
+        ({"sid": "f" * 32}, {("c", "payments"), ("c", "orders"), ("other", "payments")}),
+    ],
+)
+def test_what_was_agreed_to_is_forgotten_also_where_nothing_is_granted_now(
+    store: SqlStore, where: dict[str, Any], left: set[tuple[str, str]]
+) -> None:
+    """Who ends a client ends also what it is about to get, and what a person once allowed it."""
+    person = login().seen.person
+    whole = {"person": (person.issuer, person.subject), "login_id": login().id}
+    where = {name: value or whole[name] for name, value in where.items()}
+    opened(store)
+    assert len(store.revoke("idle", NOW, sid=SID)) == 1
+    pairs = {("c", "payments"): hashed("1"), ("c", "orders"): hashed("2"), ("other", "payments"): hashed("3")}
+    for (client_id, server), code_hash in pairs.items():
+        agreed = Consent(issuer=person.issuer, subject=person.subject, client_id=client_id, server=server, what="w", given_at=NOW)  # fmt: skip
+        store.keep_consent(agreed)
+        store.keep_code(code(code_hash=code_hash, client_id=client_id, server=server))
+    assert store.revoke("by_admin", NOW, **where, agreed_too=True) == ()
+    assert {pair for pair in pairs if store.consent(person.issuer, person.subject, *pair) is not None} == left
+    assert {pair for pair, code_hash in pairs.items() if store.code(code_hash) is not None} == left
+
+
 def test_of_many_that_redeem_one_code_at_once_one_gets_the_grant(store: SqlStore) -> None:
     store.keep_login(login())
     store.keep_code(code())

@@ -124,8 +124,9 @@ class Store(Protocol):
         `login_id` or a `person` and no narrower condition, the logins are revoked too. At least one condition is given. The runs of jobs that
         end with their grants (`ended_runs.ended_by`) are kept as ended in the same transaction.
 
-        `agreed_too`: what was agreed to is forgotten with them, and codes on their way to the same client and server are worthless, so that the
-        client must ask the person again."""
+        `agreed_too`: what was agreed to is forgotten, and codes on their way are worthless, so that the client must ask the person again: all to
+        which the conditions apply, whether or not there was a grant; with a `sid`, those of that grant's person, client and server, also where it
+        is over already."""
 
     def end_run(self, value_hash: str, for_s: float, now_s: float) -> None:
         """A run, or a job's name, by its key in `ended_runs`, is ended for `for_s` from now, or longer where it was before."""

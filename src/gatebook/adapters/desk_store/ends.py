@@ -1,5 +1,7 @@
 """What ends, within a transaction: grants, agreements and runs."""
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -9,18 +11,30 @@ from gatebook.federation import ended_runs
 from gatebook.federation.records import Grant
 
 
-def forget_agreement(connection: Connection, grant: Grant) -> None:
-    """The person of `grant` has agreed to nothing with its client at its server, and no code of theirs is on its way."""
-    login = one(connection, t.logins.select().where(t.logins.c.id == grant.login_id))
-    if login is None:
-        return
-    agreed, codes = t.consents.c, t.codes.c
-    of_person = sa.select(t.logins.c.id).where(t.logins.c.issuer == login.issuer, t.logins.c.subject == login.subject)
-    of_client = (agreed.client_id == grant.client_id, agreed.server == grant.server)
-    whose = (agreed.issuer == login.issuer, agreed.subject == login.subject)
-    connection.execute(t.consents.delete().where(*whose, *of_client))
-    on_the_way = (codes.client_id == grant.client_id, codes.server == grant.server, codes.grant_sid.is_(None))
-    connection.execute(t.codes.delete().where(codes.login_id.in_(of_person), *on_the_way))
+def forget_agreements(
+    connection: Connection,
+    of_logins: Sequence[sa.ColumnElement[bool]],
+    *,
+    client_id: str | None = None,
+    server: str | None = None,
+) -> None:
+    """The persons of these logins (everybody, where there is no condition) have agreed to nothing with this client at this server (any, where
+    none is given), and no code of theirs for them is on its way. Whatever was granted: also who holds nothing now has agreed, and may be about to."""
+    chosen, logins = t.logins.alias("chosen"), t.logins.c
+    conditions = {"client_id": client_id, "server": server}
+    for table in (t.consents, t.codes):
+        where = [table.c[name] == value for name, value in conditions.items() if value is not None]
+        if table is t.codes:
+            where.append(t.codes.c.grant_sid.is_(None))
+        if of_logins:
+            persons = sa.select(logins.issuer, logins.subject).where(*of_logins)
+            of = sa.tuple_(chosen.c.issuer, chosen.c.subject).in_(persons)
+            where.append(
+                sa.tuple_(t.consents.c.issuer, t.consents.c.subject).in_(persons)
+                if table is t.consents
+                else t.codes.c.login_id.in_(sa.select(chosen.c.id).where(of))
+            )
+        connection.execute(table.delete().where(*where))
 
 
 def revoke(connection: Connection, grants: tuple[Grant, ...], why: str, now_s: float) -> None:

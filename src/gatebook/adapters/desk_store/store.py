@@ -286,8 +286,12 @@ class SqlStore:
         with self._writing() as connection:
             grants = tuple(record_of(Grant, row) for row in connection.execute(live.with_for_update()))
             ends.revoke(connection, grants, why, now_s)
-            for grant in grants if agreed_too else ():
-                ends.forget_agreement(connection, grant)
+            if agreed_too and sid is None:
+                ends.forget_agreements(connection, of_login, client_id=client_id, server=server)
+            elif agreed_too:
+                for named in connection.execute(t.grants.select().where(*conditions)).all():
+                    its_login = (t.logins.c.id == named.login_id,)
+                    ends.forget_agreements(connection, its_login, client_id=named.client_id, server=named.server)
             ends.end_runs(connection, grants, why, now_s, only_there=server is not None)
             if of_login and sid is None and client_id is None and server is None:
                 over = t.logins.update().where(*of_login, t.logins.c.revoked_at.is_(None))

@@ -20,6 +20,8 @@ MAX_BYTES = 256_000
 """Of the form's body, and of the response in it."""
 MAX_ELEMENTS = 20_000
 MAX_DEPTH = 40
+MAX_NAMESPACES = 32
+"""In scope at any element: what a look at an element costs grows with them. Providers declare five to ten."""
 
 Element = Any
 """lxml publishes no types."""
@@ -132,8 +134,11 @@ def _elements(root: Element) -> list[Element]:
     for node in root.iter():
         if not isinstance(node.tag, str):
             raise malformed("it holds a comment, an instruction or an entity")
+        spaces = node.nsmap
+        if len(spaces) > MAX_NAMESPACES:
+            raise malformed("it declares too many namespaces")
         # Which letters a name may have differs between the editions of XML, and so between parsers; SAML needs none of those.
-        if not all(name.isascii() for name in (node.tag, *node.attrib, *(prefix or "" for prefix in node.nsmap))):
+        if not all(name.isascii() for name in (node.tag, *node.attrib, *(prefix or "" for prefix in spaces))):
             raise malformed("it has a name that is not ASCII")
         found.append(node)
         if len(found) > MAX_ELEMENTS or sum(1 for _ in node.iterancestors()) > MAX_DEPTH:
