@@ -3,12 +3,12 @@
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
 
-from tests.desk_world import CALLBACK, DeskPlay, deployment
+from tests.desk_world import CALLBACK, VERIFIER, DeskPlay, deployment
 
 STRANGER = "https://stranger.example/client.json"
 SITE = "https://stranger.example/phishing"
@@ -17,7 +17,11 @@ SITE = "https://stranger.example/phishing"
 class Documents:
     """What a stranger says of himself."""
 
+    def __init__(self) -> None:
+        self.fetched = 0
+
     async def fetch(self, url: str) -> bytes:
+        self.fetched += 1
         return json.dumps({"client_id": STRANGER, "client_name": "S", "redirect_uris": [SITE, CALLBACK]}).encode()
 
 
@@ -52,3 +56,33 @@ async def test_a_client_that_was_vouched_for_and_the_persons_own_machine_are_tol
 async def test_a_strangers_site_gets_an_answer_once_its_person_was_asked(desk: DeskPlay) -> None:
     answer = await desk.browse(await desk.authorize(client_id=STRANGER, redirect_uri=SITE), "alice", to=SITE)
     assert urlsplit(answer.headers["location"])._replace(query="").geturl() == SITE
+
+
+async def test_what_a_client_says_of_itself_is_read_when_a_person_is_asked_and_not_by_whoever_posts(
+    desk: DeskPlay,
+) -> None:
+    """Else anybody had the desk fetch any address, as often as they like; and a client whose host is down could not go on."""
+    documents = desk.world.documents
+    assert isinstance(documents, Documents)
+    for posted in ("/oauth/token", "/oauth/revoke"):
+        for grant in ({"grant_type": "authorization_code", "code": "guess"}, {"token": "guess"}):
+            await desk.post(posted, client_id=STRANGER, **grant)
+    assert documents.fetched == 0
+    came = await desk.browse(await desk.authorize(client_id=STRANGER, redirect_uri=SITE), "alice", to=SITE)
+    read = documents.fetched
+    code = parse_qs(urlsplit(came.headers["location"]).query)["code"][0]
+    told = {"client_id": STRANGER, "redirect_uri": SITE, "code_verifier": VERIFIER}
+    wrong = await desk.post(
+        "/oauth/token", grant_type="authorization_code", code=code, **told | {"redirect_uri": CALLBACK}
+    )
+    assert wrong.status_code == 400
+    tokens = (await desk.post("/oauth/token", grant_type="authorization_code", code=code, **told)).json()
+    again = await desk.post(
+        "/oauth/token", grant_type="refresh_token", refresh_token=tokens["refresh_token"], client_id=STRANGER
+    )
+    assert again.status_code == 200
+    assert (
+        await desk.post("/oauth/revoke", token=again.json()["refresh_token"], client_id=STRANGER)
+    ).status_code == 200
+    assert [draft.event for draft in desk.drafts if draft.event == "grant.revoked"] == ["grant.revoked"]
+    assert documents.fetched == read

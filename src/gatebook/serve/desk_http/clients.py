@@ -30,13 +30,26 @@ async def find(client_id: str, world: DeskWorld) -> ClientView:
         kept = await in_thread(world.store.registered, client_id)
         if kept is not None:
             return ClientView(client_id=client_id, name=kept.name, redirect_uris=kept.redirect_uris, vouched="nobody")
-    elif is_client_url(client_id) and world.desk.client_metadata == "fetched":
+    elif _may_have_document(client_id, world):
         try:
             return read_document(await world.documents.fetch(client_id), client_id)
         except ProviderFailed as failed:
             words = "The client's metadata document could not be fetched."
             raise LoginRefused(Cause.CLIENT_DOCUMENT, words, hint=str(failed)) from failed
     raise LoginRefused(Cause.CLIENT_UNKNOWN, "This client is not known here.")
+
+
+async def find_holder(client_id: str, world: DeskWorld) -> ClientView:
+    """The client of this id that has a code or a token already: a metadata document is not read again. Nothing in it counts any more, since the code
+    and the grant say whose they are and where they went; whoever posts here proves nothing, and must not have us fetch what they like; and a
+    client goes on while the host of its document is down. Raises as `find` does."""
+    if _may_have_document(client_id, world):
+        return ClientView(client_id=client_id, name=client_id, redirect_uris=(), vouched="document")
+    return await find(client_id, world)
+
+
+def _may_have_document(client_id: str, world: DeskWorld) -> bool:
+    return is_client_url(client_id) and world.desk.client_metadata == "fetched"
 
 
 async def register(request: Request, world: DeskWorld) -> Response:

@@ -28,7 +28,7 @@ async def _answer(request: Request, world: DeskWorld, what: str) -> Response:
         parameters = await asked.form(request)
         if (for_jobs := jobs.handler_of(parameters, what, world.deployment)) is not None:
             return await for_jobs(parameters, world, origin)
-        client = await clients.find(parameters.get("client_id", ""), world)
+        client = await clients.find_holder(parameters.get("client_id", ""), world)
     except LoginRefused as refused:
         named = parameters.get("client_id", "")
         await world.keep_refusal(book.refused("token.refused", refused, origin, client=named))
