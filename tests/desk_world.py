@@ -226,6 +226,7 @@ class DeskPlay:
             revoked=self._revoked,
             pace=Pace(10_000, 1.0),
             refusals=Pace(10_000, 1.0),
+            all_refusals=Pace(10_000, 1.0),
             attempts=Attempts(),
             rereading=Rereading(),
             calls=self.calls,

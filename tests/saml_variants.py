@@ -309,6 +309,12 @@ def _large(scene: Scene) -> bytes:
     return scene.response(attributes={"groups": tuple(f"group-{i:032d}" for i in range(4_000))})
 
 
+def _many_namespaces(_: Scene) -> bytes:
+    """At every element all of them are in scope: looked at one by one, 250 kB took 25 s."""
+    declared = " ".join(f'xmlns:a{n}="u"' for n in range(40))
+    return f'<samlp:Response xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol" {declared}/>'.encode()
+
+
 def _deep(scene: Scene) -> bytes:
     nested = "<saml:AttributeValue>" + "<x>" * 200 + "</x>" * 200 + "</saml:AttributeValue>"
     return scene.response(
@@ -478,6 +484,7 @@ def _all() -> Iterator[Variant]:
     yield v(55, "UTF-7", "saml_malformed", _encoded("utf-7"))
     yield v(55, "declared to be Latin-1", "saml_malformed", _encoded("iso-8859-1"))
     yield v(55, "deep nesting", "saml_malformed", _deep)
+    yield v(55, "more namespaces than elements can bear", "saml_malformed", _many_namespaces)
     yield v(55, "deflated", "saml_malformed", _deflated, raw=True)
     yield v(
         55, "a name that parsers disagree on", "saml_malformed", _replaced("<saml:Subject>", '<saml:Subject \u017f="">')

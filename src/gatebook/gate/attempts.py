@@ -21,16 +21,16 @@ class Attempts:
     def __init__(self) -> None:
         self._windows: dict[tuple[str, str, str], _Window] = {}
 
-    def count(self, draft: Draft, now_us: int) -> tuple[Draft, ...]:
+    def count(self, draft: Draft, now_us: int, *, many: bool = False) -> tuple[Draft, ...]:
         """The entries to make durable before this attempt is answered: empty where it only adds to an open window.
 
-        Beyond MAX_SOURCES open windows every further source shares one window, named `many`.
+        Beyond MAX_SOURCES open windows every further source shares one window, named `many`; with `many` this one does.
         """
         reason = str(draft.detail.get("cause", draft.reason))
         who = draft.who
         source = draft.origin.ip if who.kind == "unknown" else f"{draft.origin.ip} {who.kind} {who.iss} {who.sub}"
         key = (source, draft.resource.server or "", reason)
-        if key not in self._windows and len(self._windows) >= MAX_SOURCES:
+        if many or (key not in self._windows and len(self._windows) >= MAX_SOURCES):
             key = ("many", "", reason)
         window = self._windows.get(key)
         if window is None:

@@ -1,7 +1,7 @@
 """Every route of the desk with every method: what is not named does not exist, and nothing begins before the Host is ours."""
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import httpx2
 import pytest
@@ -25,8 +25,15 @@ def allowed(path: str) -> set[str]:
     )
 
 
+def bare_world() -> Any:
+    """What is looked at before any route."""
+    return SimpleNamespace(
+        desk=SimpleNamespace(public_url=f"https://{HOST}"), deployment=SimpleNamespace(trusted_proxies=())
+    )
+
+
 async def asked(method: str, path: str, **options: Any) -> httpx2.Response:
-    world = cast(Any, SimpleNamespace(desk=SimpleNamespace(public_url=f"https://{HOST}")))
+    world = bare_world()
     transport = httpx2.ASGITransport(app=application(lambda: world))
     async with httpx2.AsyncClient(transport=transport, base_url=f"https://{HOST}") as client:
         return await client.request(method, path.replace("{name:str}", "corp"), **options)
@@ -94,7 +101,7 @@ async def test_people_get_a_page_where_nothing_can_be_recorded() -> None:
         calls += 1
         if calls > 1:  # the guard before the routes looks at the host first
             raise StoreUnavailable("the disk of the desk is full")
-        return SimpleNamespace(desk=SimpleNamespace(public_url=f"https://{HOST}"))
+        return bare_world()
 
     transport = httpx2.ASGITransport(app=application(world))
     async with httpx2.AsyncClient(transport=transport, base_url=f"https://{HOST}") as client:

@@ -15,6 +15,7 @@ from gatebook.serve.desk_http import answers, authorize, clients, consenting, lo
 from gatebook.serve.desk_http.api_routes import API_ROUTES
 from gatebook.serve.desk_http.world import DeskWorld
 from gatebook.serve.diagnostics import say, say_bug
+from gatebook.serve.forwarded import Network, address, client_address, networks, trusts
 
 MAX_BODY_BYTES = 64 << 10
 MAX_ASSERTION_BYTES = 256_000
@@ -111,8 +112,16 @@ async def _preflight(_request: Request) -> Response:
     return Response(b"", 204, headers)
 
 
+def _from_client(scope: Scope, trusted: tuple[Network, ...]) -> Scope:
+    """`scope` with the client's address, where a proxy that we trust tells it."""
+    peer = address(scope["client"][0]) if scope.get("client") else None
+    if peer is None or not trusts(trusted, peer):
+        return scope
+    return {**scope, "client": (client_address(str(peer), tuple(scope["headers"]), trusted), 0)}
+
+
 class _Guard:
-    """Before any route: the Host is the public one (DNS rebinding), and a body is at most MAX_BODY_BYTES."""
+    """Before any route: it is known who asks, the Host is the public one (DNS rebinding), and a body is at most MAX_BODY_BYTES."""
 
     def __init__(self, app: ASGIApp, world: Callable[[], DeskWorld]) -> None:
         self._app = app
@@ -122,7 +131,9 @@ class _Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        public = self._world().desk.public_url.partition("://")[2].lower()
+        world = self._world()
+        scope = _from_client(scope, networks(world.deployment.trusted_proxies))
+        public = world.desk.public_url.partition("://")[2].lower()
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or hosts[0].decode("latin-1").lower() != public:
             await answers.oauth_error("invalid_request", "This host name is not served here.", 403)(

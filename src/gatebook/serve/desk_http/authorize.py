@@ -42,8 +42,7 @@ async def authorize(request: Request, world: DeskWorld) -> Response:
     origin = book.origin_of(request)
     parameters: dict[str, str] = {}
     try:
-        if not world.pace.allows(f"authorize {origin.ip}", world.now_s()):
-            raise LoginRefused(Cause.TOO_MANY, "Too many logins began from here; try again in a minute.")
+        asked.demand_pace(request, world, "authorize", "Too many logins began from here; try again in a minute.")
         parameters = asked.query(request)
         client = await clients.find(parameters.get("client_id", ""), world)
         redirect_uri = parameters.get("redirect_uri", "")

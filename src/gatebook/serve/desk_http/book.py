@@ -16,7 +16,7 @@ GROUPS_CHARACTERS = 500
 
 
 def origin_of(request: Request) -> Origin:
-    """Where the request came from. LIMIT: behind a proxy that is the proxy: `trusted_proxies` is the gate's."""
+    """Where the request came from."""
     agent = shown(request.headers.get("user-agent", ""))
     return Origin(ip=request.client.host if request.client else "unknown", client=agent[:CLIENT_CHARACTERS] or None)
 

@@ -10,6 +10,7 @@ from gatebook.federation.own_client import COMMAND_LINE
 from gatebook.federation.records import Registered
 from gatebook.identity.strict import parse_object
 from gatebook.serve.desk_http import answers, book
+from gatebook.serve.desk_http.pace import source_of
 from gatebook.serve.desk_http.world import DeskWorld, in_thread
 
 UNUSED_AT_MOST = 50
@@ -59,7 +60,7 @@ async def register(request: Request, world: DeskWorld) -> Response:
     try:
         if not world.desk.registration:
             raise LoginRefused(Cause.REGISTRATION_CLOSED, "Clients do not register themselves here; ask the operator.")
-        if not world.pace.allows(f"register {origin.ip}", world.now_s()):
+        if not world.pace.allows(f"register {source_of(origin.ip)}", world.now_s()):
             raise LoginRefused(Cause.TOO_MANY, "Too many registrations; try again in a minute.")
         client = read_registration(await _document(request), client_id)
         now_s = world.now_s()

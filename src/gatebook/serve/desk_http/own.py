@@ -33,8 +33,7 @@ async def show(request: Request, world: DeskWorld) -> Response:
         done = asked.query(request).get("done", "")
         login = await session_of(request, world)
         if login is None:
-            if not world.pace.allows(f"authorize {book.origin_of(request).ip}", world.now_s()):
-                raise LoginRefused(Cause.TOO_MANY, "Too many logins began from here; try again in a minute.")
+            asked.demand_pace(request, world, "authorize", "Too many logins began from here; try again in a minute.")
             return await go_on(request, world, _WANTED, fresh=False)
         # `session_of` has asked the provider, where that was due: this only tells how it went.
         standing = await world.rereading.of_login(world, login.id, book.origin_of(request))

@@ -12,7 +12,7 @@ from gatebook.federation.errors import Cause, LoginRefused, ProviderFailed
 from gatebook.federation.records import LoggedIn, Transaction, hashed
 from gatebook.federation.saml import asking, checks, gate, people
 from gatebook.model.deployment import IdentityProvider
-from gatebook.serve.desk_http import answers, asked, book
+from gatebook.serve.desk_http import answers, asked
 from gatebook.serve.desk_http.authorize import wanted_of
 from gatebook.serve.desk_http.login import complete, refuse
 from gatebook.serve.desk_http.world import DeskWorld, in_thread
@@ -37,8 +37,7 @@ async def acs(request: Request, world: DeskWorld) -> Response:
     name: str = request.path_params["name"]
     try:
         # 1. Not too often: what follows is work that anybody could ask for.
-        if not world.pace.allows(f"saml {book.origin_of(request).ip}", world.now_s()):
-            raise LoginRefused(Cause.TOO_MANY, "Too many answers came from here; try again in a minute.")
+        asked.demand_pace(request, world, "saml", "Too many answers came from here; try again in a minute.")
         idp = _provider(world, name)
         form = await asked.form(request)
         # 2. The answer has one reading.

@@ -23,7 +23,7 @@ from gatebook.model.deployment import DESK_ISSUER, Deployment, Desk, IdentityPro
 from gatebook.model.record import Draft, Origin
 from gatebook.model.secret import Secret
 from gatebook.ports import Clock, Credentials, Ledger
-from gatebook.serve.desk_http.pace import Pace
+from gatebook.serve.desk_http.pace import Pace, source_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -81,6 +81,8 @@ class DeskWorld(msgspec.Struct, kw_only=True):
     """How often one source may begin a login or register a client."""
     refusals: Pace
     """How many refusals of one source are entries of their own; the rest are counted, so that a flood cannot fill the book."""
+    all_refusals: Pace
+    """The same of all sources together: whoever has many addresses is no flood either."""
     attempts: Attempts
     rereading: "AsksAgain"
     calls: LastCalls
@@ -93,10 +95,12 @@ class DeskWorld(msgspec.Struct, kw_only=True):
     async def keep_refusal(self, draft: Draft) -> bool:
         """True: the refusal is an entry of its own; False: it is counted with others. Raises LedgerUnavailable."""
         now = self.clock.now()
-        if draft.who.kind != "unknown" or self.refusals.allows(draft.origin.ip, now.unix_s):
+        known = draft.who.kind != "unknown"
+        few = known or self.refusals.allows(source_of(draft.origin.ip), now.unix_s)
+        if known or (few and self.all_refusals.allows("", now.unix_s)):
             await self.ledger.record(draft)
             return True
-        for due in self.attempts.count(draft, now.unix_us):
+        for due in self.attempts.count(draft, now.unix_us, many=few):
             await self.ledger.record(due)
         return False
 
