@@ -363,7 +363,8 @@ class File(Table):
         "Web origins (`https://host`) whose pages may call. Anything else that sends `Origin` is refused.", []
     )
     trusted_proxies: list[Annotated[str, AfterValidator(values.network)]] = setting(
-        "Addresses or networks (CIDR) whose word on where a call or a login comes from is believed (`X-Forwarded-For`).", []
+        "Addresses or networks (CIDR) whose word on where a call or a login comes from is believed (`X-Forwarded-For`).",
+        [],
     )
     tls: Tls | None = setting(
         "The gate's certificate.", None, by_default="none in `dev`; required in `pci` unless every `listen` is `unix:`"

@@ -20,6 +20,7 @@ from gatebook.model.http import Answer, Arrival, EventStream, Headers, Reply
 from gatebook.ports import Receipt, Recorded, UpstreamResponse
 from gatebook.wire.jsonrpc import Request
 from gatebook.wire.sse import EventSplitter
+from gatebook.wire.strict_json import decode
 
 UNWATCHED_S = 60.0
 _PLAIN_BYTES = 64 << 10
@@ -105,11 +106,20 @@ async def _beside(body: bytes, media_type: str | None, status: int, permitted: P
         except Malformed:
             if not failed:
                 raise
-            return mask(body, releaser.secrets).body if len(body) <= _PLAIN_BYTES else b""
+            return _plain_json(body, releaser) if len(body) <= _PLAIN_BYTES else b""
     if permitted.question.calls and not failed:
         raise Refused(Reason.UPSTREAM_INVALID)  # a request was answered with no message at all
     # An HTTP error without a message of MCP: a dual-era client falls back on its status, so that passes, and its text masked.
     return releaser.text(body) if len(body) <= _PLAIN_BYTES else b""
+
+
+def _plain_json(body: bytes, releaser: Releaser) -> bytes:
+    """JSON that is no message of MCP, masked. Nothing of what says that it is JSON and can be read otherwise than we read it."""
+    try:
+        decode(body)
+    except Malformed:
+        return b""
+    return mask(body, releaser.secrets).body
 
 
 def _headers(permitted: Permitted, head: AnswerHead, record: Receipt | Recorded, world: World) -> Headers:

@@ -22,6 +22,7 @@ from gatebook.wire.revisions import Era
 from gatebook.wire.template import Template, filled, template_of
 
 TEMPLATES_KEPT = 4
+NAME_CHARS = 8192
 ID_CHARS = 128
 """What is cut is masked before: half a card number is one that no detector knows."""
 
@@ -105,10 +106,10 @@ async def _read_anew(arrival: Arrival, caller: Caller, secrets: Secrets, world: 
     if arrival.once(wire_headers.media_type) != "application/json":
         raise Refused(Reason.UNSUPPORTED_MEDIA_TYPE)
     if len(arrival.body) <= OFF_LOOP_BYTES:
-        parsed, inspected = _looked_at(arrival.body, secrets)
+        parsed, inspected, maskeds = _looked_at(arrival.body, secrets)
     else:
         sender = ("caller", caller.principal.issuer, caller.principal.subject)
-        parsed, inspected = await world.off_loop(sender, arrival.body, _looked_at, arrival.body, secrets)
+        parsed, inspected, maskeds = await world.off_loop(sender, arrival.body, _looked_at, arrival.body, secrets)
     batch = isinstance(parsed, jsonrpc.Batch)
     messages = parsed.elements if isinstance(parsed, jsonrpc.Batch) else (parsed,)
     revision = _revision(arrival, parsed)
@@ -123,7 +124,10 @@ async def _read_anew(arrival: Arrival, caller: Caller, secrets: Secrets, world: 
     findings = inspected.findings + arrival.once(header_findings)
     suspicious = bool(findings or masked.findings)
     elements = tuple(
-        [_element(message, caller, world, masked, era, suspicious, alone=not batch) for message in messages]
+        [
+            _element(message, caller, world, alone, era, suspicious)
+            for message, alone in zip(messages, maskeds, strict=True)
+        ]
     )
     return Question(
         call=elements[0].call,
@@ -264,13 +268,18 @@ def _bodiless(arrival: Arrival, caller: Caller, world: World) -> Question:
     )
 
 
-def _looked_at(body: bytes, secrets: Secrets) -> tuple[Message | jsonrpc.Batch, Inspected | MaskingFailed]:
-    """The message in `body`, and what inspection says of it. Raises Malformed; that it cannot be inspected comes after what is wrong with it."""
+def _looked_at(
+    body: bytes, secrets: Secrets
+) -> tuple[Message | jsonrpc.Batch, Inspected | MaskingFailed, tuple[Masked, ...]]:
+    """The message in `body`, what inspection says of it, and each of its messages masked by itself. Raises Malformed; that it cannot be inspected
+    comes after what is wrong with it."""
     parsed = jsonrpc.parse_client(body)
     try:
-        return parsed, inspect(body, secrets)
+        inspected = inspect(body, secrets)
+        batch = parsed.elements if isinstance(parsed, jsonrpc.Batch) else ()
+        return parsed, inspected, tuple([mask(message.raw) for message in batch]) or (inspected.masked,)
     except MaskingFailed as failed:
-        return parsed, failed
+        return parsed, failed, ()
 
 
 def _revision(arrival: Arrival, message: Message | jsonrpc.Batch) -> revisions.Revision:
@@ -287,21 +296,19 @@ def _revision(arrival: Arrival, message: Message | jsonrpc.Batch) -> revisions.R
         raise Refused(Reason.UNSUPPORTED_VERSION, data=data) from unknown
 
 
-def _element(
-    message: Message, caller: Caller, world: World, masked: Masked, era: Era, suspicious: bool, *, alone: bool
-) -> Element:
+def _element(message: Message, caller: Caller, world: World, masked: Masked, era: Era, suspicious: bool) -> Element:
     method = "response" if isinstance(message, Response) else message.method
     target = _target(message, era)
     name = target.name
     if name is not None and suspicious:
-        name, _ = mask_text(name)
+        name = _shown(name)
     asked = Asked(
         id=_id_text(message, suspicious),
-        shape={} if isinstance(message, Response) else build.shape(_arguments(message)),
-        fp=_fingerprint(method, name, message, masked if alone else mask(message.raw), world),
+        shape={} if isinstance(message, Response) else build.shape(_arguments(message), suspicious=suspicious),
+        fp=_fingerprint(method, name, message, masked, world),
         kid=world.fingerprint.kid,
     )
-    written = mask_text(method)[0] if suspicious else method
+    written = _shown(method) if suspicious else method
     return Element(
         call=new_call_id(world),
         method=written,
@@ -347,11 +354,17 @@ def _arguments(message: Request | Notification) -> dict[str, object]:
     return arguments if isinstance(arguments, dict) else message.params
 
 
+def _shown(name: str) -> str:
+    """A name as the book may hold it. One too long for any tool, prompt or resource is not looked at on the event loop, which all callers share; and
+    what is cut could be half a card number."""
+    return mask_text(name)[0] if len(name) <= NAME_CHARS else f"... ({len(name)} characters)"
+
+
 def _id_text(message: Message, suspicious: bool) -> str | None:
     if isinstance(message, Notification):
         return None
     text = message.id.decode("utf-8", "replace")
-    return (mask_text(text)[0] if suspicious else text)[:ID_CHARS]
+    return (_shown(text) if suspicious else text)[:ID_CHARS]
 
 
 def new_call_id(world: World) -> str:

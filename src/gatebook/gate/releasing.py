@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from itertools import chain
+from operator import attrgetter
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import msgspec
@@ -24,6 +25,7 @@ from gatebook.wire import headers as wire_headers
 from gatebook.wire.jsonrpc import BatchEnvelope, Envelope
 from gatebook.wire.sse import Event, around_data, rewrite
 
+_bytes_of = attrgetter("raw")
 P = ParamSpec("P")
 T = TypeVar("T")
 Came = Literal["answer", "failure", "event"]
@@ -116,15 +118,25 @@ class Releaser:
         self._bytes += len(event.raw)
         self.resumable = self.resumable or event.id is not None
         if not event.data:
-            return event.raw if not self.finds(event.raw) else b""
-        if self.finds(around_data(event)):
+            return event.raw if not await self._finds_in(event, _bytes_of) else b""
+        if await self._finds_in(event, around_data):
             raise MaskingFailed("a line beside an event's data holds something that must not leave")
         released = await self.body(event.data, "event")
         return event.raw if released is event.data else rewrite(event, released)
 
+    async def _finds_in(self, event: Event, part: Callable[[Event], bytes]) -> bool:
+        if len(event.raw) <= OFF_LOOP_BYTES:
+            return self.finds(part(event))
+        return await self._large(event.raw, lambda: self.finds(part(event)))
+
     def text(self, raw: bytes) -> bytes:
-        """A body that is no message, as it may leave. Raises MaskingFailed."""
-        return mask_text(raw.decode("utf-8", "replace"), self.secrets)[0].encode()
+        """A body that is no message, as it may leave: nothing of one that is no UTF-8, or has zeros between its characters as UTF-16 does. Who reads it
+        so reads what nobody looked at. Raises MaskingFailed."""
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            return b""
+        return mask_text(text, self.secrets)[0].encode() if "\0" not in text else b""
 
     def head(self, headers: Headers) -> AnswerHead:
         """What the server's headers say, and which may leave: a value that would have to be masked does not, but the media type does
@@ -142,9 +154,10 @@ class Releaser:
 
     def _clean(self, headers: Headers) -> Headers:
         clean: list[tuple[bytes, bytes]] = []
+        media_type = wire_headers.media_type(headers)
         for name, value in headers:
-            if name == b"content-type" and self.finds(value):
-                value = (wire_headers.media_type(headers) or "").encode()
+            if name == b"content-type" and (media_type is None or self.finds(value)):
+                value = (media_type or "").encode()
             elif name == b"cache-control":
                 value = wire_headers.private_cache_control(value)
             if value and not self.finds(value):

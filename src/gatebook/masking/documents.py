@@ -110,7 +110,10 @@ def is_clean(raw: bytes, secrets: Secrets = NO_SECRETS) -> bool:
         return True
     readings = (raw,) if raw.isascii() else (raw, raw.decode("latin-1").encode())
     try:
-        clean = not any(text_edits(text, Place(), Judge(secrets=secrets), DECODERS) for text in readings)
+        clean = not any(
+            text_edits(text, Place(), Judge(secrets=secrets, budget=budget_for(len(text))), DECODERS)
+            for text in readings
+        )
     except MaskingFailed:
         return False
     if clean:

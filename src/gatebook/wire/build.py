@@ -16,7 +16,7 @@ _PLAIN_NAME: Final = 8
 _NAMES_KEPT: Final = 16
 _NAME_CHARS_KEPT: Final = 256
 
-_DIGITS = re.compile(r"(?:\d[ ._-]?){8}")
+_DIGITS = re.compile(r"(?:\d[\s._-]{0,3}){8}")
 _HIDDEN: Final = "..."
 _PRIVATE: Final = b'"private"'
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -54,12 +54,15 @@ def filtered_list(
         raise Malformed(Reason.UPSTREAM_INVALID, "The server's list is not of the shape that the method has.") from None
 
 
-def shape(arguments: Mapping[str, Any]) -> dict[str, str]:
+def shape(arguments: Mapping[str, Any], *, suspicious: bool = False) -> dict[str, str]:
     """The arguments' names with their JSON types, never a value: at most 64 names of at most 64 characters, ASCII.
 
     Other characters and line ends are written as escapes. A name with eight or more digits, however they are spaced, becomes "...": a card
-    number can be put into a name too.
+    number can be put into a name too. `suspicious`: something was found in the message; then every name becomes "..." that is not a word
+    without digits, since nobody knows here what it was that was found.
     """
+    if suspicious:
+        return _shaped(tuple(map(_word, arguments)), tuple(map(type, arguments.values())))
     names = tuple(arguments)
     kinds = tuple(map(type, arguments.values()))
     known = len(names) <= _NAMES_KEPT and sum(map(len, names)) <= _NAME_CHARS_KEPT
@@ -77,6 +80,11 @@ def _shaped(names: tuple[str, ...], kinds: tuple[type, ...]) -> dict[str, str]:
 
 _known_shape = functools.lru_cache(maxsize=1024)(_shaped)
 """A tool is called with the same arguments again and again, each time with other values. Nobody changes a shape that he was given."""
+
+
+def _word(name: str) -> str:
+    plain = len(name) <= MAX_SHAPE_NAME and name.isascii() and name.isidentifier()
+    return name if plain and not any(character.isdigit() for character in name) else _HIDDEN
 
 
 def _shown(name: str) -> str:

@@ -10,6 +10,8 @@ import msgspec
 
 from gatebook.model.errors import Malformed, Reason
 
+MAX_LINES: Final = 300_000
+"""Of one event: each costs the reader a microsecond, however short it is."""
 _BOM: Final = b"\xef\xbb\xbf"
 _LF: Final = 0x0A
 _COLON: Final = 0x3A
@@ -46,6 +48,8 @@ class EventSplitter:
         """From the first byte of the event that is not yet complete."""
         self._line = 0
         """Where the line that is not yet complete begins."""
+        self._lines = 0
+        """Complete lines of the event that is not."""
         self._next_lf = self._next_cr = _NOWHERE
         """The first LF and CR from `_line` on, as far as the buffer was searched."""
         self._bare_cr = False
@@ -58,7 +62,7 @@ class EventSplitter:
         """The events that `piece` completes, in order; comments and blank lines between events among them.
 
         A CR at the very end is decided by the next byte, unless the stream is known to end lines by CR alone.
-        Raises Malformed: UPSTREAM_TOO_LARGE for an event above the limit, UPSTREAM_INVALID for a stream that ends lines by CR
+        Raises Malformed: UPSTREAM_TOO_LARGE for an event above the limit or with more than MAX_LINES lines, UPSTREAM_INVALID for a stream that ends lines by CR
         and by CRLF (its events could be cut in two ways).
         """
         searched = len(self._buffer)
@@ -89,11 +93,14 @@ class EventSplitter:
             begins_event = self._line == start
             blank = content == end
             self._advance(after)
+            self._lines += 1
             if blank or (begins_event and buffer[content] == _COLON):
                 self._limit(after - start)
                 events.append(_event(bytes(buffer[start:after]), bom=bom))
-                start = after
+                start, self._lines = after, 0
                 self._first = False
+            elif self._lines > MAX_LINES:
+                raise Malformed(Reason.UPSTREAM_TOO_LARGE, "An event of the server has too many lines.")
         self._limit(len(buffer) - start)
         if start:
             self._drop(start)
@@ -144,7 +151,8 @@ class EventSplitter:
 def around_data(event: Event) -> bytes:
     """Every line of the event that is not data, as it stands: comments, ids, names, fields that the standard ignores. A client may see
     each of them."""
-    return b"\n".join(match[1] for match in _LINE.finditer(event.raw) if match[1].partition(b":")[0] != b"data")
+    raw = event.raw[len(_BOM) :] if event.bom else event.raw
+    return b"\n".join(match[1] for match in _LINE.finditer(raw) if match[1].partition(b":")[0] != b"data")
 
 
 def rewrite(event: Event, new_data: bytes) -> bytes:
