@@ -97,7 +97,7 @@ def verify(
         entry_check.finish()
         files = FileCheck(report.say, log, payloads, head.size, archive, entry_check, payload_check)
         files.look()
-        if files.unfinished or payload_check.again:
+        if files.unfinished or files.strays or payload_check.again:
             settle()
             files.look_again(_newer_size(log, verifier, head))
             payload_check.retry(entry_check.written)

@@ -10,7 +10,7 @@ from gatebook.ledger import payload
 from gatebook.ledger.entry import Entry, Pay
 from gatebook.ledger.files import Files
 from gatebook.ledger.framing import FrameKind
-from gatebook.ledger.reading import Stored, payload_name, stored_frames
+from gatebook.ledger.reading import Stored, UnfinishedFrame, payload_name, stored_frames
 from gatebook.model.secret import Secret
 
 Say = Callable[[str, str], None]
@@ -88,21 +88,28 @@ class PayloadCheck:
                 yield name
 
     def stray(self, name: str, written: Written) -> str | None:
-        """What is wrong with a file of no session in the log; None where all its frames are not in the log yet."""
+        """What is wrong with a file of no session in the log; None where all its frames are not in the log yet, the last perhaps not whole, or
+        where it is gone by now."""
         if self._files is None:
             return None
         match = _NAME.fullmatch(name)
         if match is None or payload_name(match[1]) != name:
             return "is not accounted for"
+        frames = 0
         try:
             with self._files.open(name) as file:
                 for stored in stored_frames(file):
                     place = stored.place
                     if payload_name(place.session) != name or place.sequence <= written(place.writer, place.epoch):
                         return "belongs to no session in the log"
-                    self.pending += 1
+                    frames += 1
+        except UnfinishedFrame:
+            frames += 1
+        except FileNotFoundError:
+            return None
         except (payload.PayloadError, OSError) as error:
             return f"belongs to no session in the log, and cannot be read: {error}"
+        self.pending += frames
         return None
 
     def _compare(self, session: str, due: _Due, written: Written) -> list[tuple[str, str]]:
@@ -116,6 +123,10 @@ class PayloadCheck:
                 for stored in stored_frames(file):
                     problems += [(name, what) for what in reading.take(stored)]
                 problems += [(name, what) for what in reading.finish()]
+        except UnfinishedFrame:
+            # What no entry names yet. Where it was the frame of one, that entry's payload is missing, and is said to be.
+            problems += [(name, what) for what in reading.finish()]
+            reading.pending += 1
         except FileNotFoundError:
             if session in self._shredded:
                 return []

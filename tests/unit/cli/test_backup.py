@@ -302,6 +302,20 @@ def test_in_place_goes_on_where_it_was_broken_off(deployed: Deployed, monkeypatc
     deployed.intact(deployed.data_dir / "former/1")
 
 
+@pytest.mark.parametrize("left", ["a checkpoint under its temporary name", "half a frame"])
+def test_in_place_goes_on_from_what_a_snapshot_of_a_running_gate_looks_like(deployed: Deployed, left: str) -> None:
+    """Its sealer was in the middle of something when it was taken."""
+    if left == "half a frame":
+        recording = next((deployed.data_dir / "payloads").rglob("*.pay"))
+        recording.write_bytes(recording.read_bytes() + b"\0\2\0\0half of a frame")
+    else:
+        (deployed.data_dir / "log" / "checkpoint.tmp").write_bytes(b"half")
+    assert deployed.restore("--in-place")["former"] == "former/1"
+    deployed.write(5)
+    deployed.intact()
+    deployed.intact(deployed.data_dir / "former/1")
+
+
 def test_in_pci_two_persons_restore(tmp_path: Path) -> None:
     deployed = Deployed(tmp_path / "gate", "pci")
     deployed.write(1)

@@ -11,8 +11,9 @@ import pytest
 
 from gatebook.adapters.ledger_segment import SegmentLedger
 from gatebook.adapters.log_files import LogFiles
-from gatebook.ledger import note, reading
+from gatebook.ledger import note, payload, reading
 from gatebook.ledger.checkpoint import Checkpoint, sign_checkpoint
+from gatebook.ledger.framing import FrameKind, frame
 from gatebook.ledger.growing import GrowingLog
 from gatebook.ledger.note import load_signer
 from gatebook.ledger.verification import CannotJudge, Report, verify
@@ -137,6 +138,66 @@ def test_a_file_that_nothing_accounts_for_is_found(copy: Place, name: str) -> No
 def test_a_link_is_not_a_file_of_the_log(copy: Place, tmp_path: Path) -> None:
     (copy.log / "elsewhere").symlink_to(tmp_path)
     assert [problem.where for problem in judged(copy).problems] == ["elsewhere"]
+
+
+def test_what_a_sealer_was_about_to_do_is_pending_for_as_long_as_it_lies_there(copy: Place) -> None:
+    """Also where nobody is at work any more: it was killed, or this is a snapshot of its disk."""
+    size = reading.head(LogFiles(copy.log)).size
+    last = size - 1
+    begun = [
+        "checkpoint.tmp", f"checkpoints/{size}.tmp", f"checkpoints/{size + 7}.tmp", f"checkpoints/{size + 7}",
+        f"tile/0/{last // 256:03d}.p/{last % 256 + 8}.tmp", "tile/entries/003.tmp", f"configs/.{'ab' * 32}.tmp",
+    ]  # fmt: skip
+    for name in begun:
+        (copy.log / name).write_bytes(b"half")
+        waits: list[None] = []
+        report = judged(copy, settle=lambda told=waits: told.append(None))
+        # What is archived without a signature is named: no sealer does that.
+        unsigned = [name] if name == f"checkpoints/{size + 7}" else []
+        assert [problem.where for problem in report.problems] == unsigned, name
+        assert (report.pending, len(waits)) == (1, 1), name
+        (copy.log / name).unlink()
+
+
+def test_a_temporary_name_is_of_a_sealer_only_at_the_edge_and_only_as_a_file(copy: Place, tmp_path: Path) -> None:
+    size = reading.head(LogFiles(copy.log)).size
+    last = size - 1
+    inner = f"tile/0/{last // 256:03d}.p/{last % 256 + 1}.tmp"
+    strange = [f"checkpoints/{size - 1}.tmp", f"checkpoints/{1 << 63}.tmp", inner, "tile/0/0.tmp", "notes.tmp"]
+    for name in strange:
+        (copy.log / name).write_bytes(b"half")
+    (copy.log / "checkpoint.tmp").symlink_to(tmp_path)
+    assert {problem.where for problem in judged(copy).problems} == {*strange, "checkpoint.tmp"}
+
+
+def a_frame(session: str, content: bytes = b"sealed") -> bytes:
+    """Of an entry that no log holds yet."""
+    place = payload.Place(session, "gate-7", "0" * 20, 1, 0, 0, 1)
+    return frame(FrameKind.PAYLOAD, payload.stored_body(place, content))
+
+
+@pytest.mark.parametrize("cut", [1, 2, 4, 8, 9, 40, 90])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_recording_that_is_being_written_is_pending(copy: Place, known: bool, cut: int) -> None:
+    session = f"{3:032x}" if known else "f" * 32
+    file = copy.payloads / reading.payload_name(session)
+    file.parent.mkdir(exist_ok=True)
+    before = file.read_bytes() if known else b""
+    file.write_bytes(before + a_frame(session) + a_frame(session)[:cut])
+    report = judged(copy)
+    assert (report.problems, report.pending) == ([], 2)
+    file.write_bytes(before + a_frame(session)[:cut] + b"\xff" * 4096)
+    assert not judged(copy).intact, "what follows is longer than any frame that begins so"
+
+
+def test_a_first_recording_of_a_new_session_is_looked_at_again(copy: Place) -> None:
+    """At the first look nothing of its bytes is there, only their place."""
+    file = copy.payloads / "ff" / f"{'f' * 32}.pay"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(bytes(300))
+    assert [problem.where for problem in judged(copy).problems] == [f"payloads/ff/{'f' * 32}.pay"]
+    report = judged(copy, settle=lambda: (file.write_bytes(a_frame("f" * 32)), None)[1])
+    assert (report.problems, report.pending) == ([], 1)
 
 
 def test_another_key_proves_nothing(sealed: Place) -> None:
