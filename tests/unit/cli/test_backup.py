@@ -1,5 +1,6 @@
 """`gatebook backup` and `gatebook restore`: what is in a backup, what is refused, and which log goes on."""
 
+import errno
 import json
 import shutil
 from contextlib import closing
@@ -300,6 +301,64 @@ def test_in_place_goes_on_where_it_was_broken_off(deployed: Deployed, monkeypatc
     deployed.write(5)
     deployed.intact()
     deployed.intact(deployed.data_dir / "former/1")
+
+
+@pytest.mark.parametrize("remembers", ["the watermark", "a checkpoint, shown once"])
+@pytest.mark.parametrize("way", ["in place", "from a backup"])
+def test_a_restore_that_was_broken_off_still_knows_how_much_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, remembers: str
+) -> None:
+    deployed = Deployed(tmp_path / "gate")
+    mark, shown = tmp_path / "elsewhere" / "mark", tmp_path / "shown"
+    mark.parent.mkdir()
+    if remembers == "the watermark":
+        deployed.config.write_text(deployed.config.read_text().replace("[log]\n", f'[log]\nwatermark = "{mark}"\n', 1))
+        assert deployed.deployment.watermark == str(mark)
+    deployed.write(1)
+    deployed.backup()
+    shutil.copytree(deployed.data_dir, tmp_path / "snapshot")
+    deployed.write(2, 3, 4)
+    signed = reading.head(LogFiles(deployed.data_dir / "log")).size
+    shown.write_bytes((deployed.data_dir / "log" / "checkpoint").read_bytes())
+    shutil.rmtree(deployed.data_dir)
+    if way == "in place":
+        shutil.copytree(tmp_path / "snapshot", deployed.data_dir)
+    words = ["--in-place"] if way == "in place" else []
+    once = [] if remembers == "the watermark" else ["--newest-checkpoint", str(shown)]
+    with monkeypatch.context() as broken:
+        broken.setattr(restoring, "end_logins", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            deployed.restore(*words, *once)
+    assert mark.exists() is (remembers == "the watermark")
+    if way == "from a backup":
+        shutil.rmtree(deployed.data_dir)
+        words += once
+    done = deployed.restore(*words)
+    assert (done["known_size"], done["rolled_back"]) == (signed, True)
+    assert not mark.exists()
+    deployed.write(5)
+    assert mark.exists() is (remembers == "the watermark")
+
+
+def test_where_the_old_watermark_cannot_be_put_aside_the_operator_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed = Deployed(tmp_path / "gate")
+    mark = tmp_path / "elsewhere" / "mark"
+    mark.parent.mkdir()
+    deployed.config.write_text(deployed.config.read_text().replace("[log]\n", f'[log]\nwatermark = "{mark}"\n', 1))
+    deployed.write(1)
+
+    def refused(path: Path, _at: str) -> None:
+        if path == mark:
+            raise OSError(errno.EROFS, "Read-only file system", str(mark))
+
+    monkeypatch.setattr(restoring, "_retire", refused)
+    monkeypatch.setattr(restoring, "replace_private", lambda path, content, _at: path.write_bytes(content))
+    assert f"mv {mark} {mark}.retired" in deployed.restore("--in-place", code=1)["why"]
+    mark.rename(f"{mark}.retired")
+    deployed.write(5)
+    deployed.intact()
 
 
 @pytest.mark.parametrize("left", ["a checkpoint under its temporary name", "half a frame"])
