@@ -30,7 +30,7 @@ class _Due(msgspec.Struct):
 
 
 class PayloadCheck:
-    """Collects what entries expect, session by session, and compares it with the files. Without `files` it only counts.
+    """Collects what entries expect, session by session, and compares it with the files. Without `files` it only counts, in `unseen`.
 
     `again` are sessions whose file did not fit: a sealer may have been writing it; they are compared once more by `retry`.
     """
@@ -43,6 +43,7 @@ class PayloadCheck:
         self.again: dict[str, _Due] = {}
         self.found_files = 0
         self.payloads = 0
+        self.unseen = 0
         self.opened = 0
         self.pending = 0
 
@@ -56,7 +57,10 @@ class PayloadCheck:
             due.keys[(*written, 0)] = (index, str(entry.x.get("key")), str(entry.x.get("key_sha256")))
         for part, pay in enumerate(entry.pay):
             due.pays[(*written, part)] = (index, pay)
-        self.payloads += len(entry.pay)
+        if self._files is None:
+            self.unseen += len(entry.pay)
+        else:
+            self.payloads += len(entry.pay)
 
     def shredded(self, session: str) -> None:
         """An entry says that this session's payloads were deleted: none of them is due."""
