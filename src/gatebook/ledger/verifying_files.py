@@ -82,7 +82,10 @@ class FileCheck:
 
     def _known(self, name: str, size: int) -> bool:
         """True where a log of `size` entries has a file of this name; its bytes are compared where the walk did not."""
-        if name in ("checkpoint", ".lock"):
+        if name == "checkpoint":
+            return True
+        if name == ".lock":
+            self._demand_plain(name)
             return True
         if name.startswith("checkpoints/"):
             archived = _archived(name)
@@ -97,6 +100,15 @@ class FileCheck:
         if width < TILE_WIDTH and size == self._size:
             self._compare_partial(name, level, index, width)
         return True
+
+    def _demand_plain(self, name: str) -> None:
+        """Say so where something else than a file has the name of one whose content is nobody's matter."""
+        try:
+            self._log.open(name).close()
+        except (FileNotFoundError, PermissionError):
+            return
+        except OSError as error:
+            self._say(name, str(error))
 
     def _compare_partial(self, name: str, level: int | None, index: int, width: int) -> None:
         """A partial tile is the beginning of what the walk compared: the full one, or the partial one of the checkpoint."""
@@ -113,6 +125,11 @@ class FileCheck:
             content = self._log.read(name)
         except FileNotFoundError:
             return  # a running sealer removed it, because the full one is there now
+        except PermissionError:
+            raise
+        except OSError as error:
+            self._say(name, str(error))
+            return
         whole = self._main[1]
         try:
             due = whole[: HASH_BYTES * width]
@@ -147,7 +164,14 @@ class FileCheck:
         return _exists(self._log, name) or _exists(self._log, name.rpartition(".p/")[0])
 
     def _config(self, name: str, digest: str) -> None:
-        if hashlib.sha256(self._log.read(name)).hexdigest() != digest:
+        try:
+            content = self._log.read(name)
+        except PermissionError:
+            raise  # whoever may not read it cannot judge
+        except OSError as error:
+            self._say(name, str(error))
+            return
+        if hashlib.sha256(content).hexdigest() != digest:
             self._say(name, "does not have the hash that it is named for")
         elif digest not in self._entries.named:
             # It is kept before `config.load` is durable, and for good where that never came: it proves nothing and hides nothing.
@@ -156,8 +180,7 @@ class FileCheck:
     def _look_at_payloads(self) -> None:
         if self._payloads is None:
             return
-        names = sum(1 for _ in self._payloads.names())
-        if names == self._recordings.found_files:
+        if self._recordings.found_all_of(self._payloads.names()):
             return
         for name in self._recordings.strays(self._payloads.names()):
             if self._recordings.stray(name, self._entries.written) is not None:

@@ -83,6 +83,16 @@ class PayloadCheck:
                 self._say(where, what)
         self.again = {}
 
+    def found_all_of(self, names: Iterable[str]) -> bool:
+        """Whether as many files were found for sessions as there are `names`, and each has a session's name: of a link to a folder the number alone
+        would not tell."""
+        count = 0
+        for name in names:
+            if _NAME.fullmatch(name) is None:
+                return False
+            count += 1
+        return count == self.found_files
+
     def strays(self, names: Iterable[str]) -> Iterator[str]:
         """Those of `names` that are of no session in the log. Asked only where their number differs: it takes memory for each session."""
         seen = {bytes(self._seen[at : at + 16]) for at in range(0, len(self._seen), 16)}

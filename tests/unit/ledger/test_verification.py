@@ -1,6 +1,7 @@
 """What `verify` finds: nothing in a whole log, and every changed byte, lost file and stray file in a broken one."""
 
 import asyncio
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -138,6 +139,46 @@ def test_a_file_that_nothing_accounts_for_is_found(copy: Place, name: str) -> No
 def test_a_link_is_not_a_file_of_the_log(copy: Place, tmp_path: Path) -> None:
     (copy.log / "elsewhere").symlink_to(tmp_path)
     assert [problem.where for problem in judged(copy).problems] == ["elsewhere"]
+
+
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "pipe"])
+def test_whatever_is_no_file_is_named_and_keeps_nothing_else_from_being_judged(
+    copy: Place, tmp_path: Path, kind: str
+) -> None:
+    """Each of them, and beside it what is wrong elsewhere."""
+    (copy.log / "stray").write_bytes(b"x")
+    strange = [file for file in evidence(copy) if file.parent.name != "checkpoints" and file.name != "stray"]
+    for file in [*strange, copy.log / ".lock", copy.log / "configs" / f"{'0' * 64}.toml"]:
+        elsewhere = tmp_path / "elsewhere"
+        if file.exists():
+            shutil.move(file, elsewhere)
+        if kind == "pipe":
+            os.mkfifo(file)
+        else:
+            file.symlink_to(elsewhere if kind == "link" else tmp_path / "nothing")
+        name = str(file.relative_to(copy.directory if file.is_relative_to(copy.payloads) else copy.log))
+        problems = judged(copy).problems
+        assert name in {problem.where for problem in problems}, f"{name}: {problems}"
+        # Where the entries cannot be read, nothing that they account for can be.
+        assert "stray" in {problem.where for problem in problems} or name.startswith("tile/entries/"), name
+        file.unlink()
+        if elsewhere.exists():
+            shutil.move(elsewhere, file)
+
+
+def test_a_folder_elsewhere_is_no_folder_of_recordings(copy: Place, tmp_path: Path) -> None:
+    """Also where it holds one file, so that their number is right."""
+    write_and_seal(
+        msgspec.structs.replace(
+            copy, deployment=msgspec.structs.replace(copy.deployment, data_dir=str(copy.directory))
+        ),
+        [a_draft(1, session="f" * 32)],
+    )
+    folder = copy.payloads / "ff"
+    assert len(list(folder.iterdir())) == 1 and judged(copy).intact
+    shutil.move(folder, tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert [problem.where for problem in judged(copy).problems] == ["payloads/ff"]
 
 
 def test_what_a_sealer_was_about_to_do_is_pending_for_as_long_as_it_lies_there(copy: Place) -> None:
