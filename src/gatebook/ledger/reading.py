@@ -1,5 +1,6 @@
 """Reading a log without a lock and without trusting an index: entries by their place, searches by a walk, recordings by the private key."""
 
+import contextlib
 from array import array
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -122,6 +123,12 @@ def stored_frames(file: BinaryIO) -> Iterator[Stored]:
         yield Stored(frame.kind, place, content, frame.end)
 
 
+def _whole_frames(file: BinaryIO) -> Iterator[Stored]:
+    """The frames of a payload file up to the first byte that belongs to none: what is torn behind them takes nothing from them."""
+    with contextlib.suppress(payload.PayloadError):
+        yield from stored_frames(file)
+
+
 def frames_of(file: BinaryIO) -> Iterator[Frame]:
     """Frames from where `file` stands, with their offsets in it, reading a few megabytes at a time. Raises PayloadError where bytes are left that are no frame,
     UnfinishedFrame where they may be the beginning of one."""
@@ -176,7 +183,7 @@ class Recordings:
     def _learn(self, session: str) -> None:
         self._session, self._keys, self._offsets = session, {}, {}
         with self._payloads.open(payload_name(session)) as file:
-            for stored in stored_frames(file):
+            for stored in _whole_frames(file):
                 place = stored.place
                 if stored.kind is FrameKind.DATA_KEY:
                     key = payload.key_id(stored.content)

@@ -437,6 +437,16 @@ def test_a_recording_opens_with_the_private_key(sealed: Place) -> None:
     assert bodies == [b'{"amount":12,"order":"A-3"}', bytes(range(256)) * 300]
 
 
+@pytest.mark.parametrize("tail", [b"\0\2\0\0half of a frame", b"\xff" * 500])
+def test_what_is_torn_behind_a_recording_takes_nothing_from_it(copy: Place, tail: bytes) -> None:
+    file = copy.payloads / reading.payload_name(f"{3:032x}")
+    file.write_bytes(file.read_bytes() + tail)
+    recordings = reading.Recordings(LogFiles(copy.payloads), copy.payload_key)
+    found = list(reading.find(LogFiles(copy.log), call="call-00000003", session=f"{3:032x}"))
+    bodies = [recordings.open(each.entry, pay) for each in found for pay in each.entry.pay]
+    assert bodies == [b'{"amount":12,"order":"A-3"}', bytes(range(256)) * 300]
+
+
 def test_the_same_entries_are_read_forwards_and_backwards(sealed: Place) -> None:
     log = LogFiles(sealed.log)
     size = reading.head(log).size
