@@ -277,12 +277,13 @@ def _verified(place: Place, teller: Teller) -> None:
 
 def _tampered(place: Place, teller: Teller) -> None:
     with teller.step(
-        "And after a change?", "The log is copied, and one letter of one recorded decision is changed in the copy."
+        "And after a change?",
+        "The log is copied with its recordings, and one letter of one recorded decision is changed in the copy.",
     ):
-        copy = place.directory / "tampered-log"
+        copy = place.directory / "tampered"
         arguments = ["verify", short(copy), "--key", short(place.log_verifier)]
-        teller.check(_copied(place.log, copy, arguments), "the untouched copy verifies")
-        changed, offset = change_one_byte(copy)
+        teller.check(_copied(place.log.parent, copy, arguments), "the untouched copy verifies")
+        changed, offset = change_one_byte(copy / place.log.name)
         teller.sends(f"byte {offset} of {changed.relative_to(copy)} in the copy")
         output = _gatebook(None, arguments)
         teller.types(_typed(arguments))
@@ -391,12 +392,13 @@ def _gatebook(place: Place | None, arguments: list[str]) -> Output:
     return Output(done.returncode, done.stdout if done.returncode == 0 else f"{done.stdout}{done.stderr}")
 
 
-def _copied(log: Path, copy: Path, verify: list[str]) -> bool:
-    """Whether `copy` holds a whole copy of the log. The sealer goes on writing meanwhile, so it may take more than one try."""
+def _copied(book: Path, copy: Path, verify: list[str]) -> bool:
+    """Whether `copy` holds a whole copy of the log and its recordings. The sealer goes on writing meanwhile, so it may take more than one try."""
     for _ in range(COPY_TRIES):
         shutil.rmtree(copy, ignore_errors=True)
         try:
-            shutil.copytree(log, copy, ignore=shutil.ignore_patterns("*.tmp"))
+            for name in ("log", "payloads"):
+                shutil.copytree(book / name, copy / name, ignore=shutil.ignore_patterns("*.tmp"))
         except (shutil.Error, FileNotFoundError):
             continue
         if _gatebook(None, verify).status == 0:
