@@ -232,7 +232,8 @@ def _remember(question: Question, world: World) -> None:
     assert isinstance(element.message, Request)
     # A client that writes each message in another way must not make us look for what will not come again.
     template = template_of(element.message) if len(seen) < TEMPLATES_KEPT else None
-    if template is not None:
+    # One that is there already did not read this message, for what was found in it or for how it is written, and will not read the next.
+    if template is not None and not any(template.is_alike(repeated.template) for repeated in seen):
         repeated = Repeated(
             server=server, template=template, era=question.era, target=element.target, resource=element.resource, rule=element.rule,
             fingerprint=world.fingerprint.begun(template.method, element.resource.name),

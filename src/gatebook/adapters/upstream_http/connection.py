@@ -222,6 +222,11 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         if self._reading_paused:
+            if self._tls is not None:
+                # What came behind the answer may have been decrypted and kept back while reading paused: the kernel does not know of it, and the
+                # next caller would get it.
+                self.abort()
+                return
             self.read_on()
         clock = self.clock
         clock.at = at = clock.now() + IDLE_S
