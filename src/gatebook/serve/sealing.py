@@ -17,7 +17,7 @@ from gatebook.ledger.merkle import Hash, Tree, range_hash
 from gatebook.ledger.note import NoteError, Signer, load_verifier
 from gatebook.ledger.payload import PayloadError
 from gatebook.ledger.reading import archived_sizes, leaves
-from gatebook.ledger.remembering import Memory, kept, pack, unpack
+from gatebook.ledger.remembering import Memory, pack, unpack
 from gatebook.ledger.sessions import SEALER, Sessions, closings
 from gatebook.ledger.shelving import PayloadFiles, Shelf
 from gatebook.ledger.tiles import nodes_from_tiles
@@ -412,8 +412,8 @@ class Sealing:
             root=signed.root,
             cursors={writer: last for writer, last in self._cursors.items() if writer in living},
             recovered={writer: at for writer, at in self._recovered.items() if at is not None and writer in living},
-            open=kept(self._sessions.open.values()),
-            closed=kept(self._sessions.closed.values()),
+            open=list(self._sessions.open.values()),
+            closed=list(self._sessions.closed.values()),
             shelved=self._shelf.remember(),
         )
         self._state.replace(_MEMORY, pack(memory, self._signer))
