@@ -14,7 +14,8 @@ from gatebook.serve.asgi_server import Server
 from gatebook.serve.http import reload
 
 CONNECTION_S = 60.0
-"""A connection's longest life. The desk's answers are short, so whoever needs longer sends or reads on purpose slowly."""
+"""A connection's longest life; of one with a request under way, twice that. The desk's answers are short, so whoever needs longer sends or reads on
+purpose slowly."""
 
 
 class Bounded(H11Protocol):
@@ -24,7 +25,15 @@ class Bounded(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._end_of_life = self.loop.call_later(self.life_s, transport.abort)
+        self._end_of_life = self.loop.call_later(self.life_s, self._grow_old)
+
+    def _grow_old(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
+            return
+        # What is under way is answered first: a refresh token that was made and did not arrive is lost to its owner.
+        self.cycle.keep_alive = False
+        self._end_of_life = self.loop.call_later(self.life_s, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_of_life.cancel()
