@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from typing import Any
 
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -28,11 +29,12 @@ class Bounded(H11Protocol):
         self._end_of_life = self.loop.call_later(self.life_s, self._grow_old)
 
     def _grow_old(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
+        cycle: Any = self.cycle  # None before the first request, whatever its type says
+        if cycle is None or cycle.response_complete:
             self.transport.abort()
             return
         # What is under way is answered first: a refresh token that was made and did not arrive is lost to its owner.
-        self.cycle.keep_alive = False
+        cycle.keep_alive = False
         self._end_of_life = self.loop.call_later(self.life_s, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
