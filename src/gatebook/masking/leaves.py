@@ -133,7 +133,7 @@ def _plain_edits(text: bytes, around: Surroundings, judge: Judge) -> list[Edit]:
     edits = pans.card_numbers(text, around, judge.budget)
     edits += sad.codes(text, edits, judge.budget)
     edits += glued.card_numbers(text, around, judge.budget)
-    edits += sad.tracks(text, judge.budget)
+    edits += sad.tracks(text, around, judge.budget)
     if b"\n" in text or b"\r" in text:
         edits += _cell_edits(text, judge.budget)
     redactions = judge.secrets.edits(text)

@@ -339,7 +339,9 @@ def _glued(text: bytes, budget: Budget) -> Iterator[int]:
 def _tracks(text: bytes, budget: Budget) -> Iterator[int]:
     for hit in budget.counted(_TRACK_2_HITS.finditer(text), 5):
         start, end = hit.span()
-        if b"\\" in text[start:end] or sad.track_2(text, end - 5) or _digits_after_escape(text, start):
+        # Which words stand beside it only the decoded leaf shows.
+        track = sad.track_2(text, end - 5, among_cards=True)
+        if b"\\" in text[start:end] or track or _digits_after_escape(text, start):
             yield start
     for hit in budget.counted(_OTHER_TRACKS.finditer(text), 1):
         yield hit.start() + 1

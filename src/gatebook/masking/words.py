@@ -211,4 +211,8 @@ def _beside(names: tuple[str, ...], parts: tuple[str, ...] = ()) -> "re.Pattern[
 
 CARD_BESIDE = _beside(CARD_NAMES, CARD_PARTS)
 MESSAGE_BESIDE = _beside(MESSAGE_NAMES)
+TRACK_BESIDE = re.compile(
+    CARD_BESIDE.pattern + b"|" + MESSAGE_BESIDE.pattern + rb"|(?<![A-Za-z])(?i:de|field|bit|f)[ _-]{0,2}0?35(?![0-9])"
+)
+"""What names the data element 35 of ISO 8583, which is track 2, too."""
 PLACE_BESIDE = re.compile(rb"(?i:gpio|address|postal|postcode|\bzip|city|street|road|india|delhi|mumbai)")
