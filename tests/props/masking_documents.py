@@ -49,7 +49,7 @@ PIECES = [
 ]  # fmt: skip
 KEYS = [
     "a", "cvv", "cvc2", "card", "card_number", "pan", "pin", "cid", "gpio", "data", "blob", "name", "value", "columns", "rows", "track2",
-    "cvv_result", "pin_block", "cardCvv", "code de sécurité", "x/y", "~", "number", "fields", "values", *CARDS[:2], "4111 1111 1111 1111",
+    "cvv_result", "pin_block", "cardCvv", "code de sécurité", "x/y", "~", "number", "fields", "values", "label", "content", *CARDS[:2], "4111 1111 1111 1111",
 ]  # fmt: skip
 
 texts = st.lists(st.sampled_from(PIECES), max_size=6).flatmap(

@@ -54,14 +54,15 @@ def walk(body: bytes, place: Place, judge: Judge, hits: trigger.Hits) -> list[Fo
     walking = _Walk(body, judge)
     walking.members(Frame(None, None, 0, place, is_array=True), hits)
     if walking.late:
-        # A header stood behind its rows: once more, knowing it.
+        # A header stood behind its rows, or a label behind its value: once more, knowing it.
         walking.found.clear()
         walking.members(Frame(None, None, 0, place, is_array=True), hits._replace(named=True))
     return sorted(walking.found, key=lambda found: found.edit.start)
 
 
 class _Walk:
-    """What one walk gathers. `columns`: by the offset of the object that holds header and rows."""
+    """What one walk gathers. `columns`: by the offset of the object that holds header and rows; `labels`: of the object with a label
+    that stands behind its value."""
 
     def __init__(self, body: bytes, judge: Judge) -> None:
         self.body = body
@@ -70,6 +71,7 @@ class _Walk:
         self.found: list[Found] = []
         self.late = False
         self.columns: dict[int, dict[int, frozenset[Kind]]] = {}
+        self.labels: dict[int, frozenset[Kind]] = {}
 
     def members(self, frame: Frame, hits: trigger.Hits) -> None:
         """One step per member: 1 count it, 2 judge its key, 3 open, close or judge the value, 4 go on to the next hit."""
@@ -123,6 +125,7 @@ class _Walk:
         frame = Frame(parent, segment, start, self.names.place(parent, key), is_array=is_array)
         if not is_array:
             frame.columns = self.columns.get(start)
+            frame.label = self.labels.get(start, NOTHING)
         elif key in COLUMNS:
             frame.cells = True
         elif parent.is_array and parent.parent is not None:
@@ -153,6 +156,15 @@ class _Walk:
         known[header.index] = kinds
         holder.columns = known
 
+    def _label(self, frame: Frame, kinds: frozenset[Kind]) -> None:
+        """The values of this object are named `kinds`, and those of them, too, that stand before the name."""
+        if kinds <= frame.label:
+            return
+        frame.label = frame.label | kinds
+        if frame.label_is_used:
+            self.late = True
+            self.labels[frame.start] = frame.label
+
     def _refuse_equal_keys(self, frame: Frame, renamed: dict[int, bytes]) -> None:
         before = [unescaped(self.body[start:end]) for start, end in frame.keys]
         after = {renamed.get(place, key) for place, key in enumerate(before)}
@@ -173,7 +185,7 @@ class _Walk:
         if kind == _TEXT and past - start <= 64 and (frame.cells or key in LABELS):
             named = self.names.kinds(unescaped(self.body[start:past])) - {"binary"}
             if named and key is not None:
-                frame.label = named
+                self._label(frame, named)
             elif named:
                 self._column(frame, named)
         if not judged:

@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from gatebook.masking import Finding, Masked, MaskingFailed, mask, mask_text, self_test
+from gatebook.masking import Finding, Masked, MaskingFailed, inspect_arguments, mask, mask_text, self_test
 
 PAN = "4111111111111111"  # Visa's published test number
 AMEX = "378282246310005"  # Amex's
@@ -104,6 +104,30 @@ def test_columns_and_rows_are_judged_by_the_header_wherever_it_stands() -> None:
 def test_a_name_beside_the_value_counts_like_a_key() -> None:
     assert masked([{"name": "cvv", "value": "123"}]) == [{"name": "cvv", "value": "[cvv removed]"}]
     assert masked({"cvv": {"value": "123"}}) == {"cvv": {"value": "[cvv removed]"}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"value": "987", "name": "cvv"}, {"value": "[cvv removed]", "name": "cvv"}),
+        ({"content": 123, "label": "CVV"}, {"content": 0, "label": "CVV"}),
+        ({"text": ["1234", 12], "title": "Card security code"}, {"text": ["[cvv removed]", 0], "title": "Card security code"}),
+        ({"value": "4111111111111112", "name": "card_number"}, {"value": "411111******1112", "name": "card_number"}),
+        ({"value": "4222222222222", "id": "card"}, {"value": "*********2222", "id": "card"}),
+        ({"value": "1234", "name": "pin"}, {"value": "[pin removed]", "name": "pin"}),
+        ({"values": [{"x": 1}, "987"], "name": "cvv"}, {"values": [{"x": 1}, "[cvv removed]"], "name": "cvv"}),
+        ({"value": "987", "id": "card", "name": "cvv"}, {"value": "[cvv removed]", "id": "card", "name": "cvv"}),
+        ({"name": "cvv", "value": "987", "title": "card"}, {"name": "cvv", "value": "[cvv removed]", "title": "card"}),
+    ],
+)  # fmt: skip
+def test_a_name_counts_in_front_of_its_value_and_behind(before: dict[str, object], after: dict[str, object]) -> None:
+    """Members of an object have no order, and many serialisers sort them."""
+    quiet = [{"value": "987", "name": "floor"}, "987"]
+    for content, expected in ((before, after), ([*quiet, before, *quiet], [*quiet, after, *quiet])):
+        assert masked(content) == expected
+        assert masked({"text": json.dumps(content)}) == {"text": json.dumps(expected)}
+        assert inspect_arguments(json.dumps(content).encode())
+    assert sorted(masked(dict(reversed(before.items()))).items()) == sorted(after.items())  # type: ignore[attr-defined]
 
 
 def test_bytes_that_are_no_document_are_refused_without_a_value() -> None:
