@@ -3,6 +3,7 @@
 import base64
 import json
 import pickle
+import re
 from urllib.parse import quote
 
 import pytest
@@ -33,6 +34,48 @@ def test_a_secret_is_redacted_in_leaves_keys_and_bare_text(spelling: str) -> Non
     for ascii_only in (True, False):
         body = json.dumps({"a": [f"x{spelling}y"], spelling: 1}, ensure_ascii=ascii_only).encode()
         assert json.loads(mask(body, SECRETS).body) == {"a": [f"x{NOTE}y"], NOTE: 1}
+
+
+UNRESERVED = "-._~"
+ENCODERS = {  # what each leaves as it is, of what need not be encoded everywhere
+    "Python's quote": UNRESERVED + "/",
+    "Go's url.PathEscape": UNRESERVED + "$&+=:@",
+    "JavaScript's encodeURIComponent": UNRESERVED + "!'()*",
+    "JavaScript's encodeURI": UNRESERVED + ";,/?:@&=+$!'()*#",
+    "URLSearchParams": "-._*",
+    "curl": UNRESERVED,
+    "all": "",
+}
+PASSWORD = "kX9?v#Q/1&2=3+4~5 p@ss!(7)*'x',é"
+
+
+def percent_encoded(value: str, bare: str, *, letters: bool = True) -> str:
+    return "".join(
+        chr(byte) if chr(byte) in bare or (letters and chr(byte).isascii() and chr(byte).isalnum()) else f"%{byte:02X}"
+        for byte in value.encode()
+    )
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_a_secret_is_redacted_whatever_an_encoder_leaves_as_it_is(encoder: str) -> None:
+    secrets = Secrets((PASSWORD.encode(),))
+    spelling = percent_encoded(PASSWORD, ENCODERS[encoder])
+    lower = re.sub("%..", lambda encoded: encoded.group().lower(), spelling)
+    for text in (spelling, lower, spelling.replace("%20", "+")):
+        url = f"https://x.example/?key={text}&other"
+        assert mask_text(url, secrets)[0] == f"https://x.example/?key={NOTE}&other"
+        assert json.loads(mask(json.dumps([url]).replace("%", "\\u0025").encode(), secrets).body)[0].count(NOTE) == 1
+
+
+def test_a_secret_of_which_every_byte_is_encoded_is_redacted() -> None:
+    spelling = percent_encoded(VALUE, "", letters=False)
+    assert mask_text(f"x{spelling}y{spelling.lower()}z", SECRETS)[0] == f"x{NOTE}y{NOTE}z"
+    assert not is_clean(spelling.encode(), SECRETS)
+
+
+def test_a_secret_that_begins_with_another_one_is_taken_whole() -> None:
+    secrets = Secrets((b"token", b"token/12"))
+    assert mask_text("a token%2F12 b token%2F1", secrets)[0] == f"a {NOTE} b {NOTE}%2F1"
 
 
 @pytest.mark.parametrize("before", ["", "u", "us", "user:"])
