@@ -19,7 +19,9 @@ _MOST_ROUNDS = 4
 _CLOSE = 12
 _DIGITS = re.compile(rb"[0-9\x80-\xff]")
 """Digits of other scripts and white space beyond ASCII count as well."""
-_BASE64_TEXT = re.compile(rb"[A-Za-z0-9+/_-]*={0,2}")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]*(={0,2})")
+_BASE64_URL = re.compile(rb"[A-Za-z0-9_-]*(={0,2})")
+_HEX_OR_NUMBERS = re.compile(rb"[0-9A-Fa-f]*|[0-9+/_=-]*")
 _OURS = possessive.compiled(rb"[0-9*]++(?:[ \t._-]{1,3}+[0-9*]++)*+")
 _OUR_TEXT = re.compile(rb"[0-9]{6}\*{4,9}[0-9]{4}|(?<!\*)\*{8,9}[0-9]{4}")
 _OUR_NOTE = re.compile(rb"\[(?:track|cvv|pin|pin block) removed\]|\[secret redacted\]")
@@ -165,8 +167,16 @@ def number_edits(token: bytes, start: int, place: Place, judge: Judge) -> list[E
 
 
 def _is_binary(text: bytes, place: Place) -> bool:
-    """Base64 of an image or a file, by its key: digits in it mean nothing, and a changed one breaks it."""
-    return "binary" in place.kinds and len(text) > 64 and _BASE64_TEXT.fullmatch(text) is not None
+    """Base64 of an image or a file, by its key: digits in it mean nothing, and a changed one breaks it.
+
+    In one alphabet and of a length that base64 has; the URL alphabet needs no padding (RFC 4648 §5). Hexadecimal digits alone are a
+    message of a card terminal sooner than base64, and digits with signs between them a list of numbers."""
+    if "binary" not in place.kinds or len(text) <= 64 or _HEX_OR_NUMBERS.fullmatch(text):
+        return False
+    if len(text) % 4 == 0:
+        return (_BASE64.fullmatch(text) or _BASE64_URL.fullmatch(text)) is not None
+    bare = _BASE64_URL.fullmatch(text)
+    return bare is not None and not bare.group(1) and len(text) % 4 != 1
 
 
 def _our_masks(text: bytes, budget: Budget) -> list[Edit]:

@@ -83,11 +83,38 @@ def test_a_string_that_only_begins_like_json_is_text() -> None:
 
 
 def test_base64_of_an_image_passes_and_the_same_letters_elsewhere_do_not() -> None:
-    blob = "A" * 30 + PAN + "B" * 30
+    blob = "Q" * 30 + PAN + "Z" * 30
     body = json.dumps({"type": "image", "data": blob}).encode()
     assert mask(body).body is body
     assert mask(json.dumps({"text": blob}).encode()).findings
     assert mask(json.dumps({"data": PAN}).encode()).findings
+
+
+@pytest.mark.parametrize("key", ["data", "blob"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "57134111111111111111D29122010000000000000F" + "9F0607A0000000031010" * 2,
+        "5f3401005a084111111111111111" + "9f0607a0000000031010" * 2,
+        f"{PAN}_5555555555554444_{AMEX}_6011111111111117",
+        f"{PAN}-5555555555554444-{AMEX}-6011111111111117",
+        f"{PAN}/5555555555554444/{AMEX}/6011111111111117",
+        "Q" * 30 + PAN + "Z" * 31,  # neither is a length that base64 has
+        "+" + "Q" * 30 + PAN + "Z" * 30,
+        "-/" + "Q" * 30 + PAN + "Z" * 28,  # signs of both alphabets
+        "Q" * 30 + PAN + "Z" * 29 + "==",
+    ],
+)
+def test_what_is_no_base64_is_text_under_any_key(key: str, text: str) -> None:
+    body = json.dumps({key: text}).encode()
+    assert PAN not in json.dumps(masked({key: text})) and inspect_arguments(body)
+    assert mask(json.dumps({"other": text}).encode()).body == mask(body).body.replace(key.encode(), b"other", 1)
+
+
+@pytest.mark.parametrize("tail", ["QQ==", "QQQ=", "QQQQ", "+/QQ", "-_Q=", "-_QQ", "-Q", "-_Q"])
+def test_base64_of_either_alphabet_passes_under_the_keys_of_binary_content(tail: str) -> None:
+    body = json.dumps({"blob": "Q" * 52 + PAN + tail}).encode()
+    assert mask(body).body is body
 
 
 def test_columns_and_rows_are_judged_by_the_header_wherever_it_stands() -> None:
