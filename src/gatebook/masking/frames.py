@@ -66,7 +66,9 @@ class Names:
         """What the names say about the next leaf, object or array of `frame`. `key`: decoded, None in an array."""
         above = frame.place
         if key is None:
-            named = _column(frame) or above.kinds
+            column = _column(frame)
+            # With those above, not instead of them: a cell taken for a header must not unsay what the key above its rows says.
+            named = above.kinds if column is None else column | (above.kinds - {"binary"})
         else:
             named = self.kinds(key)
             if key in _VALUES:

@@ -128,6 +128,13 @@ def test_columns_and_rows_are_judged_by_the_header_wherever_it_stands() -> None:
     assert masked([["id", "cvv", "pin"], *rows]) == [["id", "cvv", "pin"], *expected]
 
 
+def test_a_cell_taken_for_a_header_does_not_unsay_what_the_key_above_says() -> None:
+    body = json.dumps({"track2": [["x 2223003122003222|12 security code 123"]], "pin": [["cvv"], ["12345"]]}).encode()
+    once = mask(body)
+    assert json.loads(once.body) == {"track2": [["[track removed]"]], "pin": [["cvv"], ["[pin removed]"]]}
+    assert mask(once.body).body is once.body
+
+
 def test_a_name_beside_the_value_counts_like_a_key() -> None:
     assert masked([{"name": "cvv", "value": "123"}]) == [{"name": "cvv", "value": "[cvv removed]"}]
     assert masked({"cvv": {"value": "123"}}) == {"cvv": {"value": "[cvv removed]"}}
