@@ -77,8 +77,9 @@ def test_no_card_number_survives_as_a_number(number: str, form: str, nested: boo
 
 @given(card_numbers(), st.booleans())
 def test_no_card_number_survives_in_exponent_form(number: str, upper: bool) -> None:
-    token = f"{number[0]}.{number[1:]}{'E+' if upper else 'e'}{len(number) - 1}"
-    for body in (f"[{token}]".encode(), json.dumps([token]).encode()):
+    mark = "E+" if upper else "e"
+    token, small = f"{number[0]}.{number[1:]}{mark}{len(number) - 1}", f"0.00{number}{mark}{len(number) + 2}"
+    for body in (f"[{token}]".encode(), json.dumps([token]).encode(), f"[{small}]".encode()):
         masked = mask(body)
         assert number not in digits_left(masked.body) and masked.findings
         json.loads(masked.body)

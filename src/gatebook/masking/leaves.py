@@ -159,7 +159,7 @@ def _cell_edits(text: bytes, budget: Budget) -> list[Edit]:
 def number_edits(token: bytes, start: int, place: Place, judge: Judge) -> list[Edit]:
     """The edit of the document for a number token that begins at `start`, if it needs one."""
     if judge.secrets and judge.secrets.edits(token):
-        return [replaced(start, start + len(token), b"0", "secret", "redacted")]
+        return [replaced(start, start + len(token), numbers.zero(token), "secret", "redacted")]
     edit = numbers.number_edit(token, start, place.kinds, place.surroundings)
     if edit is None and judge.own_masks and numbers.our_number(token):
         edit = Edit(start=start, end=start + len(token), pieces=(), detector="own_mask", action="found")
