@@ -14,6 +14,7 @@ _SHORTEST_FRAGMENT = 8
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-"
 _FARTHEST = 4096
 _SHORT, _MOST_REMEMBERED = 64, 256
+_IN_SKETCH = 24
 
 
 class Secrets:
@@ -21,23 +22,35 @@ class Secrets:
 
     Finds each one raw, JSON-escaped, percent-encoded (any of its bytes, either case of hex, a space as a plus) and inside base64
     (standard and URL alphabet, at all three alignments, without line breaks). Empty values are refused with ValueError.
-    `trigger` is a pattern for a raw document or a decoded text that hits wherever one can stand, None without secrets; `look`
-    and `prefilter` are for the module `trigger`, which may keep its own patterns and that one in them, to be looked for in one pass.
+    `trigger` is a pattern for a raw document or a decoded text that hits wherever one can stand, None without secrets; each of its hits holds one
+    of `sketch`, which stays short however long the secrets are: for what costs much to be worked out of a pattern. `look` and `prefilter` are for the module `trigger`, which may keep its own patterns and that one in them, to be looked for in one pass.
     LIMIT: base64 is only looked for when eight characters of it are certain, which takes a secret of eight bytes.
     LIMIT: not as HTML entities, in hexadecimal, as `%u20AC`, encoded twice, nor as base64 with a `+` or `/` percent-encoded in it.
     """
 
-    __slots__ = ("__weakref__", "_encoded", "_known_clean", "_plain", "_trigger", "look", "prefilter", "trigger")
+    __slots__ = (
+        "__weakref__",
+        "_encoded",
+        "_known_clean",
+        "_plain",
+        "_trigger",
+        "look",
+        "prefilter",
+        "sketch",
+        "trigger",
+    )
 
     def __init__(self, values: tuple[bytes, ...] = ()) -> None:
         if any(not value for value in values):
             raise ValueError("an empty secret would match everywhere")
-        plain = {_spelled(value) for value in values}
-        plain |= {_quoted(form) for value in values for form in _json_forms(value) if form != value}
-        encoded = {_quoted(form) for value in values for form in _base64_forms(value)}
-        self._plain = _any_of(plain)
-        self._encoded = _any_of(encoded)
-        self.trigger = _raw_trigger(plain | encoded, values)
+        plain = {form for value in values for form in _json_forms(value) if form != value}
+        encoded = {form for value in values for form in _base64_forms(value)}
+        spelled = set(map(_spelled, values))
+        self._plain = _any_of(spelled | set(map(_quoted, plain)))
+        self._encoded = _any_of(set(map(_quoted, encoded)))
+        self.trigger = _raw_trigger(spelled | set(map(_quoted, plain | encoded)), values)
+        middles = {_spelled(_middle(value)) for value in values} | {_quoted(_middle(form)) for form in plain | encoded}
+        self.sketch = _raw_trigger(middles, values)
         self._trigger = compiled(self.trigger) if self.trigger else None
         self.look: Several | None = None
         self.prefilter: Prefilter | None = None
@@ -87,6 +100,12 @@ def _any_of(patterns: set[bytes]) -> Pattern | None:
 
 def _quoted(form: bytes) -> bytes:
     return b"".join(b"\\x%02x" % byte for byte in form)
+
+
+def _middle(form: bytes) -> bytes:
+    """What is most its own: tokens of one kind begin alike, and so do keys in PEM, which end alike, too."""
+    start = max(0, (len(form) - _IN_SKETCH) // 2)
+    return form[start : start + _IN_SKETCH]
 
 
 def _spelled(value: bytes) -> bytes:

@@ -242,7 +242,7 @@ def look_first_with(native: Native) -> bool:
 def _prefilter_for(secrets: Secrets) -> Prefilter | None:
     if _first.made is not None and secrets.prefilter is None:
         native, everywhere = _first.made
-        own = secrets.trigger
+        own = secrets.sketch
         secrets.prefilter = everywhere if own is None else prefilter.made(native, (own,), everywhere, most=_OWN_BUCKETS)
     return secrets.prefilter
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from gatebook.masking import MaskingFailed, Secrets, is_clean, mask, mask_text
+from gatebook.masking.patterns import compiled
 
 VALUE = 's3cr€t/"tok+en\\?x'
 SECRETS = Secrets((VALUE.encode(), b"plain-token-1234"))
@@ -122,6 +123,21 @@ def test_many_sets_of_secrets_each_find_their_own(joined: int) -> None:
     fresh = Secrets((b"fresh-secret-1",))
     assert json.loads(mask(body, fresh).body) == {"text": f"other-secret-0003 and {NOTE}"}
     assert [mask(body, secrets).body != body for secrets in others] == [n == 3 for n in range(joined)]
+
+
+def test_the_sketch_of_long_secrets_is_short_and_each_of_their_spellings_holds_one() -> None:
+    value = b"".join(b"%x/" % (n * n) for n in range(2000))
+    secrets = Secrets((value,))
+    assert secrets.trigger is not None and secrets.sketch is not None
+    assert len(secrets.sketch) < 4_000 < len(secrets.trigger)
+    for spelling in (
+        value,
+        quote(value, safe="").encode(),
+        value.replace(b"/", b"\\/"),
+        base64.b64encode(b"ab" + value),
+    ):
+        assert secrets.positions(spelling) and compiled(secrets.sketch).search(spelling)
+    assert compiled(secrets.sketch).search(b"no 4/9/10/19/24/31/40/51/64/79/90") is None
 
 
 @pytest.mark.slow
