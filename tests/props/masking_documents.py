@@ -46,10 +46,11 @@ PIECES = [
     "589562929583\t1575", "16411111111111111129120", "3782822463100051.4111111111111111", "1.4111111111111111e15", "411111000000111",
     "4111 1111 1111 1111 5555 5555 5555 4444", "1234 4111 1111 1111 1111", "6200000000000000", " ", ",", "-", ".", "=", "^", ":", "|",
     "374111111111111111=29122010000000000000", "994111111111111111=2912201", "374111111111111111D2912201", "iso 8583", "F35", "%31%32", "cvv%3a+1",
+    "020164111111111111111000", "02029344111111111111111001",
 ]  # fmt: skip
 KEYS = [
     "a", "cvv", "cvc2", "card", "card_number", "pan", "pin", "cid", "gpio", "data", "blob", "name", "value", "columns", "rows", "track2",
-    "cvv_result", "pin_block", "cardCvv", "code de sécurité", "x/y", "~", "number", "fields", "values", "label", "content", *CARDS[:2], "4111 1111 1111 1111",
+    "cvv_result", "pin_block", "cardCvv", "code de sécurité", "x/y", "~", "number", "fields", "values", "label", "content", "emv", "iso8583", *CARDS[:2], "4111 1111 1111 1111",
 ]  # fmt: skip
 
 texts = st.lists(st.sampled_from(PIECES), max_size=6).flatmap(

@@ -76,7 +76,7 @@ class Names:
                 named = named | frame.label | above.kinds
         if named is above.kinds:
             return above
-        return Place(named, above.card or "card" in above.kinds or "card" in named, above.layer)
+        return above.below(named)
 
 
 def _column(row: Frame) -> frozenset[Kind] | None:

@@ -42,15 +42,21 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """What the names above a leaf say: `kinds` its own key or column (arrays pass theirs on), `card` any of them."""
+    """What the names above a leaf say: `kinds` its own key or column (arrays pass theirs on), `card` and `message` any of them."""
 
     kinds: frozenset[Kind] = NO_KINDS
     card: bool = False
     layer: int = 0
+    message: bool = False
+
+    def below(self, kinds: frozenset[Kind]) -> "Place":
+        """The place of what lies in this one under a name of these kinds."""
+        return Place(kinds, self.card or "card" in self.kinds, self.layer, self.message or "message" in self.kinds)
 
     @property
     def surroundings(self) -> Surroundings:
-        return Surroundings(card=self.card or "card" in self.kinds, strict="pan" in self.kinds)
+        card, message = self.card or "card" in self.kinds, self.message or "message" in self.kinds
+        return Surroundings(card=card, strict="pan" in self.kinds, message=message)
 
 
 # A decoder reads a leaf as something with leaves of its own: edits of the decoded text, or None when it is not that.

@@ -44,7 +44,7 @@ def tracks(text: bytes, around: Surroundings = NOWHERE, budget: Budget = UNBOUND
     ]
     if b"=" in text or b"D" in text or b"d" in text:
         for hit in budget.counted(_TRACK_2.finditer(text), 6):
-            edits += track_2(text, hit.end() - 5, among_cards=around.card)
+            edits += track_2(text, hit.end() - 5, among_cards=around.card or around.message)
     if b"5A" in text or b"5a" in text:
         for hit in budget.counted(_EMV_PAN.finditer(text), 3):
             edits += _emv_pan(text, hit.start())

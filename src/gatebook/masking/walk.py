@@ -205,8 +205,7 @@ class _Walk:
             kinds = kinds - {"pin"}
         if "cid" in kinds:
             kinds = (kinds - {"cid"}) | ({"cvv"} if card else NOTHING)
-        place = Place(kinds, frame.place.card or "card" in frame.place.kinds, frame.place.layer)
-        self._judged(frame, key, start, past, place)
+        self._judged(frame, key, start, past, frame.place.below(kinds))
 
     def _judged(self, frame: Frame, segment: Segment, start: int, past: int, place: Place) -> None:
         body, judge = self.body, self.judge

@@ -7,7 +7,7 @@ as an escape. The wide ones must match wherever the exact ones can; a property t
 import re
 from typing import Literal
 
-Kind = Literal["cvv", "cid", "pin", "pin_block", "track", "pan", "card", "binary"]
+Kind = Literal["cvv", "cid", "pin", "pin_block", "track", "pan", "card", "message", "binary"]
 SAD_KINDS: frozenset[Kind] = frozenset(("cvv", "cid", "pin", "pin_block", "track"))
 
 # Card verification codes: CVV2, CVC2, CAV2, CID, CVN2 (PCI DSS 3.3.1.2). "cid" counts only among other card words.
@@ -89,6 +89,8 @@ MESSAGE_NAMES = (
     "card",
 )
 
+_MESSAGE_KEYS = frozenset(("emv", "tlv"))
+
 # A key with one of these tells something about the data, it does not hold it: cvv_result, card_number_last4, pin_attempts.
 _ABOUT = frozenset(
     "result results response resp status check checked match matched matches present provided required verified valid "
@@ -138,7 +140,7 @@ def _holds(words: str, phrases: tuple[str, ...]) -> bool:
 
 
 def kinds(key: bytes) -> frozenset[Kind]:
-    """What a key or column of this name holds; "card" when it only says that cards are the matter."""
+    """What a key or column of this name holds; "card" when it only says that cards are the matter, "message" when payment messages are."""
     if key in (b"data", b"blob"):
         return frozenset({"binary"})
     found = tokens(key)
@@ -150,6 +152,8 @@ def kinds(key: bytes) -> frozenset[Kind]:
         named = _values_named(found, words)
     if named or not {*CARD_NAMES}.isdisjoint(found) or any(part in words for part in CARD_PARTS):
         named.add("card")
+    if not _MESSAGE_KEYS.isdisjoint(found) or "iso 8583" in words:
+        named.add("message")
     return frozenset(named)
 
 

@@ -128,6 +128,15 @@ def test_columns_and_rows_are_judged_by_the_header_wherever_it_stands() -> None:
     assert masked([["id", "cvv", "pin"], *rows]) == [["id", "cvv", "pin"], *expected]
 
 
+@pytest.mark.parametrize("key", ["iso8583", "ISO_8583_raw", "emvData", "EMV", "tlv"])
+def test_a_key_that_says_payment_message_counts_as_words_beside_the_number_do(key: str) -> None:
+    before = [f"02016{PAN}0000001", {"raw": f"99{PAN}=2912201"}]
+    assert masked({key: before}) == {key: ["*****411111******1111*******", {"raw": "[track removed]"}]}
+    assert masked({key: json.dumps(before)}) == {key: json.dumps(masked({key: before})[key])}  # type: ignore[index]
+    assert inspect_arguments(json.dumps({key: before}).encode())
+    assert masked({"other": before}) == {"other": before}
+
+
 def test_a_cell_taken_for_a_header_does_not_unsay_what_the_key_above_says() -> None:
     body = json.dumps({"track2": [["x 2223003122003222|12 security code 123"]], "pin": [["cvv"], ["12345"]]}).encode()
     once = mask(body)
