@@ -13,7 +13,7 @@ from gatebook.masking.edits import Edit, applied, moved, unescaped
 from gatebook.masking.frames import COLUMNS, LABELS, NOTHING, Frame, Names, Segment
 from gatebook.masking.leaves import Decoder, Judge, Place, number_edits, string_edits
 from gatebook.masking.results import MaskingFailed
-from gatebook.masking.words import SAD_KINDS, Kind, about_places
+from gatebook.masking.words import LONGEST_KEY, SAD_KINDS, Kind, about_places
 from gatebook.model import possessive
 
 DEEPEST = 64
@@ -33,6 +33,7 @@ _ELEMENT = _SPACE + b"(?:" + _FLATTISH + rb'|"(?:[^"\\]++|\\.)*+"|[-0-9tfn][^\s,
 _ELEMENTS = possessive.compiled(b"(?:" + _ELEMENT + b")*+", re.DOTALL)
 _ONE_ELEMENT = possessive.compiled(_ELEMENT, re.DOTALL)
 _FAR = 256
+_LONGEST_RAW_NAME = 6 * LONGEST_KEY
 _OF_NEIGHBOURS: frozenset[Kind] = frozenset(("pin", "cid"))
 
 
@@ -182,8 +183,10 @@ class _Walk:
     def _leaf(self, frame: Frame, raw_key: bytes | None, kind: int, span: tuple[int, int], *, judged: bool) -> None:
         start, past = span
         key = None if raw_key is None else unescaped(raw_key)
-        if kind == _TEXT and past - start <= 64 and (frame.cells or key in LABELS):
-            named = self.names.kinds(unescaped(self.body[start:past])) - {"binary"}
+        if kind == _TEXT and past - start <= _LONGEST_RAW_NAME and (frame.cells or key in LABELS):
+            # By what it says, not by how it is written: a mask takes the place of escapes, and a second look would find a name.
+            text = unescaped(self.body[start:past])
+            named = self.names.kinds(text) - {"binary"} if len(text) <= LONGEST_KEY else NOTHING
             if named and key is not None:
                 self._label(frame, named)
             elif named:

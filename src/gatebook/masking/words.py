@@ -99,7 +99,7 @@ _ABOUT = frozenset(
 )
 _PLACES = frozenset("gpio board port led address postal postcode zip city street state country map location".split())
 _TOKENS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\dA-Za-z_]+|[0-9]+")
-_LONGEST_KEY = 64
+LONGEST_KEY = 64
 ID_CHARS = 128
 _IDS = re.compile(r"(?<![0-9A-Za-z\\])de(?:35|45|52)[a-f][0-9a-f]{3,}+(?![0-9A-Za-z])")
 """Hexadecimal ids that begin like the name of a data element of ISO 8583 and are none."""
@@ -107,7 +107,7 @@ _IDS = re.compile(r"(?<![0-9A-Za-z\\])de(?:35|45|52)[a-f][0-9a-f]{3,}+(?![0-9A-Z
 
 def tokens(key: bytes) -> list[str]:
     """The words of a key: `cardCvv_2` → card, cvv, 2. Empty when it is too long to be a name, or holds a note of ours."""
-    if len(key) > _LONGEST_KEY or b" removed]" in key:
+    if len(key) > LONGEST_KEY or b" removed]" in key or b" redacted]" in key:
         return []
     text = key.decode("utf-8", "replace")
     if not text.isascii():

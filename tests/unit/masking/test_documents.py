@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from gatebook.masking import Finding, Masked, MaskingFailed, inspect_arguments, mask, mask_text, self_test
+from gatebook.masking import Finding, Masked, MaskingFailed, Secrets, inspect_arguments, mask, mask_text, self_test
 
 PAN = "4111111111111111"  # Visa's published test number
 AMEX = "378282246310005"  # Amex's
@@ -126,6 +126,19 @@ def test_columns_and_rows_are_judged_by_the_header_wherever_it_stands() -> None:
     }
     assert masked({"data": rows, "fields": ["id", "cvv", "pin"]}) == {"data": expected, "fields": ["id", "cvv", "pin"]}
     assert masked([["id", "cvv", "pin"], *rows]) == [["id", "cvv", "pin"], *expected]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "4222222222222\\t40000566\\u003556\\u00365\\u0035\\u0035\\u0036\\t*\\tde52 ",
+        "a long-lived-secret-of-forty-characters-or-more 4222222222222 cvv",
+    ],
+)
+def test_a_mask_that_makes_a_cell_shorter_does_not_make_a_header_of_it(cell: str) -> None:
+    secrets = Secrets((b"long-lived-secret-of-forty-characters-or-more",))
+    once = mask(f'[["{cell}"],["1234"]]'.encode(), secrets)
+    assert once.findings and mask(once.body, secrets).body is once.body
 
 
 @pytest.mark.parametrize("key", ["iso8583", "ISO_8583_raw", "emvData", "EMV", "tlv"])
