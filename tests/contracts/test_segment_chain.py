@@ -108,3 +108,24 @@ def test_who_has_no_spare_takes_no_time_to_free_anything(
         assert os.fstat(descriptor).st_size == SEGMENT_BYTES
     finally:
         os.close(descriptor)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for another user")
+@pytest.mark.parametrize("there", [True, False], ids=["in his folder", "and the folder too"])
+def test_what_root_records_belongs_to_the_folders_owner(tmp_path: Path, there: bool) -> None:
+    """Who is the sealer, and could not read it otherwise."""
+    segments = tmp_path / "data" / "segments"
+    (segments if there else segments.parent).mkdir(parents=True)
+    for each in (segments.parent, segments) if there else (segments.parent,):
+        os.chown(each, 61000, 61001)
+    made = SegmentChain(
+        segments, "cli", EPOCH, segment_bytes=SEGMENT_BYTES, largest_frame=len(FRAME), published_size=lambda: 0, sequence=lambda: 0
+    )  # fmt: skip
+    try:
+        until(lambda: len(made._spares) == 2)
+        found = [segments, *segments.iterdir()]
+        assert len(found) == 5
+        assert {(each.stat().st_uid, each.stat().st_gid) for each in found} == {(61000, 61001)}
+        assert {each.stat().st_mode & 0o777 for each in found[1:]} == {0o600}
+    finally:
+        made.close(clean=True)

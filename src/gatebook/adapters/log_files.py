@@ -44,8 +44,14 @@ class LogFiles:
             return file.read()
 
     def open(self, name: str) -> BinaryIO:
-        # Not blocking: somebody may have put a pipe there, and whoever reads evidence must not wait for him.
-        descriptor = os.open(self.root / name, os.O_RDONLY | os.O_NONBLOCK)
+        # Not blocking: somebody may have put a pipe there, and whoever reads evidence must not wait for him. Nor through a link: what it leads to is
+        # not in this directory, and could be another thing for the next reader.
+        try:
+            descriptor = os.open(self.root / name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except OSError as failure:
+            if failure.errno != errno.ELOOP:
+                raise
+            raise OSError(errno.ELOOP, "is a link, no file of its own", str(self.root / name)) from failure
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(errno.EINVAL, "is no regular file", str(self.root / name))

@@ -13,6 +13,7 @@ from gatebook.adapters.ledger_segment import SegmentHand
 from gatebook.cli import book, printing
 from gatebook.cli.backing.copying import Broken, Source, Taken, take
 from gatebook.cli.backing.manifest import BackupUnusable
+from gatebook.cli.visible import visible
 from gatebook.config import examine
 from gatebook.model.deployment import Deployment
 from gatebook.model.errors import LedgerUnavailable
@@ -35,7 +36,7 @@ def backup(
     """Copy log, recordings, configuration, desk database and public keys while the gate runs, and verify the copy.
 
     What an earlier backup in the same folder holds already is linked, not copied; each backup is complete. A log that no longer holds what the
-    backup before it held is not backed up but reported: it was cut, rewritten or rolled back. That a backup began and how it ended are entries.
+    backup before it held is not backed up but reported: it was cut, rewritten, replaced or rolled back. That a backup began and how it ended are entries.
     The log's signing key and the payload key are never in it: back them up apart.
 
     Exit codes: 0 made and intact, 1 not made, and why, 2 the log is broken: the copy is kept aside, to be looked at.
@@ -81,7 +82,14 @@ def _with_progress(source: Source, to: Path) -> Taken:
 
 def _facts(taken: Taken) -> dict[str, str | int | bool]:
     manifest = taken.manifest
-    return {"size": manifest.size, "root": manifest.root, "manifest": taken.digest, "files": len(manifest.files)}
+    damaged: dict[str, str | int | bool] = {"damaged": len(taken.damaged)} if taken.damaged else {}
+    return {
+        "size": manifest.size,
+        "root": manifest.root,
+        "manifest": taken.digest,
+        "files": len(manifest.files),
+        **damaged,
+    }
 
 
 def _draft(*, ok: bool, reason: str, **detail: str | int | bool) -> Draft:
@@ -131,7 +139,10 @@ def _say(taken: Taken, as_json: bool) -> None:
     if as_json:
         made = {"folder": str(taken.folder), "linked": taken.linked, "manifest_sha256": taken.digest}
         named = {"origin": manifest.origin, "size": manifest.size, "root": manifest.root, "files": len(manifest.files)}
-        typer.echo(json.dumps({"verdict": "intact", **made, **named, "bytes": _bytes(taken), "desk": manifest.desk}))
+        damaged = {"damaged": {"folder": str(taken.before), "files": list(taken.damaged)}} if taken.damaged else {}
+        typer.echo(
+            json.dumps({"verdict": "intact", **made, **named, "bytes": _bytes(taken), "desk": manifest.desk, **damaged})
+        )
         return
     typer.echo(f"{taken.folder}")
     typer.echo(
@@ -139,6 +150,11 @@ def _say(taken: Taken, as_json: bool) -> None:
     )
     typer.echo(f"manifest SHA-256 {taken.digest}")
     typer.echo("INTACT: verified as it lies there")
+    if taken.damaged:
+        typer.echo(
+            f"{taken.before} IS DAMAGED: {len(taken.damaged)} of its files do not hold what was backed up, the first: {visible(taken.damaged[0])}. "
+            "They were copied anew from the log. Do not restore from that one, and look at its disk."
+        )
     if manifest.private_keys:
         typer.echo(
             "PRIVATE KEYS ARE IN IT: whoever reads this backup can be anybody at the desk. Encrypt it, or delete it."

@@ -138,23 +138,27 @@ def _from_backup(source: Path, asked: Asked) -> Restored:
     _demand_second(asked, deployment)
     data_dir = Path(deployment.data_dir)
     putting.demand_empty(data_dir)
-    with locked(data_dir), putting.restoring(data_dir, deployment.users) as staging:
-        # 3. Everything is on this disk, compared once more.
-        _with_progress(folder, manifest, staging / "whole", asked)
-        # 4. The old log beside, or in its place; what is new; and the entry that says so.
-        whole = staging / "whole"
-        if (whole / "former").exists():
-            (whole / "former").rename(data_dir / "former")
-        former = "" if same else putting.set_aside(whole, data_dir)
-        public = {name: (folder / name).read_bytes() for name in ("payloads.pub",) if name in manifest.files}
-        for name in ("payloads.pub", "desk.jwks"):
-            (whole / name).unlink(missing_ok=True)
-        putting.put_in_place(whole, data_dir)
-        for content in public.values():
-            putting.write_missing(Path(deployment.payload_public_key), content)
-        restored = _go_on(asked, deployment, head, former, digest)
-        _write_config(asked, raw)
-        putting.give_to_owners(deployment)
+    with locked(data_dir):
+        with putting.restoring(data_dir, deployment.users) as staging:
+            # 3. Everything is on this disk, compared once more.
+            _with_progress(folder, manifest, staging / "whole", asked)
+            # 4. The old log beside, or in its place; what is new; and the entry that says so.
+            whole = staging / "whole"
+            if (whole / "former").exists():
+                (whole / "former").rename(data_dir / "former")
+            former = "" if same else putting.set_aside(whole, data_dir)
+            public = {name: (folder / name).read_bytes() for name in ("payloads.pub",) if name in manifest.files}
+            for name in ("payloads.pub", "desk.jwks"):
+                (whole / name).unlink(missing_ok=True)
+            putting.put_in_place(whole, data_dir)
+            for content in public.values():
+                putting.write_missing(Path(deployment.payload_public_key), content)
+            restored = _go_on(asked, deployment, head, former, digest)
+            _write_config(asked, raw)
+            putting.give_to_owners(deployment)
+        # 5. What remembered the old log's end, once all else is done.
+        if not same:
+            putting.retire_watermark(deployment, asked.at)
     return restored
 
 
@@ -171,17 +175,22 @@ def _in_place(asked: Asked) -> Restored:
     folder = data_dir / (begun / "former").read_text("ascii") if (begun / "former").exists() else data_dir
     vkey = verifier_key(asked.key or str(folder / "log.vkey"))
     head = putting.head_of(folder, vkey, _remembered(before, asked))
+    known = max(head.known_size, putting.known_before(data_dir))
     state = _about_to_be_signed(folder)
     if state > head.checkpoint.size:  # else it was put back together with the log, and knows nothing
-        head = msgspec.structs.replace(head, known_size=max(head.known_size, state))
+        known = max(known, state)
+    head = msgspec.structs.replace(head, known_size=known)
     raw = _renamed(examined.raw, asked, head.checkpoint.origin)
     deployment = _deployment(raw, asked)
     _demand_second(asked, deployment)
-    with locked(data_dir), putting.restoring(data_dir, deployment.users):
-        former = putting.set_aside(data_dir, data_dir)
-        restored = _go_on(asked, deployment, head, former, "")
-        _write_config(asked, raw)
-        putting.give_to_owners(deployment)
+    with locked(data_dir):
+        with putting.restoring(data_dir, deployment.users):
+            putting.keep_known(data_dir, head)
+            former = putting.set_aside(data_dir, data_dir)
+            restored = _go_on(asked, deployment, head, former, "")
+            _write_config(asked, raw)
+            putting.give_to_owners(deployment)
+        putting.retire_watermark(deployment, asked.at)
     return restored
 
 

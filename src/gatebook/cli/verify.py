@@ -18,6 +18,7 @@ from gatebook.ledger.verification import CannotJudge, Report
 from gatebook.ledger.verification import verify as judge
 
 INTACT, BROKEN, CANNOT_JUDGE = 0, 1, 2
+_VERDICTS = {INTACT: "intact", BROKEN: "broken", CANNOT_JUDGE: "cannot judge"}
 SETTLE_S = 2.5
 """A running sealer signs within half a second: what is not signed yet will be by then."""
 _ARCHIVED_SHOWN = 3
@@ -49,14 +50,14 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Verify a log: exit 0 it is intact, 1 it is broken, 2 it cannot be judged.
+    """Verify a log: exit 0 it is intact, 1 it is broken, 2 it cannot be judged, or its recordings are not there to be looked at.
 
     Give the key from where you got it, not from this host; and an older checkpoint, if you kept one: without it, a log that was
     rewritten and signed again with the stolen key looks intact.
     """
-    log = directory / "log" if (directory / "log").is_dir() else directory
-    payloads = log.parent / "payloads"
     try:
+        log = _log_in(directory)
+        payloads = log.parent / "payloads"
         report = judge(
             LogFiles(log),
             LogFiles(payloads) if payloads.is_dir() or log != directory else None,
@@ -68,13 +69,24 @@ def verify(
     except (CannotJudge, NoteError, PayloadError, OSError, UnicodeDecodeError) as error:
         _keep_numbers(metrics, intact=False, entries=0)
         _give_up(str(error), as_json)
-    _keep_numbers(metrics, intact=report.intact, entries=report.size)
+    # Whoever removes the recordings must not be told that all is well.
+    code = BROKEN if not report.intact else CANNOT_JUDGE if report.unseen else INTACT
+    _keep_numbers(metrics, intact=code == INTACT, entries=report.size)
     if as_json:
         # ASCII, and no name of a file breaks it: whoever wrote into the log chose those.
-        typer.echo(json.dumps({"verdict": "intact" if report.intact else "broken", **msgspec.to_builtins(report)}))
+        why = {"why": _unseen(report)} if code == CANNOT_JUDGE else {}
+        typer.echo(json.dumps({"verdict": _VERDICTS[code], **why, **msgspec.to_builtins(report)}))
     else:
         _say(report, checkpoint is not None)
-    raise typer.Exit(INTACT if report.intact else BROKEN)
+    raise typer.Exit(code)
+
+
+def _log_in(directory: Path) -> Path:
+    """The log in a data directory, or `directory` itself. Raises CannotJudge, OSError."""
+    log = directory / "log" if (directory / "log").is_dir() else directory
+    if log.exists() and not log.is_dir():
+        raise CannotJudge(f"{log} is a file: name a data directory, or its `log` directory")
+    return log
 
 
 def _keep_numbers(path: Path | None, *, intact: bool, entries: int) -> None:
@@ -108,7 +120,8 @@ def _say(report: Report, with_old: bool) -> None:
             typer.echo(visible(f"… and {count - _ARCHIVED_SHOWN} more checkpoints: {what} (--json names them)"))
     typer.echo(f"{visible(report.origin)}: {report.size} entries, root {report.root}")
     opened = f", {report.opened} opened" if report.opened else ""
-    typer.echo(f"{report.checkpoints} checkpoints, {report.payloads} payloads{opened}")
+    unseen = f", {report.unseen} not looked at" if report.unseen else ""
+    typer.echo(f"{report.checkpoints} checkpoints, {report.payloads} payloads{opened}{unseen}")
     if report.pending:
         typer.echo(f"{report.pending} pieces are not signed yet: a sealer is at work, or ended before it signed them")
     if report.development:
@@ -120,11 +133,19 @@ def _say(report: Report, with_old: bool) -> None:
     if not report.intact:
         typer.echo(f"BROKEN: {len(report.problems)} problems")
         return
-    typer.echo("INTACT")
+    if report.unseen:
+        typer.echo(f"CANNOT JUDGE: {_unseen(report)}")
+    else:
+        typer.echo("INTACT")
     if not with_old:
         typer.echo(
             "note: without a checkpoint kept elsewhere (--checkpoint) a log cut or rewritten with the signing key shows nothing"
         )
+
+
+def _unseen(report: Report) -> str:
+    what = f"the log itself is intact, but {report.unseen} recordings that it names were not looked at"
+    return f"{what}: give the data directory, with `payloads` beside `log`"
 
 
 def _give_up(why: str, as_json: bool) -> Never:

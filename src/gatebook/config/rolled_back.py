@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from gatebook.config.key_files import LOG_VKEY
 from gatebook.config.problem import Problem, error, warning
-from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
+from gatebook.ledger.checkpoint import claimed, open_checkpoint
 from gatebook.ledger.note import NoteError, load_verifier
 from gatebook.ledger.predecessor import PREDECESSOR, unpack
 from gatebook.model.deployment import RESTORING, Deployment
 
+NO_LOG: Final = "there is no log in"
+"""What tells a log that is gone from one that is older: the other is put back in another way."""
 _PUBLISHED_WITHIN_S: Final = 2.0
 
 
@@ -53,11 +56,8 @@ def _against(deployment: Deployment, data_dir: Path, watermark: Path) -> Iterato
         )
         return
     try:
-        vkey = (data_dir / "log.vkey").read_text("utf-8").strip()
-        marked = open_checkpoint(watermark.read_bytes(), load_verifier(vkey))
-        here = _caught_up(data_dir, vkey, marked.size)
-    except FileNotFoundError:
-        return  # nothing was sealed yet, or the sealer will make the mark
+        marked = _marked(data_dir, watermark)
+        here = 0 if marked is None else _caught_up(data_dir, marked)
     except (OSError, NoteError, ValueError) as failure:
         yield error(
             "log.watermark",
@@ -65,21 +65,43 @@ def _against(deployment: Deployment, data_dir: Path, watermark: Path) -> Iterato
             "find out who changed it; it must be this log's newest checkpoint",
         )
         return
-    if marked.size > here.size:
-        what = f"ROLLED BACK: {marked.size} entries were signed, as {watermark} says, but the log ends at {here.size}"
-        yield error(
-            "log", what, "bring the missing ones back, or `gatebook restore --in-place`: a new log goes on and says so"
-        )
+    if marked is None or marked <= here:
+        return
+    signed = f"ROLLED BACK: {marked} entries were signed, as {watermark} says, but"
+    if here:
+        mend = "bring the missing ones back, or `gatebook restore --in-place`: a new log goes on and says so"
+        yield error("log", f"{signed} the log ends at {here}", mend)
+    else:
+        mend = "bring it back, or put the newest backup back: `gatebook restore FROM`; a new log goes on and says so"
+        yield error("log", f"{signed} {NO_LOG} {data_dir}", mend)
 
 
-def _caught_up(data_dir: Path, vkey: str, size: int) -> Checkpoint:
-    """What is published, once it is `size`, or after two seconds: a running sealer writes the watermark first and publishes a moment later."""
+def _marked(data_dir: Path, watermark: Path) -> int | None:
+    """The size that the watermark shows to have been signed; only what it claims, where the verifier key is gone with the log. None where the sealer
+    will make it, or the key alone is gone. Raises OSError, NoteError, ValueError."""
+    try:
+        note = watermark.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        vkey = (data_dir / LOG_VKEY).read_text("utf-8").strip()
+    except FileNotFoundError:
+        return None if (data_dir / "log" / "checkpoint").exists() else claimed(note).size
+    return open_checkpoint(note, load_verifier(vkey)).size
+
+
+def _caught_up(data_dir: Path, size: int) -> int:
+    """The size that is published, once it is `size`, or after two seconds: a running sealer writes the watermark first and publishes a moment later."""
     give_up = time.monotonic() + _PUBLISHED_WITHIN_S
-    while (here := _published(data_dir, vkey)).size < size and time.monotonic() < give_up:
+    while (here := _published(data_dir)) < size and time.monotonic() < give_up:
         time.sleep(0.05)
     return here
 
 
-def _published(data_dir: Path, vkey: str) -> Checkpoint:
-    """The state that the log claims."""
-    return open_checkpoint((data_dir / "log" / "checkpoint").read_bytes(), load_verifier(vkey))
+def _published(data_dir: Path) -> int:
+    """The size that the log claims; 0 where nothing is published there. Raises OSError, NoteError, ValueError."""
+    try:
+        note = (data_dir / "log" / "checkpoint").read_bytes()
+    except FileNotFoundError:
+        return 0
+    return open_checkpoint(note, load_verifier((data_dir / LOG_VKEY).read_text("utf-8").strip())).size

@@ -1,5 +1,6 @@
 """Reading a log without a lock and without trusting an index: entries by their place, searches by a walk, recordings by the private key."""
 
+import contextlib
 from array import array
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -10,12 +11,15 @@ from gatebook.ledger import payload
 from gatebook.ledger.checkpoint import Checkpoint, claimed
 from gatebook.ledger.entry import Entry, Pay, decode
 from gatebook.ledger.files import Files
-from gatebook.ledger.framing import Frame, FrameKind, read_frame
+from gatebook.ledger.framing import FRAME_BYTES, Frame, FrameKind, read_frame
 from gatebook.ledger.merkle import TILE_WIDTH
 from gatebook.ledger.tiles import parse_tile_name, read_bundle, tile_name
 from gatebook.model.secret import Secret
 
 _CHUNK_BYTES = 4 << 20
+_LENGTH_BYTES = 4
+_LARGEST_FRAME_BYTES = 2 << 20
+"""No writer makes one of more than a mebibyte and what belongs around it."""
 
 
 class Indexed(msgspec.Struct, frozen=True):
@@ -33,6 +37,10 @@ class Stored(msgspec.Struct, frozen=True):
     place: payload.Place
     content: bytes
     end: int
+
+
+class UnfinishedFrame(payload.PayloadError):
+    """A payload file ends within a frame: its sealer is writing it, or ended before it had. The next one writes it once more."""
 
 
 def head(log: Files) -> Checkpoint:
@@ -107,7 +115,7 @@ def payload_name(session: str) -> str:
 
 
 def stored_frames(file: BinaryIO) -> Iterator[Stored]:
-    """The frames of a payload file. Raises PayloadError at the first byte that belongs to none."""
+    """The frames of a payload file. Raises PayloadError at the first byte that belongs to none, and UnfinishedFrame where one has only begun there."""
     for frame in frames_of(file):
         if frame.kind not in (FrameKind.PAYLOAD, FrameKind.DATA_KEY):
             raise payload.PayloadError(f"a frame of kind {frame.kind} before offset {frame.end}")
@@ -115,8 +123,15 @@ def stored_frames(file: BinaryIO) -> Iterator[Stored]:
         yield Stored(frame.kind, place, content, frame.end)
 
 
+def _whole_frames(file: BinaryIO) -> Iterator[Stored]:
+    """The frames of a payload file up to the first byte that belongs to none: what is torn behind them takes nothing from them."""
+    with contextlib.suppress(payload.PayloadError):
+        yield from stored_frames(file)
+
+
 def frames_of(file: BinaryIO) -> Iterator[Frame]:
-    """Frames from where `file` stands, with their offsets in it, reading a few megabytes at a time. Raises PayloadError where bytes are left that are no frame."""
+    """Frames from where `file` stands, with their offsets in it, reading a few megabytes at a time. Raises PayloadError where bytes are left that are no frame,
+    UnfinishedFrame where they may be the beginning of one."""
     base, data = file.tell(), file.read(_CHUNK_BYTES)
     offset = 0
     while True:
@@ -127,10 +142,19 @@ def frames_of(file: BinaryIO) -> Iterator[Frame]:
                 base, data, offset = base + offset, data[offset:] + more, 0
                 continue
             if offset < len(data):
-                raise payload.PayloadError(f"{len(data) - offset} bytes at offset {base + offset} are no frame")
+                left = data[offset:]
+                kind = UnfinishedFrame if _has_begun(left) else payload.PayloadError
+                raise kind(f"{len(left)} bytes at offset {base + offset} are no frame")
             return
         yield Frame(found.kind, found.body, base + found.end)
         offset = found.end
+
+
+def _has_begun(left: bytes) -> bool:
+    """Whether the end of a file may be the beginning of a frame. Only its length is asked: of a write that was torn the rest may be anything.
+    Zeros are the beginning of none that was written."""
+    length = int.from_bytes(left[:_LENGTH_BYTES], "little")
+    return 0 < length <= _LARGEST_FRAME_BYTES and FRAME_BYTES + length > len(left)
 
 
 class Recordings:
@@ -159,7 +183,7 @@ class Recordings:
     def _learn(self, session: str) -> None:
         self._session, self._keys, self._offsets = session, {}, {}
         with self._payloads.open(payload_name(session)) as file:
-            for stored in stored_frames(file):
+            for stored in _whole_frames(file):
                 place = stored.place
                 if stored.kind is FrameKind.DATA_KEY:
                     key = payload.key_id(stored.content)

@@ -36,13 +36,15 @@ class Problem(msgspec.Struct, frozen=True):
 
 class Report(msgspec.Struct, kw_only=True):
     """What was judged, and everything that is wrong with it. `pending`: pieces beyond the checkpoint, which no signature covers yet: a sealer is
-    at work, or ended before it signed them. `opened`: payloads opened and compared with their commitments. `root` in hex. `follows`: the log before a restore, as the first entry says."""
+    at work, or ended before it signed them. `payloads`: named by entries, and compared with the files that hold them; `unseen`: named by entries, and not
+    looked at, for no files were given. `opened`: payloads opened and compared with their commitments. `root` in hex. `follows`: the log before a restore, as the first entry says."""
 
     origin: str = ""
     size: int = 0
     root: str = ""
     checkpoints: int = 0
     payloads: int = 0
+    unseen: int = 0
     opened: int = 0
     pending: int = 0
     development: bool = False
@@ -97,13 +99,13 @@ def verify(
         entry_check.finish()
         files = FileCheck(report.say, log, payloads, head.size, archive, entry_check, payload_check)
         files.look()
-        if files.unfinished or payload_check.again:
+        if files.unfinished or files.strays or payload_check.again:
             settle()
             files.look_again(_newer_size(log, verifier, head))
             payload_check.retry(entry_check.written)
         report.pending = files.pending + payload_check.pending
     report.checkpoints = len(archive)
-    report.payloads, report.opened = payload_check.payloads, payload_check.opened
+    report.payloads, report.unseen, report.opened = payload_check.payloads, payload_check.unseen, payload_check.opened
     report.development, report.follows = entry_check.development, entry_check.follows
     return report
 

@@ -11,11 +11,14 @@ from gatebook.ledger.verifying_entries import EntryCheck, Say
 from gatebook.ledger.verifying_payloads import PayloadCheck
 
 _CONFIG = re.compile(r"configs/([0-9a-f]{64})\.toml")
+_CONFIG_BEGUN = re.compile(r"configs/\.[0-9a-f]{64}\.tmp")
+_TEMPORARY = ".tmp"
+_SIZES = 1 << 63
 
 
 class FileCheck:
-    """`unfinished`: names that only a running sealer explains; `pending`: how many of them a newer checkpoint did not explain either, although
-    they have the form of what comes next."""
+    """`unfinished`: names that only a running sealer explains, and `strays`: recordings of no session that do not look like new ones, until they are
+    looked at again; `pending`: how many names a newer checkpoint did not explain either, although they have the form of what comes next."""
 
     def __init__(
         self,
@@ -32,6 +35,7 @@ class FileCheck:
         self._entries, self._recordings = entries, recordings
         self._main = ("", b"")
         self.unfinished: list[str] = []
+        self.strays: list[str] = []
         self.pending = 0
 
     def look(self) -> None:
@@ -54,19 +58,38 @@ class FileCheck:
         for name in self.unfinished:
             if not _exists(self._log, name) or self._known(name, newer_size):
                 continue
-            if parse_tile_name(name) is not None:
+            if self._comes_next(name) and _is_plain(self._log, name):
                 self.pending += 1
             else:
                 self._say(name, "is not accounted for")
-        self.unfinished = []
+        for name in self.strays:
+            if (what := self._recordings.stray(name, self._entries.written)) is not None:
+                self._say(f"payloads/{name}", what)
+        self.unfinished, self.strays = [], []
+
+    def _comes_next(self, name: str) -> bool:
+        """True for what a sealer writes after the checkpoint that is judged, whole or still under its temporary name: it is at work, or was killed there.
+        Its next start finishes or removes it. So too for a configuration that is about to be kept."""
+        if _CONFIG_BEGUN.fullmatch(name):
+            return True
+        final = name.removesuffix(_TEMPORARY)
+        if final == "checkpoint":
+            return True
+        if (size := _archived(final)) is not None:
+            # The checkpoint that is judged has both names for a moment.
+            return self._size < size < _SIZES or (size == self._size and final != name)
+        return parse_tile_name(final) is not None and not self._known(final, self._size)
 
     def _known(self, name: str, size: int) -> bool:
         """True where a log of `size` entries has a file of this name; its bytes are compared where the walk did not."""
-        if name in ("checkpoint", ".lock"):
+        if name == "checkpoint":
+            return True
+        if name == ".lock":
+            self._demand_plain(name)
             return True
         if name.startswith("checkpoints/"):
-            number = name.removeprefix("checkpoints/")
-            return number.isascii() and number.isdecimal() and str(int(number)) == number and 0 < int(number) <= size
+            archived = _archived(name)
+            return archived is not None and archived <= size
         tile = parse_tile_name(name)
         if tile is None:
             return False
@@ -77,6 +100,15 @@ class FileCheck:
         if width < TILE_WIDTH and size == self._size:
             self._compare_partial(name, level, index, width)
         return True
+
+    def _demand_plain(self, name: str) -> None:
+        """Say so where something else than a file has the name of one whose content is nobody's matter."""
+        try:
+            self._log.open(name).close()
+        except (FileNotFoundError, PermissionError):
+            return
+        except OSError as error:
+            self._say(name, str(error))
 
     def _compare_partial(self, name: str, level: int | None, index: int, width: int) -> None:
         """A partial tile is the beginning of what the walk compared: the full one, or the partial one of the checkpoint."""
@@ -93,6 +125,11 @@ class FileCheck:
             content = self._log.read(name)
         except FileNotFoundError:
             return  # a running sealer removed it, because the full one is there now
+        except PermissionError:
+            raise
+        except OSError as error:
+            self._say(name, str(error))
+            return
         whole = self._main[1]
         try:
             due = whole[: HASH_BYTES * width]
@@ -127,7 +164,14 @@ class FileCheck:
         return _exists(self._log, name) or _exists(self._log, name.rpartition(".p/")[0])
 
     def _config(self, name: str, digest: str) -> None:
-        if hashlib.sha256(self._log.read(name)).hexdigest() != digest:
+        try:
+            content = self._log.read(name)
+        except PermissionError:
+            raise  # whoever may not read it cannot judge
+        except OSError as error:
+            self._say(name, str(error))
+            return
+        if hashlib.sha256(content).hexdigest() != digest:
             self._say(name, "does not have the hash that it is named for")
         elif digest not in self._entries.named:
             # It is kept before `config.load` is durable, and for good where that never came: it proves nothing and hides nothing.
@@ -136,13 +180,27 @@ class FileCheck:
     def _look_at_payloads(self) -> None:
         if self._payloads is None:
             return
-        names = sum(1 for _ in self._payloads.names())
-        if names == self._recordings.found_files:
+        if self._recordings.found_all_of(self._payloads.names()):
             return
         for name in self._recordings.strays(self._payloads.names()):
-            what = self._recordings.stray(name, self._entries.written)
-            if what is not None:
-                self._say(f"payloads/{name}", what)
+            if self._recordings.stray(name, self._entries.written) is not None:
+                self.strays.append(name)
+
+
+def _archived(name: str) -> int | None:
+    """The size that an archived checkpoint is named for, in its only spelling."""
+    number = name.removeprefix("checkpoints/")
+    if number == name or not (number.isascii() and number.isdecimal()) or str(int(number)) != number:
+        return None
+    return int(number) or None
+
+
+def _is_plain(files: Files, name: str) -> bool:
+    try:
+        files.open(name).close()
+    except OSError:
+        return False
+    return True
 
 
 def _exists(files: Files, name: str) -> bool:

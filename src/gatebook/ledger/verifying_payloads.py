@@ -10,7 +10,7 @@ from gatebook.ledger import payload
 from gatebook.ledger.entry import Entry, Pay
 from gatebook.ledger.files import Files
 from gatebook.ledger.framing import FrameKind
-from gatebook.ledger.reading import Stored, payload_name, stored_frames
+from gatebook.ledger.reading import Stored, UnfinishedFrame, payload_name, stored_frames
 from gatebook.model.secret import Secret
 
 Say = Callable[[str, str], None]
@@ -30,7 +30,7 @@ class _Due(msgspec.Struct):
 
 
 class PayloadCheck:
-    """Collects what entries expect, session by session, and compares it with the files. Without `files` it only counts.
+    """Collects what entries expect, session by session, and compares it with the files. Without `files` it only counts, in `unseen`.
 
     `again` are sessions whose file did not fit: a sealer may have been writing it; they are compared once more by `retry`.
     """
@@ -43,6 +43,7 @@ class PayloadCheck:
         self.again: dict[str, _Due] = {}
         self.found_files = 0
         self.payloads = 0
+        self.unseen = 0
         self.opened = 0
         self.pending = 0
 
@@ -56,7 +57,10 @@ class PayloadCheck:
             due.keys[(*written, 0)] = (index, str(entry.x.get("key")), str(entry.x.get("key_sha256")))
         for part, pay in enumerate(entry.pay):
             due.pays[(*written, part)] = (index, pay)
-        self.payloads += len(entry.pay)
+        if self._files is None:
+            self.unseen += len(entry.pay)
+        else:
+            self.payloads += len(entry.pay)
 
     def shredded(self, session: str) -> None:
         """An entry says that this session's payloads were deleted: none of them is due."""
@@ -79,6 +83,16 @@ class PayloadCheck:
                 self._say(where, what)
         self.again = {}
 
+    def found_all_of(self, names: Iterable[str]) -> bool:
+        """Whether as many files were found for sessions as there are `names`, and each has a session's name: of a link to a folder the number alone
+        would not tell."""
+        count = 0
+        for name in names:
+            if _NAME.fullmatch(name) is None:
+                return False
+            count += 1
+        return count == self.found_files
+
     def strays(self, names: Iterable[str]) -> Iterator[str]:
         """Those of `names` that are of no session in the log. Asked only where their number differs: it takes memory for each session."""
         seen = {bytes(self._seen[at : at + 16]) for at in range(0, len(self._seen), 16)}
@@ -88,21 +102,28 @@ class PayloadCheck:
                 yield name
 
     def stray(self, name: str, written: Written) -> str | None:
-        """What is wrong with a file of no session in the log; None where all its frames are not in the log yet."""
+        """What is wrong with a file of no session in the log; None where all its frames are not in the log yet, the last perhaps not whole, or
+        where it is gone by now."""
         if self._files is None:
             return None
         match = _NAME.fullmatch(name)
         if match is None or payload_name(match[1]) != name:
             return "is not accounted for"
+        frames = 0
         try:
             with self._files.open(name) as file:
                 for stored in stored_frames(file):
                     place = stored.place
                     if payload_name(place.session) != name or place.sequence <= written(place.writer, place.epoch):
                         return "belongs to no session in the log"
-                    self.pending += 1
+                    frames += 1
+        except UnfinishedFrame:
+            frames += 1
+        except FileNotFoundError:
+            return None
         except (payload.PayloadError, OSError) as error:
             return f"belongs to no session in the log, and cannot be read: {error}"
+        self.pending += frames
         return None
 
     def _compare(self, session: str, due: _Due, written: Written) -> list[tuple[str, str]]:
@@ -116,6 +137,10 @@ class PayloadCheck:
                 for stored in stored_frames(file):
                     problems += [(name, what) for what in reading.take(stored)]
                 problems += [(name, what) for what in reading.finish()]
+        except UnfinishedFrame:
+            # What no entry names yet. Where it was the frame of one, that entry's payload is missing, and is said to be.
+            problems += [(name, what) for what in reading.finish()]
+            reading.pending += 1
         except FileNotFoundError:
             if session in self._shredded:
                 return []

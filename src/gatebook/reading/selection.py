@@ -8,7 +8,7 @@ import msgspec
 
 from gatebook.ledger.entry import Entry
 
-_AGO: Final = re.compile(r"(\d+)(s|m|h|d)")
+_AGO: Final = re.compile(r"([0-9]{1,18})(s|m|h|d)")
 _AGO_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -51,16 +51,24 @@ def instant(text: str, now: datetime.datetime) -> str:
     """A time as entries write it, from `2026-11-22`, `2026-11-22T16:30`, either with an offset (without one: UTC), or `15m`, `2h`, `1d` before `now`.
 
     Raises ValueError with a sentence for the operator."""
-    if ago := _AGO.fullmatch(text.strip()):
-        when = now - datetime.timedelta(seconds=int(ago[1]) * _AGO_SECONDS[ago[2]])
-    else:
-        try:
-            when = datetime.datetime.fromisoformat(text)
-        except ValueError:
-            raise ValueError(f"{text!r} is no time: write 2026-11-22, 2026-11-22T16:30, or 15m, 2h, 1d ago") from None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=datetime.UTC)
-    return when.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    try:
+        if ago := _AGO.fullmatch(text.strip()):
+            when = now - datetime.timedelta(seconds=int(ago[1]) * _AGO_SECONDS[ago[2]])
+        else:
+            when = _written(text)
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=datetime.UTC)
+        universal = when.astimezone(datetime.UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is before the year 1 or after 9999: no entry is of that time") from None
+    return universal.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def _written(text: str) -> datetime.datetime:
+    try:
+        return datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time: write 2026-11-22, 2026-11-22T16:30, or 15m, 2h, 1d ago") from None
 
 
 def _is_person(wanted: str, entry: Entry) -> bool:

@@ -1,5 +1,6 @@
 """`gatebook backup` and `gatebook restore`: what is in a backup, what is refused, and which log goes on."""
 
+import errno
 import json
 import shutil
 from contextlib import closing
@@ -10,12 +11,12 @@ import pytest
 from gatebook.adapters.desk_store import SqlStore
 from gatebook.adapters.log_files import LogFiles
 from gatebook.cli.backing import restoring
-from gatebook.cli.backing.manifest import BackupUnusable
+from gatebook.cli.backing.manifest import BackupUnusable, faults, read
 from gatebook.cli.backing.naming import next_origin, renamed
 from gatebook.cli.book import user_name
 from gatebook.federation.minting import Minter, verifies
 from gatebook.federation.records import Grant, LoggedIn, Login, Person, Turn, hashed
-from gatebook.ledger import reading
+from gatebook.ledger import note, reading
 from gatebook.ledger.entry import Entry
 from gatebook.model.errors import ConfigurationError
 from gatebook.serve.keys import publish_desk_keys
@@ -96,6 +97,114 @@ def test_a_log_that_lacks_what_the_last_backup_holds_is_reported(deployed: Deplo
     assert "the log was cut" in told["why"]
     seal_once(deployed.place)
     assert [entry.out.reason for entry in deployed.entries("log.backup")] == ["begun", "broken"]
+
+
+def begun_anew(deployed: Deployed) -> None:
+    """Another log under the same name, by another key; nothing says why."""
+    for name in ("log", "payloads", "segments", "sealer"):
+        shutil.rmtree(deployed.data_dir / name)
+    signer, vkey = note.generate_key(deployed.deployment.origin)
+    Path(deployed.deployment.log_key).write_text(signer + "\n")
+    (deployed.data_dir / "log.vkey").write_text(vkey + "\n")
+    deployed.write(1, 2, 3)
+
+
+def test_a_log_that_was_replaced_whole_is_reported_by_the_next_backup(deployed: Deployed) -> None:
+    first = deployed.backup()
+    begun_anew(deployed)
+    for _ in range(2):
+        told = deployed.backup(code=2)
+        assert "the log was replaced" in told["why"] and first["folder"] in told["why"]
+    deployed.to = deployed.to.with_name("others")
+    deployed.backup()
+
+
+def test_a_log_that_a_restore_began_is_none_that_was_replaced(deployed: Deployed) -> None:
+    """Also after several, with no backup between them; and its later backups are linked as ever."""
+    deployed.backup()
+    for number in range(3):
+        deployed.write(10 + number)
+        deployed.restore("--in-place")
+    deployed.write(20)
+    assert deployed.backup()["linked"] == 0
+    deployed.write(21)
+    assert deployed.backup()["linked"] > 0
+    # The same, but nothing leads from it to the log that the folder knows.
+    shutil.rmtree(deployed.data_dir / "former")
+    deployed.restore("--in-place")
+    shutil.rmtree(deployed.data_dir / "former")
+    deployed.write(22)
+    deployed.backup()
+    for number in range(2):
+        deployed.restore("--in-place")
+        deployed.write(30 + number)
+    shutil.rmtree(deployed.data_dir / "former/2")
+    assert "the log was replaced" in deployed.backup(code=2)["why"]
+
+
+def test_a_log_of_another_deployment_in_the_same_folder_is_no_earlier_one(deployed: Deployed, tmp_path: Path) -> None:
+    other = Deployed(tmp_path / "other")
+    other.config.write_text(other.config.read_text().replace("localhost/test", "localhost/another"))
+    signer, vkey = note.generate_key("localhost/another")
+    Path(other.deployment.log_key).write_text(signer + "\n")
+    (other.data_dir / "log.vkey").write_text(vkey + "\n")
+    other.write(1)
+    other.to = deployed.to
+    deployed.backup()
+    other.backup()
+    deployed.write(4)
+    assert deployed.backup()["linked"] > 0, "and its own is found behind the other's"
+
+
+@pytest.mark.parametrize("kind", ["a bundle", "a partial tile", "a recording", "a checkpoint"])
+def test_what_rotted_in_the_last_backup_is_no_fault_of_the_log(deployed: Deployed, kind: str) -> None:
+    deployed.write(*range(10, 300))
+    first = deployed.backup()
+    folder = Path(first["folder"])
+    names = {
+        "a bundle": "log/tile/entries/000",
+        "a partial tile": next(each for each in (folder / "log/tile/0").rglob("*.p/*")).relative_to(folder),
+        "a recording": next(each for each in (folder / "payloads").rglob("*.pay")).relative_to(folder),
+        "a checkpoint": min((folder / "log/checkpoints").iterdir(), key=lambda each: int(each.name)).relative_to(
+            folder
+        ),
+    }
+    rotten = folder / names[kind]
+    raw = bytearray(rotten.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    rotten.write_bytes(raw)
+    second = deployed.backup()
+    assert second["damaged"] == {"folder": str(folder), "files": [str(names[kind])]}
+    assert second["linked"] > 0
+    made = Path(second["folder"])
+    deployed.intact(made)
+    assert faults(made, read(made)[0]) == []
+    assert (made / names[kind]).read_bytes() == (deployed.data_dir / names[kind]).read_bytes() != rotten.read_bytes()
+    said = deployed.type("backup", str(deployed.to), "-c", str(deployed.config)).output
+    assert "IS DAMAGED" not in said, "the one before is whole again"
+    seal_once(deployed.place)
+    assert [entry.x.get("damaged") for entry in deployed.entries("log.backup")][1:4:2] == [None, 1]
+
+
+def test_what_rotted_in_the_last_backup_hides_no_fault_of_the_log(deployed: Deployed) -> None:
+    deployed.write(*range(10, 300))
+    folder = Path(deployed.backup()["folder"])
+    for name, directory in (("log/tile/entries/000", folder), ("log/tile/0/000", deployed.data_dir)):
+        raw = bytearray((directory / name).read_bytes())
+        raw[500] ^= 1
+        (directory / name).write_bytes(raw)
+    deployed.backup()  # the tile is linked from where it is whole; see docs/howto/operate.md
+    (folder / "log/tile/0/000").unlink()
+    (next(each for each in deployed.to.iterdir() if each != folder and each.is_dir()) / "log/tile/0/000").unlink()
+    assert "does not agree with tile/0/000" in deployed.backup(code=2)["why"]
+
+
+@pytest.mark.parametrize("name", ["entries", "0"])
+def test_a_tile_that_is_none_is_reported_and_kept_aside(deployed: Deployed, name: str) -> None:
+    newest = max((deployed.data_dir / "log/tile" / name).rglob("*.p/*"), key=lambda each: int(each.name))
+    newest.write_bytes(newest.read_bytes()[:-3])
+    told = deployed.backup(code=2)
+    assert ".broken-" in told["why"] and ("ends within an entry" in told["why"] or "bytes where" in told["why"])
 
 
 def test_after_a_restore_a_new_log_goes_on_that_names_the_old_ones_head(deployed: Deployed) -> None:
@@ -297,6 +406,78 @@ def test_in_place_goes_on_where_it_was_broken_off(deployed: Deployed, monkeypatc
             deployed.restore("--in-place")
     done = deployed.restore("--in-place")
     assert (done["size"], done["former"], done["known_size"]) == (size, "former/1", 0)
+    deployed.write(5)
+    deployed.intact()
+    deployed.intact(deployed.data_dir / "former/1")
+
+
+@pytest.mark.parametrize("remembers", ["the watermark", "a checkpoint, shown once"])
+@pytest.mark.parametrize("way", ["in place", "from a backup"])
+def test_a_restore_that_was_broken_off_still_knows_how_much_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, remembers: str
+) -> None:
+    deployed = Deployed(tmp_path / "gate")
+    mark, shown = tmp_path / "elsewhere" / "mark", tmp_path / "shown"
+    mark.parent.mkdir()
+    if remembers == "the watermark":
+        deployed.config.write_text(deployed.config.read_text().replace("[log]\n", f'[log]\nwatermark = "{mark}"\n', 1))
+        assert deployed.deployment.watermark == str(mark)
+    deployed.write(1)
+    deployed.backup()
+    shutil.copytree(deployed.data_dir, tmp_path / "snapshot")
+    deployed.write(2, 3, 4)
+    signed = reading.head(LogFiles(deployed.data_dir / "log")).size
+    shown.write_bytes((deployed.data_dir / "log" / "checkpoint").read_bytes())
+    shutil.rmtree(deployed.data_dir)
+    if way == "in place":
+        shutil.copytree(tmp_path / "snapshot", deployed.data_dir)
+    words = ["--in-place"] if way == "in place" else []
+    once = [] if remembers == "the watermark" else ["--newest-checkpoint", str(shown)]
+    with monkeypatch.context() as broken:
+        broken.setattr(restoring, "end_logins", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            deployed.restore(*words, *once)
+    assert mark.exists() is (remembers == "the watermark")
+    if way == "from a backup":
+        shutil.rmtree(deployed.data_dir)
+        words += once
+    done = deployed.restore(*words)
+    assert (done["known_size"], done["rolled_back"]) == (signed, True)
+    assert not mark.exists()
+    deployed.write(5)
+    assert mark.exists() is (remembers == "the watermark")
+
+
+def test_where_the_old_watermark_cannot_be_put_aside_the_operator_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed = Deployed(tmp_path / "gate")
+    mark = tmp_path / "elsewhere" / "mark"
+    mark.parent.mkdir()
+    deployed.config.write_text(deployed.config.read_text().replace("[log]\n", f'[log]\nwatermark = "{mark}"\n', 1))
+    deployed.write(1)
+
+    def refused(path: Path, _at: str) -> None:
+        if path == mark:
+            raise OSError(errno.EROFS, "Read-only file system", str(mark))
+
+    monkeypatch.setattr(restoring, "_retire", refused)
+    monkeypatch.setattr(restoring, "replace_private", lambda path, content, _at: path.write_bytes(content))
+    assert f"mv {mark} {mark}.retired" in deployed.restore("--in-place", code=1)["why"]
+    mark.rename(f"{mark}.retired")
+    deployed.write(5)
+    deployed.intact()
+
+
+@pytest.mark.parametrize("left", ["a checkpoint under its temporary name", "half a frame"])
+def test_in_place_goes_on_from_what_a_snapshot_of_a_running_gate_looks_like(deployed: Deployed, left: str) -> None:
+    """Its sealer was in the middle of something when it was taken."""
+    if left == "half a frame":
+        recording = next((deployed.data_dir / "payloads").rglob("*.pay"))
+        recording.write_bytes(recording.read_bytes() + b"\0\2\0\0half of a frame")
+    else:
+        (deployed.data_dir / "log" / "checkpoint.tmp").write_bytes(b"half")
+    assert deployed.restore("--in-place")["former"] == "former/1"
     deployed.write(5)
     deployed.intact()
     deployed.intact(deployed.data_dir / "former/1")

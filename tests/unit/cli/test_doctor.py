@@ -99,6 +99,57 @@ def test_what_the_sealer_found_changed_is_said(
     assert "the sealer found 1 of its files not to be what was signed, first tile/entries/000" in told
 
 
+@pytest.mark.parametrize("harm", ["gone", "changed"])
+def test_where_the_last_heartbeat_is_looked_for_a_broken_entry_is_said_too(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    monkeypatch.setattr("gatebook.cli.doctoring.evidence.LOOKED_AT", 3)
+    monkeypatch.setattr("gatebook.cli.doctoring.evidence.TILES", 1)
+    deployed.write(*range(10, 600))
+    bundle = deployed.data_dir / "log/tile/entries/000"
+    raw = bundle.read_bytes()
+    bundle.unlink()
+    if harm == "changed":
+        bundle.write_bytes(b"\0\1{" + raw[3:])
+    [told] = [what for what in whats(seen(deployed), "log") if "VERIFICATION FAILED" in what]
+    assert "delete nothing" in told
+
+
+@pytest.mark.parametrize("gone", [("log",), ("log", "payloads", "sealer", "log.vkey"), ()])
+def test_a_log_that_is_gone_is_said_where_the_watermark_remembers_it(tmp_path: Path, gone: tuple[str, ...]) -> None:
+    """`check` and the doctor name what puts it back; of one that is only older, what goes on from it."""
+    deployed = Deployed(tmp_path / "gate")
+    mark = tmp_path / "elsewhere" / "mark"
+    mark.parent.mkdir()
+    deployed.config.write_text(deployed.config.read_text().replace("[log]\n", f'[log]\nwatermark = "{mark}"\n', 1))
+    deployed.write(1, 2, 3)
+    if not gone:
+        shutil.copytree(deployed.data_dir / "log", tmp_path / "older")
+        deployed.write(4)
+        shutil.rmtree(deployed.data_dir / "log")
+        shutil.copytree(tmp_path / "older", deployed.data_dir / "log")
+    for name in gone:
+        each = deployed.data_dir / name
+        shutil.rmtree(each) if each.is_dir() else each.unlink()
+    said = deployed.type("check", "-c", str(deployed.config), "--offline", code=1).output
+    [told] = [finding for finding in doctor(deployed) if "ROLLED BACK" in finding["what"]]
+    assert told["urgency"] == "now" and f"as {mark} says" in told["what"]
+    if gone:
+        assert "restore FROM" in said and "there is no log in" in told["what"]
+        assert told["line"] == f"gatebook restore FROM --config {deployed.config}"
+    else:
+        assert "restore --in-place" in said
+        assert told["line"] == f"gatebook restore --in-place --config {deployed.config}"
+
+
+def test_before_anything_was_signed_no_log_is_missed(tmp_path: Path) -> None:
+    deployed = Deployed(tmp_path / "gate")
+    mark = tmp_path / "elsewhere" / "mark"
+    mark.parent.mkdir()
+    deployed.config.write_text(deployed.config.read_text().replace("[log]\n", f'[log]\nwatermark = "{mark}"\n', 1))
+    assert not any("ROLLED BACK" in finding["what"] for finding in doctor(deployed))
+
+
 def test_a_checkpoint_by_another_key_is_said(deployed: Deployed, tmp_path: Path) -> None:
     other = Deployed(tmp_path / "other")
     other.write(1)

@@ -1,6 +1,7 @@
 """What `verify` finds: nothing in a whole log, and every changed byte, lost file and stray file in a broken one."""
 
 import asyncio
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ import pytest
 
 from gatebook.adapters.ledger_segment import SegmentLedger
 from gatebook.adapters.log_files import LogFiles
-from gatebook.ledger import note, reading
+from gatebook.ledger import note, payload, reading
 from gatebook.ledger.checkpoint import Checkpoint, sign_checkpoint
+from gatebook.ledger.framing import FrameKind, frame
 from gatebook.ledger.growing import GrowingLog
 from gatebook.ledger.note import load_signer
 from gatebook.ledger.verification import CannotJudge, Report, verify
@@ -137,6 +139,106 @@ def test_a_file_that_nothing_accounts_for_is_found(copy: Place, name: str) -> No
 def test_a_link_is_not_a_file_of_the_log(copy: Place, tmp_path: Path) -> None:
     (copy.log / "elsewhere").symlink_to(tmp_path)
     assert [problem.where for problem in judged(copy).problems] == ["elsewhere"]
+
+
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "pipe"])
+def test_whatever_is_no_file_is_named_and_keeps_nothing_else_from_being_judged(
+    copy: Place, tmp_path: Path, kind: str
+) -> None:
+    """Each of them, and beside it what is wrong elsewhere."""
+    (copy.log / "stray").write_bytes(b"x")
+    strange = [file for file in evidence(copy) if file.parent.name != "checkpoints" and file.name != "stray"]
+    for file in [*strange, copy.log / ".lock", copy.log / "configs" / f"{'0' * 64}.toml"]:
+        elsewhere = tmp_path / "elsewhere"
+        if file.exists():
+            shutil.move(file, elsewhere)
+        if kind == "pipe":
+            os.mkfifo(file)
+        else:
+            file.symlink_to(elsewhere if kind == "link" else tmp_path / "nothing")
+        name = str(file.relative_to(copy.directory if file.is_relative_to(copy.payloads) else copy.log))
+        problems = judged(copy).problems
+        assert name in {problem.where for problem in problems}, f"{name}: {problems}"
+        # Where the entries cannot be read, nothing that they account for can be.
+        assert "stray" in {problem.where for problem in problems} or name.startswith("tile/entries/"), name
+        file.unlink()
+        if elsewhere.exists():
+            shutil.move(elsewhere, file)
+
+
+def test_a_folder_elsewhere_is_no_folder_of_recordings(copy: Place, tmp_path: Path) -> None:
+    """Also where it holds one file, so that their number is right."""
+    write_and_seal(
+        msgspec.structs.replace(
+            copy, deployment=msgspec.structs.replace(copy.deployment, data_dir=str(copy.directory))
+        ),
+        [a_draft(1, session="f" * 32)],
+    )
+    folder = copy.payloads / "ff"
+    assert len(list(folder.iterdir())) == 1 and judged(copy).intact
+    shutil.move(folder, tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert [problem.where for problem in judged(copy).problems] == ["payloads/ff"]
+
+
+def test_what_a_sealer_was_about_to_do_is_pending_for_as_long_as_it_lies_there(copy: Place) -> None:
+    """Also where nobody is at work any more: it was killed, or this is a snapshot of its disk."""
+    size = reading.head(LogFiles(copy.log)).size
+    last = size - 1
+    begun = [
+        "checkpoint.tmp", f"checkpoints/{size}.tmp", f"checkpoints/{size + 7}.tmp", f"checkpoints/{size + 7}",
+        f"tile/0/{last // 256:03d}.p/{last % 256 + 8}.tmp", "tile/entries/003.tmp", f"configs/.{'ab' * 32}.tmp",
+    ]  # fmt: skip
+    for name in begun:
+        (copy.log / name).write_bytes(b"half")
+        waits: list[None] = []
+        report = judged(copy, settle=lambda told=waits: told.append(None))
+        # What is archived without a signature is named: no sealer does that.
+        unsigned = [name] if name == f"checkpoints/{size + 7}" else []
+        assert [problem.where for problem in report.problems] == unsigned, name
+        assert (report.pending, len(waits)) == (1, 1), name
+        (copy.log / name).unlink()
+
+
+def test_a_temporary_name_is_of_a_sealer_only_at_the_edge_and_only_as_a_file(copy: Place, tmp_path: Path) -> None:
+    size = reading.head(LogFiles(copy.log)).size
+    last = size - 1
+    inner = f"tile/0/{last // 256:03d}.p/{last % 256 + 1}.tmp"
+    strange = [f"checkpoints/{size - 1}.tmp", f"checkpoints/{1 << 63}.tmp", inner, "tile/0/0.tmp", "notes.tmp"]
+    for name in strange:
+        (copy.log / name).write_bytes(b"half")
+    (copy.log / "checkpoint.tmp").symlink_to(tmp_path)
+    assert {problem.where for problem in judged(copy).problems} == {*strange, "checkpoint.tmp"}
+
+
+def a_frame(session: str, content: bytes = b"sealed") -> bytes:
+    """Of an entry that no log holds yet."""
+    place = payload.Place(session, "gate-7", "0" * 20, 1, 0, 0, 1)
+    return frame(FrameKind.PAYLOAD, payload.stored_body(place, content))
+
+
+@pytest.mark.parametrize("cut", [1, 2, 4, 8, 9, 40, 90])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_recording_that_is_being_written_is_pending(copy: Place, known: bool, cut: int) -> None:
+    session = f"{3:032x}" if known else "f" * 32
+    file = copy.payloads / reading.payload_name(session)
+    file.parent.mkdir(exist_ok=True)
+    before = file.read_bytes() if known else b""
+    file.write_bytes(before + a_frame(session) + a_frame(session)[:cut])
+    report = judged(copy)
+    assert (report.problems, report.pending) == ([], 2)
+    file.write_bytes(before + a_frame(session)[:cut] + b"\xff" * 4096)
+    assert not judged(copy).intact, "what follows is longer than any frame that begins so"
+
+
+def test_a_first_recording_of_a_new_session_is_looked_at_again(copy: Place) -> None:
+    """At the first look nothing of its bytes is there, only their place."""
+    file = copy.payloads / "ff" / f"{'f' * 32}.pay"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(bytes(300))
+    assert [problem.where for problem in judged(copy).problems] == [f"payloads/ff/{'f' * 32}.pay"]
+    report = judged(copy, settle=lambda: (file.write_bytes(a_frame("f" * 32)), None)[1])
+    assert (report.problems, report.pending) == ([], 1)
 
 
 def test_another_key_proves_nothing(sealed: Place) -> None:
@@ -331,6 +433,16 @@ def test_a_recording_opens_with_the_private_key(sealed: Place) -> None:
     recordings = reading.Recordings(LogFiles(sealed.payloads), sealed.payload_key)
     found = list(reading.find(LogFiles(sealed.log), call="call-00000003", session=f"{3:032x}"))
     assert [each.entry.ev for each in found] == ["call.intent", "call.result"]
+    bodies = [recordings.open(each.entry, pay) for each in found for pay in each.entry.pay]
+    assert bodies == [b'{"amount":12,"order":"A-3"}', bytes(range(256)) * 300]
+
+
+@pytest.mark.parametrize("tail", [b"\0\2\0\0half of a frame", b"\xff" * 500])
+def test_what_is_torn_behind_a_recording_takes_nothing_from_it(copy: Place, tail: bytes) -> None:
+    file = copy.payloads / reading.payload_name(f"{3:032x}")
+    file.write_bytes(file.read_bytes() + tail)
+    recordings = reading.Recordings(LogFiles(copy.payloads), copy.payload_key)
+    found = list(reading.find(LogFiles(copy.log), call="call-00000003", session=f"{3:032x}"))
     bodies = [recordings.open(each.entry, pay) for each in found for pay in each.entry.pay]
     assert bodies == [b'{"amount":12,"order":"A-3"}', bytes(range(256)) * 300]
 

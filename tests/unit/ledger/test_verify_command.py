@@ -97,3 +97,27 @@ def test_the_report_is_json_for_programs(place: Place, tmp_path: Path) -> None:
     report = json.loads(said)
     assert (code, report["verdict"], report["problems"], report["origin"]) == (0, "intact", [], "example.com/log")
     assert json.loads(run(tmp_path, "--key", place.vkey, "--json")[1])["verdict"] == "cannot judge"
+
+
+def test_recordings_that_nobody_looked_at_are_not_counted_as_verified(place: Place, tmp_path: Path) -> None:
+    shutil.copytree(place.directory, tmp_path / "data")
+    shutil.rmtree(tmp_path / "data/payloads")
+    code, said = run(tmp_path / "data/log", "--key", place.vkey)
+    assert code == 2 and "INTACT" not in said.splitlines()
+    assert "0 payloads, 5 not looked at" in said
+    assert "5 recordings that it names were not looked at: give the data directory" in said
+    code, told = run(tmp_path / "data/log", "--key", place.vkey, "--json")
+    report = json.loads(told)
+    assert (code, report["verdict"], report["payloads"], report["unseen"]) == (2, "cannot judge", 0, 5)
+    assert "5 recordings" in report["why"]
+    numbers = tmp_path / "numbers"
+    run(tmp_path / "data/log", "--key", place.vkey, "--metrics", numbers)
+    assert "gatebook_verification_intact 0\n" in numbers.read_text()
+    code, said = run(tmp_path / "data", "--key", place.vkey)
+    assert code == 1 and "is not in payloads/" in said, "a data directory has them"
+
+
+def test_a_file_is_no_log(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    code, said = run(tmp_path / "file", "--key", place.vkey)
+    assert code == 2 and f"{tmp_path / 'file'} is a file" in said

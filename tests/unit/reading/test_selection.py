@@ -104,3 +104,17 @@ def test_times_are_read_as_people_write_them(text: str, stamp: str) -> None:
 def test_what_is_no_time_is_refused_in_words(text: str) -> None:
     with pytest.raises(ValueError, match="is no time"):
         instant(text, NOW)
+
+
+@pytest.mark.parametrize(
+    "text", ["999999999999d", "999999999999999999h", "0001-01-01T00:00+05:00", "9999-12-31T23:59-05:00"]
+)
+def test_a_time_that_no_calendar_has_is_told_and_no_fault_of_ours(text: str) -> None:
+    with pytest.raises(ValueError, match="no entry is of that time"):
+        instant(text, NOW)
+
+
+def test_an_early_year_is_written_as_entries_are_ordered() -> None:
+    assert instant("0999-02-03", NOW) == "0999-02-03T00:00:00.000000Z"
+    with pytest.raises(ValueError, match="is no time"):
+        instant("9" * 5000 + "d", NOW)

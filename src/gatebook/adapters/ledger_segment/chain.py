@@ -78,7 +78,7 @@ class SegmentChain:
         self._spares: deque[_Segment] = deque()
         self._dirty: list[int] = []
         self._stopped = False
-        make_folder(directory)
+        _make_place(directory)
         try:
             self._mark = self._open_mark()
             self._current = self._make()
@@ -268,6 +268,7 @@ class SegmentChain:
     def _made(self, path: Path) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, self._mode)
         os.fchmod(descriptor, self._mode)  # whatever the process masks
+        _give_to_owner_of(path.parent, descriptor)
         return descriptor
 
     @property
@@ -284,6 +285,30 @@ class SegmentChain:
             os.close(descriptor)
         # One aligned eight-byte store: the sealer never reads half a mark.
         return memoryview(shared).cast("Q")
+
+
+def _make_place(directory: Path) -> None:
+    """`directory` is there; where root made it, it belongs to whom the folder around it does."""
+    existed = directory.exists()
+    make_folder(directory)
+    if existed:
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _give_to_owner_of(directory.parent, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _give_to_owner_of(folder: Path, descriptor: int) -> None:
+    """What root made there belongs to the folder's owner, where root may give it away: else the sealer, who is that user, could not read what root
+    once recorded with a command, and would not start any more."""
+    if os.geteuid() != 0:
+        return
+    owner, own = folder.stat(), os.fstat(descriptor)
+    if (owner.st_uid, owner.st_gid) != (own.st_uid, own.st_gid):
+        with contextlib.suppress(OSError):  # in a container root may be nobody to that user
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

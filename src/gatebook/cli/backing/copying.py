@@ -17,7 +17,8 @@ import msgspec
 
 from gatebook import __version__, formats
 from gatebook.adapters.log_files import LogFiles
-from gatebook.cli.backing.manifest import MANIFEST, BackupUnusable, Item, Manifest, finished, may_come_along, pack, read
+from gatebook.cli.backing.earlier import Earlier, goes_on_from, previous, replaced
+from gatebook.cli.backing.manifest import MANIFEST, BackupUnusable, Item, Manifest, may_come_along, pack
 from gatebook.cli.backing.owned import by_its_owner
 from gatebook.durable import make_folder, sync_folder
 from gatebook.ledger import entry, framing
@@ -26,7 +27,7 @@ from gatebook.ledger.merkle import TILE_HEIGHT, TILE_WIDTH
 from gatebook.ledger.note import NoteError, load_verifier
 from gatebook.ledger.payload import PayloadError
 from gatebook.ledger.reading import archived_sizes, stored_frames
-from gatebook.ledger.tiles import join_bundle, read_bundle, read_tile, tile_name, widths
+from gatebook.ledger.tiles import BundleError, join_bundle, parse_tile_name, read_bundle, read_tile, tile_name, widths
 from gatebook.ledger.verification import Report, verify
 from gatebook.locks import alone
 from gatebook.model.deployment import Deployment
@@ -40,13 +41,16 @@ Tell = Callable[[int, int], None]
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished backup: its folder, its manifest, SHA-256 of the manifest's bytes; how many files were linked to the backup before it."""
+    """A finished backup: its folder, its manifest, SHA-256 of the manifest's bytes; how many files were linked to the backup before it; which files of
+    that one, in `before`, do not hold what was backed up: they were copied anew."""
 
     folder: Path
     manifest: Manifest
     digest: str
     linked: int
     report: Report
+    before: Path | None
+    damaged: tuple[str, ...]
 
 
 class Broken(Exception):
@@ -81,7 +85,8 @@ def take(source: Source, to: Path, tell: Tell) -> Taken:
         _remove_leftovers(to)
         # 1. The checkpoint, before anything that it covers.
         vkey, note, head = _head(data_dir)
-        before = _previous(to, vkey)
+        elder = previous(to, vkey, head.origin)
+        before = elder if elder is not None and elder.manifest.vkey == vkey else None
         name = f"{source.at.replace('-', '').replace(':', '')}-{head.size}"
         partial, final = to / f".partial-{name}", to / name
         if final.exists():
@@ -96,6 +101,13 @@ def take(source: Source, to: Path, tell: Tell) -> Taken:
         copy.finish()
         # 3. It is whole, and holds all that the one before it held.
         report = _verified(partial, vkey, before)
+        damaged: list[str] = []
+        if not report.intact and (damaged := copy.damaged()):
+            # What was linked has changed since in the backup before: that is its fault, not the log's.
+            copy.renew(damaged, lambda name: _anew(data_dir, name, note, head))
+            report = _verified(partial, vkey, before)
+        if elder is not None and before is None and report.intact and not goes_on_from(partial, elder.manifest):
+            report.say("log", replaced(elder))
         if not report.intact:
             broken = to / f".broken-{name}"
             partial.rename(broken)
@@ -107,26 +119,22 @@ def take(source: Source, to: Path, tell: Tell) -> Taken:
         partial.rename(final)
         sync_folder(to)
     return Taken(
-        folder=final, manifest=manifest, digest=hashlib.sha256(raw).hexdigest(), linked=copy.linked, report=report
-    )
-
-
-class _Earlier(msgspec.Struct, frozen=True):
-    folder: Path
-    manifest: Manifest
+        folder=final, manifest=manifest, digest=hashlib.sha256(raw).hexdigest(), linked=len(copy.linked), report=report,
+        before=None if before is None else before.folder, damaged=tuple(damaged),
+    )  # fmt: skip
 
 
 class _Copy:
-    """The folder of a backup that is being made. `files`: what is in it by now."""
+    """The folder of a backup that is being made. `files`: what is in it by now; `linked`: which of them are the files of the backup before."""
 
-    def __init__(self, data_dir: Path, partial: Path, before: _Earlier | None) -> None:
+    def __init__(self, data_dir: Path, partial: Path, before: Earlier | None) -> None:
         self._data_dir, self._partial, self._before = data_dir, partial, before
         self._source = LogFiles(data_dir)
         self._store = LogFiles(partial)
         self._waiting: list[tuple[str, bytes]] = []
         self._folders: set[Path] = set()
         self.files: dict[str, Item] = {}
-        self.linked = 0
+        self.linked: set[str] = set()
         make_folder(partial)
 
     def add(self, name: str, content: bytes | None) -> None:
@@ -169,6 +177,22 @@ class _Copy:
         self._flush()
         for folder in self._folders:
             sync_folder(folder)
+
+    def damaged(self) -> list[str]:
+        """Linked files that do not hold what the manifest of the backup before says."""
+        return sorted(name for name in self.linked if _sha256(self._partial / name) != self.files[name].sha256)
+
+    def renew(self, names: list[str], anew: Callable[[str], bytes | None]) -> None:
+        """`names` are copied again, as `add` does with what `anew` gives for each; nothing is linked from now on. Durable on return. A file that the
+        data directory does not have any more is left out."""
+        self._before = None
+        for name in names:
+            (self._partial / name).unlink()
+            self.linked.remove(name)
+            del self.files[name]
+            with contextlib.suppress(FileNotFoundError):  # a checkpoint that was thinned out
+                self.add(name, anew(name))
+        self.finish()
 
     def _put(self, name: str, content: bytes) -> None:
         self._waiting.append((name, content))
@@ -220,7 +244,7 @@ class _Copy:
         except OSError:
             return False  # another file system, or one without links: it is copied
         self.files[name] = item
-        self.linked += 1
+        self.linked.add(name)
         return True
 
 
@@ -257,9 +281,28 @@ def _of_log(data_dir: Path, note: bytes, head: Checkpoint) -> Iterator[tuple[str
 
 
 def _beginning(log: LogFiles, level: int | None, index: int, width: int, count: int) -> bytes:
-    if level is None:
-        return join_bundle(read_bundle(index, width, log.read)[:count])
-    return b"".join(read_tile(level, index, width, log.read)[:count])
+    """The first `count` of a tile's `width` entries or hashes. What is no tile comes as it lies there: the verification says what is wrong with it."""
+    try:
+        if level is None:
+            return join_bundle(read_bundle(index, width, log.read)[:count])
+        return b"".join(read_tile(level, index, width, log.read)[:count])
+    except BundleError:
+        try:
+            return log.read(tile_name(level, index, width))
+        except FileNotFoundError:
+            return log.read(tile_name(level, index))
+
+
+def _anew(data_dir: Path, name: str, note: bytes, head: Checkpoint) -> bytes | None:
+    """What `_of_log` gave for `name`, read once more. None: what lies under that name."""
+    if name in ("log/checkpoint", f"log/checkpoints/{head.size}"):
+        return note
+    tile = parse_tile_name(name.removeprefix("log/"))
+    if tile is None or tile[2] == TILE_WIDTH:
+        return None
+    level, index, count = tile
+    hashes = head.size >> (TILE_HEIGHT * (level or 0))
+    return _beginning(LogFiles(data_dir / "log"), level, index, min(TILE_WIDTH, hashes - index * TILE_WIDTH), count)
 
 
 def _recordings(data_dir: Path) -> Iterator[tuple[str, None]]:
@@ -297,7 +340,7 @@ def _stays_home(path: Path, deployment: Deployment) -> bool:
     return path == Path(deployment.log_key) or not may_come_along(path.name)
 
 
-def _verified(partial: Path, vkey: str, before: _Earlier | None) -> Report:
+def _verified(partial: Path, vkey: str, before: Earlier | None) -> Report:
     old = None if before is None else before.manifest.checkpoint.encode()
     return verify(LogFiles(partial / "log"), LogFiles(partial / "payloads"), vkey, old_checkpoint=old)
 
@@ -322,13 +365,9 @@ def _manifest(source: Source, vkey: str, note: bytes, head: Checkpoint, files: d
     )
 
 
-def _previous(to: Path, vkey: str) -> _Earlier | None:
-    """The last backup there, where it is of this log: files of another one have the same names."""
-    there = finished(to)
-    if not there:
-        return None
-    manifest = read(there[-1])[0]
-    return _Earlier(there[-1], manifest) if manifest.vkey == vkey else None
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _remove_leftovers(to: Path) -> None:

@@ -10,13 +10,23 @@ from gatebook.config.places import lines
 
 _RESTORED: Final = re.compile(r"/r[0-9]{8}t[0-9]{6}z$")
 _LONGEST: Final = 200
+_SUFFIX: Final = len("/r20261128t231502z")
 _VALUE: Final = re.compile(r"""(?P<before>^[^#]*?\borigin\s*=\s*)(?P<value>"[^"]*"|'[^']*')""")
 
 
 def next_origin(origin: str, at: str) -> str:
     """The name of a log that goes on after `origin` was restored at `at` (2026-11-28T23:15:02Z): of two restores, each has its own."""
     suffix = f"/r{re.sub('[^0-9TZ]', '', at).lower()}"
-    return f"{_RESTORED.sub('', origin)[: _LONGEST - len(suffix)]}{suffix}"
+    return f"{_stem(origin)}{suffix}"
+
+
+def of_one_deployment(one: str, other: str) -> bool:
+    """Whether these are names of one deployment's log, before and after it was restored."""
+    return _stem(one) == _stem(other)
+
+
+def _stem(origin: str) -> str:
+    return _RESTORED.sub("", origin)[: _LONGEST - _SUFFIX]
 
 
 def renamed(raw: bytes, config: Path, origin: str) -> bytes:

@@ -45,6 +45,7 @@ UNION ALL
 SELECT 'generated column', columns.name FROM sqlite_schema AS tables, pragma_table_xinfo(tables.name) AS columns
 WHERE tables.type = 'table' AND columns.hidden <> 0
 """
+_KNOWN: Final = "known"
 _OF_THE_OLD_LOG: Final = ("log", "payloads", "segments", "sealer", LOG_VKEY)
 
 Tell = Callable[[int, int], None]
@@ -244,6 +245,24 @@ def set_aside(source: Path, data_dir: Path) -> str:
     return former
 
 
+def known_before(data_dir: Path) -> int:
+    """The largest size that a restore in place which was broken off had been shown; 0 where none was, or it was shown nothing. Raises BackupUnusable."""
+    marker = data_dir / RESTORING / _KNOWN
+    try:
+        return int(marker.read_text("ascii"))
+    except FileNotFoundError:
+        return 0
+    except ValueError as failure:
+        raise BackupUnusable(
+            f"{marker} does not say how far the log went: give --newest-checkpoint, and remove {marker}"
+        ) from failure
+
+
+def keep_known(data_dir: Path, head: Head) -> None:
+    """What is known to have been signed survives until the restore is done, whoever is not there to say so the next time."""
+    LogFiles(data_dir / RESTORING).replace(_KNOWN, str(head.known_size).encode())
+
+
 def begin_new_log(deployment: Deployment, predecessor: Predecessor) -> str:
     """A new key for the new origin, and what its first entry will say of the old log. The new verifier key. The old key lies beside, retired."""
     data_dir = Path(deployment.data_dir)
@@ -251,9 +270,22 @@ def begin_new_log(deployment: Deployment, predecessor: Predecessor) -> str:
     replace_private(Path(deployment.log_key), signer.encode() + b"\n", predecessor.restored_at)
     _write_public(data_dir / LOG_VKEY, vkey.encode() + b"\n")
     LogFiles(data_dir / "sealer").replace(PREDECESSOR, pack(predecessor))
-    if deployment.watermark is not None and Path(deployment.watermark).exists():
-        _retire(Path(deployment.watermark), predecessor.restored_at)
     return vkey
+
+
+def retire_watermark(deployment: Deployment, at: str) -> None:
+    """The old log's watermark lies beside, retired; the sealer makes the new log's. Only once all else is in place: a restore that is broken off before
+    must find it when it is typed again. Raises BackupUnusable."""
+    watermark = Path(deployment.watermark) if deployment.watermark is not None else None
+    if watermark is None or not watermark.exists():
+        return
+    try:
+        _retire(watermark, at)
+    except OSError as failure:
+        raise BackupUnusable(
+            f"all is in place, but the old log's watermark could not be put aside ({failure.strerror}), and nothing is signed before: "
+            f"`mv {watermark} {watermark}.retired`, then `gatebook serve`"
+        ) from failure
 
 
 def go_on_as_before(deployment: Deployment, head: Head, signer: str) -> None:

@@ -7,6 +7,7 @@ from gatebook.cli.doctoring.patient import Patient
 from gatebook.config.check import problems
 from gatebook.config.checking.probe import Probe
 from gatebook.config.problem import Problem
+from gatebook.config.rolled_back import NO_LOG
 
 _NOW = ("clock", "data_dir", "log", "log.key", "log.watermark", "payloads.public_key", "desk.signing_key")
 """Errors there refuse calls or endanger the evidence."""
@@ -41,7 +42,7 @@ def _line(patient: Patient, problem: Problem) -> str | None:
     if where == "user":
         return f"sudo -u {patient.owner} gatebook doctor {patient.config}"
     if "ROLLED BACK: " in what:
-        return f"gatebook restore --in-place {patient.config}"
+        return f"gatebook restore {'FROM' if NO_LOG in what else '--in-place'} {patient.config}"
     for server in patient.deployment.servers:
         if where == f"server {server.name}: url" and server.url.startswith("http"):
             return f"curl -v {server.url}"

@@ -56,13 +56,13 @@ def evidence(patient: Patient) -> Iterator[Finding]:
     try:
         _demand_whole(log, head)
         newest = _newest(log, head)
+        beat = _newest_beat(log, head, newest, patient.deployment.heartbeat_s) if newest else None
     except PermissionError:
         raise  # what this user may not read is not broken
     except (OSError, ValueError) as failure:
         yield _broken(patient, str(failure))
         return
     if newest:
-        beat = _newest_beat(log, head, newest, patient.deployment.heartbeat_s)
         if beat is not None:
             yield from _compared(patient, beat)
         yield from _growing(patient, newest, beat)
