@@ -98,6 +98,7 @@ def run(
         hand.close()
         sealing.take(look_for_ended=True)
         sealing.seal(ports.clock.now().unix_us)
+        sealing.remember()
 
 
 def _seal_until(

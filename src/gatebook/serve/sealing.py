@@ -35,6 +35,8 @@ _ARCHIVE_EVERY_US = 60_000_000
 _MEMORY = "memory"
 _REMEMBER_ENTRIES = 200_000
 _REMEMBER_PER_SESSION = 20
+_READ_ANYWAY = 1_000_000
+_LOOK_BACK = 8
 
 
 class _Promise(msgspec.Struct, frozen=True):
@@ -189,14 +191,18 @@ class Sealing:
         """What is due for sessions that are idle; each is asked for once."""
         over = {(tail.writer, tail.epoch) for tail in self._over}
         alive = {(tail.writer, tail.epoch) for tail in self._tails.look()} - over
+        idle_us = int(self._deployment.limits.session_idle_s * 1_000_000) + _GRACE_US
         due = closings(
             self._sessions,
             now_us=now_us,
-            idle_us=int(self._deployment.limits.session_idle_s * 1_000_000) + _GRACE_US,
+            idle_us=idle_us,
             size=self.size,
             alive=frozenset(alive),
             most=_CLOSINGS,
         )
+        if self._sessions.late:
+            for name in self._sessions.set_aside(now_us, idle_us):
+                self._shelf.forget(name)
         fresh = [draft for draft in due if draft.session not in self._awaited]
         self._awaited.update(draft.session for draft in fresh if draft.session is not None)
         return fresh
@@ -230,7 +236,7 @@ class Sealing:
         self._unsigned_bytes, self._unsigned_since = 0, ""
         self.tidy()
         if checkpoint.size - self._remembered >= max(_REMEMBER_ENTRIES, _REMEMBER_PER_SESSION * self._sessions.known):
-            self._remember(checkpoint)
+            self.remember()
         return True
 
     def _thin(self, name: str, now_us: int) -> None:
@@ -380,16 +386,33 @@ class Sealing:
             raise SealingRefused(f"the tiles of the signed log cannot be read: {error}") from error
 
     def _rebuild(self) -> None:
-        """From what was remembered and the entries since then, or else from all entries of the longest session that can be open.
-        LIMIT: without a memory this takes ten seconds for each million entries."""
-        bound = min((tail.bound for tail in self._tails.look()), default=self.size)
-        start = min(bound, self._window_start())
+        """From what was remembered and the entries since then, however many: what the memory knows of a session cannot be had otherwise but from
+        its first entry on. Without a memory from entries alone."""
         memory = self._memory()
-        if memory is not None and memory.size > start:
-            start = self._remembered = memory.size
-            self._cursors, self._recovered = {**memory.cursors}, {**memory.recovered}
-            self._sessions = Sessions.resume(memory.open, memory.closed)
-            self._shelf = Shelf(self._payloads, memory.shelved)
+        if memory is None:
+            self._rebuild_from_entries()
+            return
+        self._remembered = memory.size
+        self._cursors, self._recovered = {**memory.cursors}, {**memory.recovered}
+        self._sessions = Sessions.resume(memory.open, memory.closed, late=not memory.from_first)
+        self._shelf = Shelf(self._payloads, memory.shelved)
+        self._follow_from(memory.size)
+
+    def _rebuild_from_entries(self) -> None:
+        """From all entries where they are no more than a million; else from those of the longest session that can be open, and from more where a
+        session among them began before, up to eight times as many. What began before those is never closed: a sum of a part is no total.
+        LIMIT: this takes ten seconds for each million entries."""
+        bound = min((tail.bound for tail in self._tails.look()), default=self.size)
+        start = max(0, min(bound, self._window_start(), self.size - _READ_ANYWAY))
+        earliest = self.size - _LOOK_BACK * (self.size - start)
+        while True:
+            self._cursors, self._recovered, self._sessions = {}, {}, Sessions(late=start > 0)
+            self._follow_from(start)
+            if start <= max(0, earliest) or all(session.whole for session in self._sessions.open.values()):
+                return
+            start = max(0, earliest, 2 * start - self.size)
+
+    def _follow_from(self, start: int) -> None:
         for index, leaf in leaves(self._log, start, self.size):
             self._follow(index, read_gist(leaf))
 
@@ -404,23 +427,28 @@ class Sealing:
             return None
         return memory if root == memory.root else None
 
-    def _remember(self, signed: Checkpoint) -> None:
-        """The next start reads only what comes from here on."""
+    def remember(self) -> None:
+        """The next start reads only what comes from here on. Nothing where it would anyway, or while something is taken that is not signed. Raises
+        OSError."""
+        if self.size != self.signed or self.signed == self._remembered:
+            return
         living = {(tail.writer, tail.epoch) for tail in self._tails.look()}
         memory = Memory(
-            size=signed.size,
-            root=signed.root,
+            size=self.signed,
+            root=self._growing.tree.root(),
             cursors={writer: last for writer, last in self._cursors.items() if writer in living},
             recovered={writer: at for writer, at in self._recovered.items() if at is not None and writer in living},
             open=kept(self._sessions.open.values()),
             closed=kept(self._sessions.closed.values()),
             shelved=self._shelf.remember(),
+            from_first=not self._sessions.late,
         )
         self._state.replace(_MEMORY, pack(memory, self._signer))
-        self._remembered = signed.size
+        self._remembered = self.signed
 
     def _window_start(self) -> int:
-        """An index before which no entry of a session that can still be open lies; entries' times grow, but for a minute's disorder."""
+        """An index before which no entry of a session that can still be open lies, where no limit was lowered, no stream lasts longer than its
+        session, and entries' times grow, but for a minute's disorder."""
         if self.size == 0:
             return 0
         limits = self._deployment.limits

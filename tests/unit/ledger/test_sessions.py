@@ -62,3 +62,39 @@ def test_a_call_answered_late_is_not_closed_as_unknown() -> None:
         sessions.take(index, each)
     due = closings(sessions, now_us=FAR_US, idle_us=1, size=2, alive=frozenset(), most=10)
     assert [draft.event for draft in due] == ["session.close"]
+
+
+def late_sessions(*gists: Gist) -> Sessions:
+    sessions = Sessions(late=True)
+    for index, each in enumerate(gists):
+        sessions.take(index, each)
+    return sessions
+
+
+def test_a_session_whose_entries_are_all_there_is_whole() -> None:
+    sessions = late_sessions(asked_at(1, "c1", 7, "1"), entry("call.result", 8, call="c1", n=2))
+    assert sessions.open["s" * 32].whole
+
+
+def test_a_writer_that_has_counted_before_or_an_end_without_its_beginning_tells_of_entries_that_are_not_there() -> None:
+    for first in (
+        asked_at(2, "c1", 7, "1"),
+        entry("stream.close", 7, call="g", n=1),
+        entry("session.close", 7, n=1, x={"upto": 5}, w=Written(n="sealer", e="e2", s=7)),
+    ):
+        sessions = late_sessions(first)
+        session = [*sessions.open.values(), *sessions.closed.values()][0]
+        assert not session.whole
+        assert session_of(first).whole, "where it is the first entry of the log"
+
+
+def test_what_is_not_whole_is_not_closed_but_set_aside() -> None:
+    sessions = late_sessions(entry("call.refused", 7, n=3))
+    assert closings(sessions, now_us=FAR_US, idle_us=1, size=2, alive=frozenset(), most=10) == []
+    assert sessions.set_aside(FAR_US, 1) == ["s" * 32] == list(sessions.closed)
+    sessions.take(9, entry("call.refused", 8, n=4))
+    assert closings(sessions, now_us=FAR_US, idle_us=1, size=2, alive=frozenset(), most=10) == []
+
+
+def asked_at(count: int, call: str, sequence: int, request_id: str) -> Gist:
+    return entry("call.intent", sequence, call=call, q=Asked(id=request_id), n=count)
