@@ -5,6 +5,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import pytest
@@ -19,10 +20,21 @@ from gatebook.ledger.note import load_signer
 from gatebook.ledger.payload import read_stored_body, stored_body
 from gatebook.ledger.scribe import Composed
 from gatebook.ledger.verification import verify
-from gatebook.model.record import Payload
+from gatebook.model.record import Draft, Payload
 from gatebook.serve.sealing import Sealing
 from gatebook.serve.sealing_ports import SealingRefused
-from tests.world_ledger import Place, StillClock, a_draft, a_place, a_service_draft, seal_once, write_and_seal
+from tests.world_ledger import (
+    Place,
+    RunningSealer,
+    StillClock,
+    a_draft,
+    a_place,
+    a_service_draft,
+    let_go,
+    seal_once,
+    wait_until,
+    write_and_seal,
+)
 
 SECOND_US = 1_000_000
 HOUR_US = 3600 * SECOND_US
@@ -146,6 +158,102 @@ def test_a_payload_in_anothers_name_is_refused(place: Place, wrong: dict[str, ob
     forged(place, **wrong)
     with pytest.raises(SealingRefused, match="a stored frame of another"):
         seal_once(place)
+
+
+# --- recordings that are not as they were written
+
+
+def recorded(place: Place, session: str = "ee" * 16, count: int = 40) -> Path:
+    """The file of a session with so many recorded requests, sealed by a sealer whose memory is lost."""
+    write_and_seal(place, [a_draft(number, session=session) for number in range(count)])
+    (place.directory / "sealer" / "memory").unlink()
+    return place.payloads / reading.payload_name(session)
+
+
+def with_a_bit_changed(file: Path, at: int) -> bytes:
+    raw = bytearray(file.read_bytes())
+    raw[at] ^= 1
+    file.write_bytes(raw)
+    return bytes(raw)
+
+
+def frames_in(file: Path, session: str = "ee" * 16) -> list[tuple[str, int, int]]:
+    with file.open("rb") as stored:
+        return [(each.place.epoch, each.place.sequence, each.place.part) for each in sound(stored, session)]
+
+
+def sound(stored: BinaryIO, session: str) -> list[reading.Stored]:
+    return list(reading.sound_frames(stored, 0, bytes.fromhex(session)))
+
+
+@pytest.mark.parametrize("at", [0, 5, 8, 12, 100, 1300], ids=["length", "crc", "kind", "session", "key", "payload"])
+@pytest.mark.slow
+def test_one_bit_that_rots_in_a_recording_costs_nothing_that_is_behind_it(place: Place, at: int) -> None:
+    file = recorded(place)
+    sound_before = frames_in(file)
+    before = with_a_bit_changed(file, at)
+    assert len(frames_in(file)) == len(sound_before) - 1 == 40
+    write_and_seal(place, [a_draft(50, session="ee" * 16)])
+    assert file.read_bytes().startswith(before)
+    assert len(frames_in(file)) == 40 + 2, "and the key and the payload of the new entry"
+    write_and_seal(place, [a_draft(51, session="ee" * 16)])
+    assert len(frames_in(file)) == 40 + 4
+
+
+@pytest.mark.slow
+def test_a_recording_that_rots_is_told_of(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
+    file = recorded(place)
+    with_a_bit_changed(file, 100)
+    with RunningSealer(place):
+        asyncio.run(written(place, [a_draft(50, session="ee" * 16)]))
+        wait_until(lambda: "log.heartbeat" in [each.entry.ev for each in reading.entries(LogFiles(place.log))])
+    beat = next(each.entry for each in reading.entries(LogFiles(place.log)) if each.entry.ev == "log.heartbeat")
+    name = f"payloads/ee/{'ee' * 16}.pay"
+    assert (beat.out.ok, beat.x["broken"], beat.x["first_broken"]) == (False, 1, name)
+    assert f'"event": "log.broken", "files": 1, "first": "{name}"' in capfd.readouterr().err
+
+
+async def written(place: Place, drafts: list[Draft]) -> None:
+    ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+    for draft in drafts:
+        await ledger.record(draft)
+    await ledger.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rotten", [False, True])
+def test_frames_that_come_again_are_written_once_also_behind_a_bit_that_rots(place: Place, rotten: bool) -> None:
+    """A sealer that is killed between the recordings and the signature."""
+    file = recorded(place)
+    if rotten:
+        with_a_bit_changed(file, 100)
+    sound_before = len(frames_in(file))
+    asyncio.run(written(place, [a_draft(number, session="ee" * 16) for number in range(50, 60)]))
+    for _ in range(2):
+        dying = sealing_of(place)
+        dying.take(look_for_ended=True)
+        dying._shelf.flush()
+        let_go(place.directory)
+    seal_once(place)
+    found = frames_in(file)
+    assert len(found) == len(set(found)) == sound_before + 11
+    assert rotten or verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+@pytest.mark.slow
+def test_what_a_power_loss_left_of_the_last_append_is_written_again_whole(place: Place) -> None:
+    """Its first sectors are lost and later ones are there: none of it is in the log, and all comes again."""
+    file = recorded(place)
+    end = file.stat().st_size
+    asyncio.run(written(place, [a_draft(number, session="ee" * 16) for number in range(50, 60)]))
+    dying = sealing_of(place)
+    dying.take(look_for_ended=True)
+    dying._shelf.flush()
+    let_go(place.directory)
+    with_a_bit_changed(file, end + 50)
+    seal_once(place)
+    report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey, payload_key=place.payload_key)
+    assert (report.problems, report.pending, report.opened) == ([], 0, 50)
 
 
 # --- files of the log

@@ -51,7 +51,8 @@ class Tail:
         self._beyond = 0
         self._ended = False
         self._closed = False
-        self.bound = self._header(first).tree_size
+        header = self._header(first)
+        self.bound, self.first_sequence = header.tree_size, header.first_sequence
 
     def ended(self) -> bool:
         """True once the writer is gone (its lock is ours now, for good) and what it wrote is durable. Raises OSError where that sync fails."""

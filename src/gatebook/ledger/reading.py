@@ -1,5 +1,6 @@
 """Reading a log without a lock and without trusting an index: entries by their place, searches by a walk, recordings by the private key."""
 
+import mmap
 from array import array
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -10,7 +11,7 @@ from gatebook.ledger import payload
 from gatebook.ledger.checkpoint import Checkpoint, claimed
 from gatebook.ledger.entry import Entry, Pay, decode
 from gatebook.ledger.files import Files
-from gatebook.ledger.framing import Frame, FrameKind, read_frame
+from gatebook.ledger.framing import FRAME_BYTES, Frame, FrameKind, read_frame
 from gatebook.ledger.merkle import TILE_WIDTH
 from gatebook.ledger.tiles import parse_tile_name, read_bundle, tile_name
 from gatebook.model.secret import Secret
@@ -32,6 +33,7 @@ class Stored(msgspec.Struct, frozen=True):
     kind: FrameKind
     place: payload.Place
     content: bytes
+    start: int
     end: int
 
 
@@ -111,8 +113,38 @@ def stored_frames(file: BinaryIO) -> Iterator[Stored]:
     for frame in frames_of(file):
         if frame.kind not in (FrameKind.PAYLOAD, FrameKind.DATA_KEY):
             raise payload.PayloadError(f"a frame of kind {frame.kind} before offset {frame.end}")
-        place, content = payload.read_stored_body(frame.body)
-        yield Stored(frame.kind, place, content, frame.end)
+        yield _stored(frame)
+
+
+def sound_frames(file: BinaryIO, start: int, session: bytes) -> Iterator[Stored]:
+    """The frames of the payload file of `session` from offset `start` on, passing over whatever is none. Each bears the session's name right behind
+    its head: where one is damaged the next is found by it."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        offset = start
+        while offset >= 0:
+            found = _sound_frame(data, offset, session)
+            if found is not None:
+                yield found
+                offset = found.end
+            else:
+                offset = data.find(session, offset + 1 + FRAME_BYTES) - FRAME_BYTES
+
+
+def _sound_frame(data: mmap.mmap, offset: int, session: bytes) -> Stored | None:
+    if data[offset + FRAME_BYTES : offset + FRAME_BYTES + len(session)] != session:
+        return None
+    frame = read_frame(data, offset)
+    if frame is None or frame.kind not in (FrameKind.PAYLOAD, FrameKind.DATA_KEY):
+        return None
+    try:
+        return _stored(frame)
+    except payload.PayloadError:
+        return None
+
+
+def _stored(frame: Frame) -> Stored:
+    place, content = payload.read_stored_body(frame.body)
+    return Stored(frame.kind, place, content, frame.end - FRAME_BYTES - len(frame.body), frame.end)
 
 
 def frames_of(file: BinaryIO) -> Iterator[Frame]:

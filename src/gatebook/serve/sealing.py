@@ -74,7 +74,7 @@ class Sealing:
         self._watermark = watermark
         self._log, self._state, self._tails = log, state, tails
         self._payloads = payloads
-        self._shelf = Shelf(payloads)
+        self._shelf = Shelf(payloads, in_log=self._in_log)
         self._growing = GrowingLog()
         self._sessions = Sessions()
         self._cursors: dict[Writer, int] = {}
@@ -107,6 +107,11 @@ class Sealing:
     def unsigned_since_us(self) -> int | None:
         """When the first entry that was taken and is not signed was written, by its writer's clock; None where all are signed."""
         return instant_us(self._unsigned_since) if self._unsigned_since else None
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """Payload files, below the data directory, that were met and are not as they were written; what can be read in them is kept."""
+        return tuple(f"payloads/{name}" for name in self._shelf.damaged)
 
     def is_fresh(self) -> bool:
         """True where this log has no first entry yet, neither in it nor on its way: an earlier sealer's segment may be without it, or with
@@ -313,6 +318,14 @@ class Sealing:
             facts = gist.entry().x
             self._recovered[str(facts.get("writer")), str(facts.get("epoch"))] = index
 
+    def _in_log(self, writer: Writer, sequence: int) -> bool:
+        """That entry has its place. Of an epoch without segments all have; of one that is not in what was read, all before its oldest segment."""
+        last = self._cursors.get(writer)
+        if last is not None:
+            return sequence <= last
+        oldest = [tail.first_sequence for tail in self._tails.look() if (tail.writer, tail.epoch) == writer]
+        return not oldest or sequence < oldest[0]
+
     def _last_signed(self) -> Checkpoint | None:
         sizes = archived_sizes(self._log)
         try:
@@ -395,7 +408,7 @@ class Sealing:
         self._remembered = memory.size
         self._cursors, self._recovered = {**memory.cursors}, {**memory.recovered}
         self._sessions = Sessions.resume(memory.open, memory.closed, late=not memory.from_first)
-        self._shelf = Shelf(self._payloads, memory.shelved)
+        self._shelf = Shelf(self._payloads, memory.shelved, in_log=self._in_log)
         self._follow_from(memory.size)
 
     def _rebuild_from_entries(self) -> None:

@@ -44,6 +44,10 @@ class Tail(Protocol):
         """Its entries have this index in the log or a higher one."""
 
     @property
+    def first_sequence(self) -> int:
+        """Its entries before this one were signed, and their segments are gone."""
+
+    @property
     def position(self) -> tuple[int, int]: ...
 
     def ended(self) -> bool:
