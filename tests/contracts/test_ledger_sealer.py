@@ -12,7 +12,7 @@ import pytest
 
 from gatebook.adapters.ledger_segment import SegmentLedger
 from gatebook.adapters.log_files import LogFiles
-from gatebook.ledger import reading
+from gatebook.ledger import reading, sessions
 from gatebook.ledger.entry import Entry
 from gatebook.ledger.verification import verify
 from gatebook.model.counting import Report
@@ -140,6 +140,30 @@ def test_an_idle_session_is_closed_with_its_totals(place: Place) -> None:
     del closing.x["upto"]
     assert closing.x == {"calls": 1, "refused": 1, "findings": 0, f"entries gate-0 {writer.e}": 4}
     assert (closing.sess, closing.who.sub, closing.out.reason) == ("ab" * 16, "8c1f22", "idle")
+
+
+@pytest.mark.parametrize("told", [3, 128])
+def test_a_session_of_too_many_epochs_is_closed_with_their_sum(
+    tmp_path: Path, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = a_place(tmp_path / "data", heartbeat_s=1.0)
+    clock, refused = StillClock(), {"event": "call.refused", "ok": False, "reason": "denied", "session": "ab" * 16}
+    for number in range(5):
+        write_and_seal(place, [a_draft(number, **refused)], clock=clock)
+    monkeypatch.setattr(sessions, "EPOCHS_TOLD", told)
+    clock.unix_us += IDLE_US + 1
+    with RunningSealer(place, clock):
+        wait_until(lambda: closed_sessions(place) == 1)
+        beats = events(place, "log").count("log.heartbeat")
+        wait_until(lambda: events(place, "log").count("log.heartbeat") == beats + 2)
+    closing = next(entry for entry in entries(place) if entry.ev == "session.close")
+    assert closed_sessions(place) == 1
+    assert (closing.x.get("entries"), closing.x.get("epochs")) == ((10, 5) if told == 3 else (None, None))
+    report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey)
+    assert report.problems == []
+    monkeypatch.setattr(sessions, "EPOCHS_TOLD", 3)
+    report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey)
+    assert report.problems == [], "also what told each of them"
 
 
 def test_a_session_is_not_closed_before_it_is_idle(place: Place) -> None:

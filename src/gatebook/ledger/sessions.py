@@ -10,6 +10,9 @@ from gatebook.model.record import Draft, Origin, Resource, Who
 SEALER = "sealer"
 OPENING = frozenset({"call.intent", "stream.open"})
 CLOSING = frozenset({"call.result", "stream.close"})
+EPOCHS_TOLD = 128
+"""Epochs that a `session.close` tells one by one: with what else is in it they leave a third of an entry free."""
+_NAMES_BYTES = 5000
 
 
 class OpenWork(msgspec.Struct, frozen=True):
@@ -70,7 +73,17 @@ class Session(msgspec.Struct):
                 return
 
     def totals(self) -> dict[str, str | int | bool]:
-        """The facts of `session.close`: calls, refused, findings, and entries per writer's epoch (`entries WRITER EPOCH`)."""
+        """The facts of `session.close`: calls, refused, findings, and entries per writer's epoch (`entries WRITER EPOCH`). Where these are too many
+        for one entry, their sum (`entries`) and how many they are (`epochs`)."""
+        told = self.totals_of_each()
+        names = [name for name in told if name.startswith("entries ")]
+        if len(names) <= EPOCHS_TOLD and sum(map(len, names)) <= _NAMES_BYTES:
+            return told
+        summed = {"entries": sum(self.entries.values()), "epochs": len(self.entries)}
+        return {"calls": self.calls, "refused": self.refused, "findings": self.findings, **summed}
+
+    def totals_of_each(self) -> dict[str, str | int | bool]:
+        """`totals` with every epoch, however many: so it was written, as far as an entry had room, before their number was limited."""
         counted = {f"entries {writer} {epoch}": count for (writer, epoch), count in sorted(self.entries.items())}
         return {"calls": self.calls, "refused": self.refused, "findings": self.findings, **counted}
 

@@ -1,10 +1,11 @@
 """What a session has open: a call is answered by its own result, or by one that came late on a resumed stream."""
 
 import msgspec
+import pytest
 
-from gatebook.ledger.entry import Clocked, Entry, Out, Written
+from gatebook.ledger.entry import Clocked, Entry, Out, Written, compose, decode
 from gatebook.ledger.gist import Gist, gist_of
-from gatebook.ledger.sessions import Session, Sessions, closings
+from gatebook.ledger.sessions import Session, Sessions, closings, counted_all
 from gatebook.model.record import Asked, Origin, Resource, Who
 
 WHO = Who(kind="person", iss="https://idp.example", sub="alice")
@@ -62,6 +63,40 @@ def test_a_call_answered_late_is_not_closed_as_unknown() -> None:
         sessions.take(index, each)
     due = closings(sessions, now_us=FAR_US, idle_us=1, size=2, alive=frozenset(), most=10)
     assert [draft.event for draft in due] == ["session.close"]
+
+
+def closing_of(session: Session) -> Entry:
+    """As it is written into the log."""
+    sessions = Sessions.resume([session], [])
+    (draft,) = closings(sessions, now_us=FAR_US, idle_us=1, size=10_000, alive=frozenset(), most=10)
+    leaf = compose(
+        draft, unix_us=1_795_000_000_000_000, clock=Clocked(src="test", off=0, ok=True), identifier="id-1",
+        written=Written(n="sealer", e="e2", s=1), count=1, pay=(), development=False,
+    )  # fmt: skip
+    return decode(leaf)
+
+
+@pytest.mark.parametrize("epochs", [1, 100, 128, 129, 200, 5000])
+@pytest.mark.parametrize("agent", ["assistant", "\u4e2d" * 3000])
+def test_however_many_epochs_wrote_a_session_it_is_closed_once_with_whole_sums(epochs: int, agent: str) -> None:
+    """A closing that lost its `upto` closes nothing: it would be written once more, every second, for ever."""
+    session = session_of(asked("c1", 1, "1"), entry("call.result", 2, call="c1"))
+    session.who = msgspec.structs.replace(WHO, agent=agent)
+    session.entries = {(f"gate-{number % 64}", f"01a22b{number:014x}"): 10_000 + number for number in range(epochs)}
+    closing = closing_of(session)
+    assert counted_all(session, closing)
+    assert {name: value for name, value in closing.x.items() if name != "upto"} == session.totals()
+    if epochs > 128:
+        assert closing.x["epochs"] == epochs
+        assert closing.x["entries"] == sum(session.entries.values())
+    else:
+        assert len(closing.x) == epochs + 4
+
+
+def test_long_names_of_writers_are_not_told_one_by_one() -> None:
+    session = session_of(asked("c1", 1, "1"), entry("call.result", 2, call="c1"))
+    session.entries = {("g" * 48, f"01a22b{number:014x}"): 2**50 for number in range(120)}
+    assert closing_of(session).x["epochs"] == 120
 
 
 def late_sessions(*gists: Gist) -> Sessions:
