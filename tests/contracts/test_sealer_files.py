@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -16,9 +17,11 @@ from gatebook.adapters.log_files import LogFiles
 from gatebook.adapters.segment_tails import SegmentTails
 from gatebook.ledger import reading
 from gatebook.ledger.framing import FRAME_BYTES, FrameKind, frame, read_frame
+from gatebook.ledger.merkle import leaf_hash
 from gatebook.ledger.note import load_signer
 from gatebook.ledger.payload import read_stored_body, stored_body
 from gatebook.ledger.scribe import Composed
+from gatebook.ledger.tiles import join_bundle, split_bundle
 from gatebook.ledger.verification import verify
 from gatebook.model.record import Draft, Payload
 from gatebook.serve.sealing import Sealing
@@ -254,6 +257,86 @@ def test_what_a_power_loss_left_of_the_last_append_is_written_again_whole(place:
     seal_once(place)
     report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey, payload_key=place.payload_key)
     assert (report.problems, report.pending, report.opened) == ([], 0, 50)
+
+
+# --- a log that is not as it was signed
+
+
+def gone(log: Path) -> str:
+    (log / "tile/entries/000").unlink()
+    return "tile/entries/000"
+
+
+def with_a_byte_changed(log: Path) -> str:
+    with_a_bit_changed(log / "tile/entries/000", 2)
+    return "tile/entries/000"
+
+
+def with_another_word(log: Path) -> str:
+    """A sound entry, and another one than was signed."""
+    bundle = log / "tile/entries/001"
+    bundle.write_bytes(bundle.read_bytes().replace(b'"refund"', b'"refunb"', 1))
+    return "tile/entries/001"
+
+
+def with_another_word_and_its_hash(log: Path) -> str:
+    name = with_another_word(log)
+    leaves = split_bundle((log / name).read_bytes(), 256)
+    (log / "tile/0/001").write_bytes(b"".join(map(leaf_hash, leaves)))
+    return "tile/0/001"
+
+
+def with_junk_behind(log: Path) -> str:
+    size = reading.head(LogFiles(log)).size
+    junk = log / f"tile/entries/002.p/{size % 256 + 1}"
+    junk.write_bytes(b"junk")
+    return str(junk.relative_to(log))
+
+
+def with_no_entry_behind(log: Path) -> str:
+    size = reading.head(LogFiles(log)).size
+    last = split_bundle((log / f"tile/entries/002.p/{size % 256}").read_bytes(), size % 256)
+    (log / f"tile/entries/002.p/{size % 256 + 1}").write_bytes(join_bundle([*last, b"{}"]))
+    return "not an entry"
+
+
+HARMS = [
+    gone,
+    with_a_byte_changed,
+    with_another_word,
+    with_another_word_and_its_hash,
+    with_junk_behind,
+    with_no_entry_behind,
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_sealer_that_must_read_what_is_not_as_it_was_signed_says_which_file_and_signs_nothing(
+    place: Place, harm: Callable[[Path], str]
+) -> None:
+    write_and_seal(place, [a_draft(number) for number in range(600)])
+    (place.directory / "sealer/memory").unlink()
+    shutil.copytree(place.log, place.directory / "copy")
+    name = harm(place.log)
+    before = {file: file.read_bytes() for file in place.log.rglob("*") if file.is_file()}
+    with pytest.raises(SealingRefused, match=name):
+        seal_once(place)
+    assert {file: file.read_bytes() for file in place.log.rglob("*") if file.is_file()} == before
+    shutil.rmtree(place.log)
+    (place.directory / "copy").rename(place.log)
+    seal_once(place)
+    assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", HARMS[:4])
+def test_what_the_sealer_remembers_it_need_not_read(place: Place, harm: Callable[[Path], str]) -> None:
+    """Nobody shall end all calls by a byte in an old file. The sealer's rounds name it, and so does verify."""
+    write_and_seal(place, [a_draft(number) for number in range(600)])
+    harm(place.log)
+    seal_once(place)
+    assert not verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).intact
 
 
 # --- files of the log

@@ -13,14 +13,15 @@ from gatebook.ledger.entry import decode, instant_us
 from gatebook.ledger.framing import Ending, Group
 from gatebook.ledger.gist import Gist, Read, Writer, read_gist
 from gatebook.ledger.growing import GrowingLog, entries_beyond
-from gatebook.ledger.merkle import Hash, Tree, range_hash
+from gatebook.ledger.merkle import TILE_WIDTH, Hash, Tree, range_hash
 from gatebook.ledger.note import NoteError, Signer, load_verifier
 from gatebook.ledger.payload import PayloadError
 from gatebook.ledger.reading import archived_sizes, leaves
+from gatebook.ledger.recomparing import broken_file
 from gatebook.ledger.remembering import Memory, kept, pack, unpack
 from gatebook.ledger.sessions import SEALER, Sessions, closings
 from gatebook.ledger.shelving import PayloadFiles, Shelf
-from gatebook.ledger.tiles import nodes_from_tiles
+from gatebook.ledger.tiles import nodes_from_tiles, tile_name
 from gatebook.model.deployment import Deployment
 from gatebook.model.record import Draft, Event, Origin, Resource, Who
 from gatebook.serve.sealing_leftovers import edge_folders
@@ -37,6 +38,7 @@ _REMEMBER_ENTRIES = 200_000
 _REMEMBER_PER_SESSION = 20
 _READ_ANYWAY = 1_000_000
 _LOOK_BACK = 8
+_PUT_BACK = "Put that file back as it was, from a copy of this log: docs/howto/runbooks.md, Verification failed"
 
 
 class _Promise(msgspec.Struct, frozen=True):
@@ -359,11 +361,16 @@ class Sealing:
         for promise in promised:
             if 0 < promise.size <= self.size:
                 promise.keep(self._root_at(promise.size))
-        for leaf in entries_beyond(self._log, self._growing.size):
-            self._growing.append(leaf)
-            for promise in promised:
-                if promise.size == self._growing.size:
-                    promise.keep(self._growing.tree.root())
+        try:
+            for leaf in entries_beyond(self._log, self._growing.size):
+                self._growing.append(leaf)
+                for promise in promised:
+                    if promise.size == self._growing.size:
+                        promise.keep(self._growing.tree.root())
+        except (OSError, ValueError) as error:
+            raise SealingRefused(
+                f"entries that were written behind the {self.signed} signed ones cannot be read: {error}. {_PUT_BACK}"
+            ) from error
         for promise in promised:
             if promise.size > self._growing.size:
                 raise SealingRefused(
@@ -426,8 +433,23 @@ class Sealing:
             start = max(0, earliest, 2 * start - self.size)
 
     def _follow_from(self, start: int) -> None:
-        for index, leaf in leaves(self._log, start, self.size):
-            self._follow(index, read_gist(leaf))
+        """Follow what the log holds from `start` on. Raises SealingRefused where that is not what was signed: a bit in an old entry would be taken for
+        what its writer said."""
+        edge: Tree | None = None
+        for index in range(start // TILE_WIDTH, -(-self.size // TILE_WIDTH)):
+            first = index * TILE_WIDTH
+            try:
+                # Without what is not signed yet: that has no tiles.
+                edge = edge or GrowingLog.resume(self.signed, self._log.read).tree
+                broken = broken_file(index, edge, self._log.read) if first < self.signed else None
+                if broken is not None:
+                    raise ValueError(f"log/{broken} is not as it was signed")
+                for place, leaf in leaves(self._log, max(start, first), min(self.size, first + TILE_WIDTH)):
+                    self._follow(place, read_gist(leaf))
+            except (OSError, ValueError) as error:
+                raise SealingRefused(
+                    f"entries {first} to {min(self.size, first + TILE_WIDTH) - 1} cannot be read: {error}. {_PUT_BACK}"
+                ) from error
 
     def _memory(self) -> Memory | None:
         """What an earlier sealer remembered of this log; None where there is nothing that holds."""
@@ -465,17 +487,25 @@ class Sealing:
         if self.size == 0:
             return 0
         limits = self._deployment.limits
-        last = decode(next(leaves(self._log, self.size - 1, self.size))[1])
         span_s = limits.session_absolute_s + 2 * limits.session_idle_s + 120
-        earliest = instant_us(last.t) - int(span_s * 1_000_000)
+        earliest = self._written_us(self.size - 1) - int(span_s * 1_000_000)
         low, high = 0, self.size - 1
         while low < high:
             middle = (low + high) // 2
-            if instant_us(decode(next(leaves(self._log, middle, middle + 1))[1]).t) < earliest:
+            if self._written_us(middle) < earliest:
                 low = middle + 1
             else:
                 high = middle
         return low
+
+    def _written_us(self, index: int) -> int:
+        """When that entry was written, by its writer's clock. Raises SealingRefused."""
+        try:
+            return instant_us(decode(next(leaves(self._log, index, index + 1))[1]).t)
+        except (OSError, ValueError) as error:
+            raise SealingRefused(
+                f"log/{tile_name(None, index // TILE_WIDTH)} cannot be read at entry {index}: {error}. {_PUT_BACK}"
+            ) from error
 
 
 def own_draft(event: Event, *, ok: bool = True, reason: str, **detail: str | int | bool) -> Draft:
