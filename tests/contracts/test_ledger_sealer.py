@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gatebook.adapters.ledger_segment import SegmentLedger
+from gatebook.adapters.ledger_segment import SegmentLedger, chain
+from gatebook.adapters.ledger_segment.chain import SegmentChain
 from gatebook.adapters.log_files import LogFiles
 from gatebook.ledger import reading, sessions
 from gatebook.ledger.entry import Entry
@@ -244,6 +245,43 @@ def test_what_a_writer_was_making_when_it_died_is_cleared_away(place: Place) -> 
         os.utime(segments / name, (1, 1))
     seal_once(place)
     assert [file.name for file in segments.iterdir()] == ["gate-1-01a2000000000badc0de-000001.new"]
+
+
+@pytest.mark.parametrize("making", [False, True], ids=["its mark is made", "its first segment is being made"])
+def test_a_writer_that_is_starting_keeps_its_mark_whatever_the_clock_says(
+    place: Place, making: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its mark nothing that it writes is sealed while it lives."""
+    segments = place.directory / "segments"
+    make, fsync = SegmentChain._make, os.fsync
+
+    def clock_jumps_and_a_sealer_starts() -> None:
+        monkeypatch.undo()
+        files = [file for file in segments.iterdir() if file.name.startswith("gate-0")]
+        assert {file.suffix for file in files} == ({".mark", ".new"} if making else {".mark"})
+        for file in files:
+            os.utime(file, (1, 1))
+        seal_once(place)
+        assert {file.name for file in files} <= {file.name for file in segments.iterdir()}
+
+    def slow_make(slow: SegmentChain) -> object:
+        clock_jumps_and_a_sealer_starts()
+        return make(slow)
+
+    class Slow:
+        def __getattr__(self, name: str) -> object:
+            return getattr(os, name)
+
+        def fsync(self, descriptor: int) -> None:
+            clock_jumps_and_a_sealer_starts()
+            fsync(descriptor)
+
+    if making:
+        monkeypatch.setattr(chain, "os", Slow())
+    else:
+        monkeypatch.setattr(SegmentChain, "_make", slow_make)
+    write_and_seal(place, [a_draft(1)])
+    assert "call.intent" in events(place, "call")
 
 
 def test_a_key_of_another_log_signs_nothing(tmp_path: Path) -> None:

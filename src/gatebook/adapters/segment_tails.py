@@ -253,19 +253,25 @@ class SegmentTails:
 
     def remove_orphans(self, own: str) -> None:
         """Files of epochs that died before their first segment had its name are gone: nothing can be in them. Those of a writer that is just
-        starting are younger than a minute, and are left alone; `own` is the caller's writer, which starts nothing meanwhile."""
+        starting are locked by it, or younger than a minute, and are left alone; `own` is the caller's writer, which starts nothing meanwhile."""
         for folder in (self._directory, *_folders(self._directory)):
             self._remove_orphans_in(folder, own)
 
     def _remove_orphans_in(self, folder: Path, own: str) -> None:
-        living = {(writer, epoch) for writer, epoch, _ in _listed(folder)}
+        found: dict[tuple[str, str], list[Path]] = {}
         for path in [*folder.glob("*.new"), *folder.glob("*.mark")]:
-            match = _ORPHAN.fullmatch(path.name)
-            if match is None or (match["writer"], match["epoch"]) in living:
+            if match := _ORPHAN.fullmatch(path.name):
+                found.setdefault((match["writer"], match["epoch"]), []).append(path)
+        # Listed last: a first segment that got its name meanwhile is seen.
+        living = {(writer, epoch) for writer, epoch, _ in _listed(folder)}
+        for (writer, epoch), paths in found.items():
+            # The age alone would be the clock's word: a writer whose mark was taken away by a clock that jumped is not sealed as long as it lives.
+            if (writer, epoch) in living or (writer != own and any(_held(path) for path in paths)):
                 continue
-            with contextlib.suppress(FileNotFoundError):
-                if match["writer"] == own or time.time() - path.stat().st_mtime > _STARTING_S:
-                    path.unlink()
+            for path in paths:
+                with contextlib.suppress(FileNotFoundError):
+                    if writer == own or time.time() - path.stat().st_mtime > _STARTING_S:
+                        path.unlink()
 
     def forget(self, writer: str, epoch: str) -> None:
         """That epoch was removed from the disk."""
@@ -296,6 +302,23 @@ def _opened(path: Path) -> int:
         os.close(descriptor)
         raise SegmentError(f"{path} is no plain file")
     return descriptor
+
+
+def _held(path: Path) -> bool:
+    """True where a writer that lives has locked this file, or has just given it another name."""
+    try:
+        descriptor = _opened(path)
+    except FileNotFoundError:
+        return True
+    except (OSError, SegmentError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _read(path: Path, size: int = -1) -> bytes:
