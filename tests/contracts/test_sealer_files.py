@@ -16,10 +16,11 @@ from gatebook.adapters.ledger_segment import SegmentHand, SegmentLedger
 from gatebook.adapters.log_files import LogFiles
 from gatebook.adapters.segment_tails import SegmentTails
 from gatebook.ledger import reading
+from gatebook.ledger.entry import Entry
 from gatebook.ledger.framing import FRAME_BYTES, FrameKind, frame, read_frame
 from gatebook.ledger.merkle import leaf_hash
 from gatebook.ledger.note import load_signer
-from gatebook.ledger.payload import read_stored_body, stored_body
+from gatebook.ledger.payload import PayloadError, read_stored_body, stored_body
 from gatebook.ledger.scribe import Composed
 from gatebook.ledger.tiles import join_bundle, split_bundle
 from gatebook.ledger.verification import verify
@@ -180,6 +181,13 @@ def with_a_bit_changed(file: Path, at: int) -> bytes:
     return bytes(raw)
 
 
+def opened(recordings: reading.Recordings, entry: Entry) -> bytes | None:
+    try:
+        return recordings.open(entry, entry.pay[0])
+    except PayloadError:
+        return None
+
+
 def frames_in(file: Path, session: str = "ee" * 16) -> list[tuple[str, int, int]]:
     with file.open("rb") as stored:
         return [(each.place.epoch, each.place.sequence, each.place.part) for each in sound(stored, session)]
@@ -201,6 +209,13 @@ def test_one_bit_that_rots_in_a_recording_costs_nothing_that_is_behind_it(place:
     assert len(frames_in(file)) == 40 + 2, "and the key and the payload of the new entry"
     write_and_seal(place, [a_draft(51, session="ee" * 16)])
     assert len(frames_in(file)) == 40 + 4
+    recordings = reading.Recordings(LogFiles(place.payloads), place.payload_key)
+    asked = [each.entry for each in reading.entries(LogFiles(place.log)) if each.entry.ev == "call.intent"]
+    heard = [opened(recordings, entry) for entry in asked]
+    assert heard[40:] == [b'{"amount":12,"order":"A-50"}', b'{"amount":12,"order":"A-51"}']
+    assert heard.count(None) == (40 if at < 1200 else 1), (
+        "without its key none of the first writer's, else all but the damaged one"
+    )
 
 
 @pytest.mark.slow

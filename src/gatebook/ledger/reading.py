@@ -1,8 +1,8 @@
 """Reading a log without a lock and without trusting an index: entries by their place, searches by a walk, recordings by the private key."""
 
-import mmap
 from array import array
 from collections.abc import Callable, Iterator
+from io import SEEK_END
 from typing import BinaryIO
 
 import msgspec
@@ -17,6 +17,8 @@ from gatebook.ledger.tiles import parse_tile_name, read_bundle, tile_name
 from gatebook.model.secret import Secret
 
 _CHUNK_BYTES = 4 << 20
+_LOOK_BYTES = 64 << 10
+_SPARE_BYTES, _SPARE_TIMES = 64 << 20, 8
 
 
 class Indexed(msgspec.Struct, frozen=True):
@@ -118,33 +120,54 @@ def stored_frames(file: BinaryIO) -> Iterator[Stored]:
 
 def sound_frames(file: BinaryIO, start: int, session: bytes) -> Iterator[Stored]:
     """The frames of the payload file of `session` from offset `start` on, passing over whatever is none. Each bears the session's name right behind
-    its head: where one is damaged the next is found by it."""
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        offset = start
-        while offset >= 0:
-            found = _sound_frame(data, offset, session)
-            if found is not None:
-                yield found
-                offset = found.end
-            else:
-                offset = data.find(session, offset + 1 + FRAME_BYTES) - FRAME_BYTES
+    its head: where one is damaged the next is found by it. Raises PayloadError where the name is nearly everywhere and no frame: looking on would take for
+    ever."""
+    spare = _SPARE_BYTES + _SPARE_TIMES * file.seek(0, SEEK_END)
+    offset = start
+    while offset >= 0:
+        found = _sound_frame(file, offset, session)
+        if found is not None:
+            yield found
+            offset = found.end
+            continue
+        spare -= max(0, file.tell() - offset)
+        offset = _next_named(file, offset + 1, session)
+        spare -= _LOOK_BYTES
+        if spare < 0:
+            raise payload.PayloadError(f"what is before offset {offset} is no frame, and damaged throughout")
 
 
-def _sound_frame(data: mmap.mmap, offset: int, session: bytes) -> Stored | None:
-    if data[offset + FRAME_BYTES : offset + FRAME_BYTES + len(session)] != session:
+def _sound_frame(file: BinaryIO, offset: int, session: bytes) -> Stored | None:
+    file.seek(offset)
+    head = file.read(FRAME_BYTES + len(session))
+    if head[FRAME_BYTES:] != session:
         return None
-    frame = read_frame(data, offset)
+    frame = read_frame(head + file.read(max(0, int.from_bytes(head[:4], "little") - len(session))), 0)
     if frame is None or frame.kind not in (FrameKind.PAYLOAD, FrameKind.DATA_KEY):
         return None
     try:
-        return _stored(frame)
+        return _stored(frame, offset)
     except payload.PayloadError:
         return None
 
 
-def _stored(frame: Frame) -> Stored:
+def _next_named(file: BinaryIO, offset: int, session: bytes) -> int:
+    """Where the next frame at `offset` or behind it may begin; below 0 where none does."""
+    base, data = offset + FRAME_BYTES, b""
+    file.seek(base)
+    while more := file.read(_LOOK_BYTES):
+        data += more
+        if (at := data.find(session)) >= 0:
+            return base + at - FRAME_BYTES
+        base, data = base + len(data) - len(session) + 1, data[1 - len(session) :]
+    return -1
+
+
+def _stored(frame: Frame, base: int = 0) -> Stored:
+    """`base`: of what `frame.end` counts from."""
     place, content = payload.read_stored_body(frame.body)
-    return Stored(frame.kind, place, content, frame.end - FRAME_BYTES - len(frame.body), frame.end)
+    end = base + frame.end
+    return Stored(frame.kind, place, content, end - FRAME_BYTES - len(frame.body), end)
 
 
 def frames_of(file: BinaryIO) -> Iterator[Frame]:
@@ -191,7 +214,8 @@ class Recordings:
     def _learn(self, session: str) -> None:
         self._session, self._keys, self._offsets = session, {}, {}
         with self._payloads.open(payload_name(session)) as file:
-            for stored in stored_frames(file):
+            # Where bytes in the middle are damaged the others can be heard: each is what its entry committed to, or is not opened.
+            for stored in sound_frames(file, 0, bytes.fromhex(session)):
                 place = stored.place
                 if stored.kind is FrameKind.DATA_KEY:
                     key = payload.key_id(stored.content)

@@ -145,7 +145,15 @@ class Shelf:
         in the log, for none gets its place before its frames are durable. Where one is, the bytes were whole once: they stay, and so does what is behind
         them. Cutting there would destroy recordings because of one bit before them."""
         start, named = session.end, bytes.fromhex(name)
-        kept = max((stored.end for stored in sound_frames(file, start, named) if self._is_in_log(stored)), default=0)
+        try:
+            kept = max(
+                (stored.end for stored in sound_frames(file, start, named) if self._is_in_log(stored)), default=0
+            )
+        except PayloadError:
+            # Nobody knows what is behind it: all of it stays.
+            self._damaged[payload_name(name)] = None
+            session.end = file.seek(0, SEEK_END)
+            return
         if not kept:
             return
         self._damaged[payload_name(name)] = None

@@ -100,7 +100,8 @@ def run(
         hand.close()
         sealing.take(look_for_ended=True)
         sealing.seal(ports.clock.now().unix_us)
-        sealing.remember()
+        with contextlib.suppress(OSError):  # the next start reads a little more
+            sealing.remember()
 
 
 def _seal_until(
