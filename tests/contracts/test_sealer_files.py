@@ -28,6 +28,7 @@ from gatebook.model.record import Draft, Payload
 from gatebook.serve.sealing import Sealing
 from gatebook.serve.sealing_ports import SealingRefused
 from tests.world_ledger import (
+    MemoryLedger,
     Place,
     RunningSealer,
     StillClock,
@@ -312,7 +313,7 @@ def with_no_entry_behind(log: Path) -> str:
     size = reading.head(LogFiles(log)).size
     last = split_bundle((log / f"tile/entries/002.p/{size % 256}").read_bytes(), size % 256)
     (log / f"tile/entries/002.p/{size % 256 + 1}").write_bytes(join_bundle([*last, b"{}"]))
-    return "not an entry"
+    return "in no segment"
 
 
 HARMS = [
@@ -352,6 +353,72 @@ def test_what_the_sealer_remembers_it_need_not_read(place: Place, harm: Callable
     harm(place.log)
     seal_once(place)
     assert not verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).intact
+
+
+def planted(log: Path, leaf: bytes) -> Path:
+    """The newest bundle with one more entry, which nobody signed."""
+    size = reading.head(LogFiles(log)).size
+    bundle = log / f"tile/entries/000.p/{size + 1}"
+    bundle.write_bytes(join_bundle([*(leaf for _, leaf in reading.leaves(LogFiles(log), 0, size)), leaf]))
+    return bundle
+
+
+def test_an_entry_that_no_writer_wrote_is_not_signed(place: Place) -> None:
+    """Whoever can write there has no key: the sealer would have signed for him."""
+    write_and_seal(place, [a_service_draft()], writer="supervisor")
+    nobody = MemoryLedger()
+    asyncio.run(nobody.record(a_service_draft()))
+    bundle = planted(place.log, nobody.leaves[0])
+    with pytest.raises(SealingRefused, match="in no segment and were not about to be signed"):
+        seal_once(place)
+    bundle.unlink()
+    seal_once(place)
+    assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_an_entry_that_is_signed_already_or_before_its_turn_is_not_signed(place: Place, memory: bool) -> None:
+    """Those before it would be passed over, as if they were in the log."""
+
+    async def write() -> None:
+        ledger = SegmentLedger.open(place.directory, "supervisor", place.deployment, StillClock())
+        for _ in range(3):
+            await ledger.record(a_service_draft())
+        await asyncio.to_thread(seal_once, place)
+        if not memory:
+            (place.directory / "sealer/memory").unlink()
+        for _ in range(3):
+            await ledger.record(a_service_draft())
+        (tail,) = tails_of(place).look()
+        held = list(tail.held())
+        assert len(held) == 6
+        for wrong in (held[2], held[4]):
+            bundle = planted(place.log, wrong)
+            with pytest.raises(SealingRefused, match="where 4 is due"):
+                await asyncio.to_thread(seal_once, place)
+            bundle.unlink()
+        planted(place.log, held[3])
+        await asyncio.to_thread(seal_once, place)
+        await ledger.close()
+
+    asyncio.run(write())
+    seal_once(place)
+    assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+def test_the_first_entry_of_an_epoch_is_not_signed_after_a_later_one(place: Place) -> None:
+    async def write() -> None:
+        ledger = SegmentLedger.open(place.directory, "supervisor", place.deployment, StillClock())
+        await asyncio.to_thread(seal_once, place)
+        for _ in range(2):
+            await ledger.record(a_service_draft())
+        (tail,) = tails_of(place).look()
+        planted(place.log, [*tail.held()][1])
+        with pytest.raises(SealingRefused, match="wrote 2 where 1 is due"):
+            await asyncio.to_thread(seal_once, place)
+        await ledger.close()
+
+    asyncio.run(write())
 
 
 # --- files of the log

@@ -7,17 +7,19 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gatebook.durable import sync_folder
 from gatebook.ledger.framing import (
     HEADER_BYTES,
     Ending,
+    FrameKind,
     Group,
     SegmentError,
     SegmentHeader,
     decode_header,
+    read_frames,
     segment_name,
     take_groups,
     used_bytes,
@@ -103,6 +105,13 @@ class Tail:
             elif stuck or found.closed:
                 break
         return groups
+
+    def held(self) -> Iterator[bytes]:
+        """Every whole leaf in its segments, also of those that were taken, in the order they were written. Nothing is taken by this."""
+        for number in self._numbers():
+            for found in read_frames(_read(self._path(number)), HEADER_BYTES):
+                if found.kind is FrameKind.LEAF:
+                    yield found.body
 
     def ending(self) -> Ending:
         """How it ends; ask when `ended` and `take` gives nothing more."""

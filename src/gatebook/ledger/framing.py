@@ -4,7 +4,6 @@ A segment is preallocated with zeros, so a frame of length 0 is where writing st
 an entry whose leaf is whole has all its payloads. Sequence of segments of one writer's epoch: every one but the last ends in TURN.
 """
 
-import mmap
 import struct
 from collections.abc import Callable, Iterator
 from enum import IntEnum
@@ -137,7 +136,7 @@ def frame(kind: FrameKind, body: bytes) -> bytes:
     return _pack_frame(length, _extend(_value(_pack_start(length, kind)), body), kind) + body
 
 
-def read_frame(data: bytes | memoryview | mmap.mmap, offset: int) -> Frame | None:
+def read_frame(data: bytes | memoryview, offset: int) -> Frame | None:
     """The frame at `offset`; None where none is whole and sound there: zeros, the end of `data`, or a torn write."""
     if offset + FRAME_BYTES > len(data):
         return None

@@ -13,7 +13,7 @@ from gatebook.ledger.entry import decode, instant_us
 from gatebook.ledger.framing import Ending, Group
 from gatebook.ledger.gist import Gist, Read, Writer, read_gist
 from gatebook.ledger.growing import GrowingLog, entries_beyond
-from gatebook.ledger.merkle import TILE_WIDTH, Hash, Tree, range_hash
+from gatebook.ledger.merkle import TILE_WIDTH, Hash, Tree, leaf_hash, range_hash
 from gatebook.ledger.note import NoteError, Signer, load_verifier
 from gatebook.ledger.payload import PayloadError
 from gatebook.ledger.reading import archived_sizes, leaves
@@ -88,6 +88,8 @@ class Sealing:
         self._archived_us: int | None = None
         self._to_thin: deque[tuple[int, str]] = deque()
         self._remembered = 0
+        self._promised = 0
+        self._oldest_held: dict[Writer, int] = {}
         self.signed = 0
 
     @property
@@ -361,8 +363,12 @@ class Sealing:
         for promise in promised:
             if 0 < promise.size <= self.size:
                 promise.keep(self._root_at(promise.size))
+        unpromised: dict[Hash, int] = {}
+        self._promised = max(self.signed, *(promise.size for promise in promised))
         try:
             for leaf in entries_beyond(self._log, self._growing.size):
+                if self.size >= self._promised:
+                    unpromised[leaf_hash(leaf)] = self.size
                 self._growing.append(leaf)
                 for promise in promised:
                     if promise.size == self._growing.size:
@@ -377,6 +383,24 @@ class Sealing:
                     f"ROLLED BACK: a log of {promise.size} entries was signed, as {promise.said_by} says, but there are {self._growing.size}. "
                     "If the missing ones cannot be brought back, `gatebook restore --in-place` goes on with a new log that says so"
                 )
+        if unpromised:
+            self._require_written(unpromised)
+
+    def _require_written(self, unpromised: dict[Hash, int]) -> None:
+        """Entries in bundles that nobody was about to sign are in segments too, for none of these goes before its entries are signed. Others were put
+        there by somebody who could write files and is no writer. `unpromised`: leaf hash → index."""
+        for tail in self._tails.look():
+            for number, leaf in enumerate(tail.held()):
+                if number == 0:
+                    self._oldest_held[tail.writer, tail.epoch] = decode(leaf).w.s
+                unpromised.pop(leaf_hash(leaf), None)
+        if unpromised:
+            index = min(unpromised.values())
+            raise SealingRefused(
+                f"{len(unpromised)} entries behind the {self.signed} signed ones, the first at {index}, are in no segment and were not about to be "
+                f"signed: somebody put log/{tile_name(None, index // TILE_WIDTH)}* there, or segments are gone. Look who; nothing else names them, so they may be "
+                "moved away"
+            )
 
     def _about_to_be_signed(self) -> "_Promise":
         try:
@@ -445,7 +469,10 @@ class Sealing:
                 if broken is not None:
                     raise ValueError(f"log/{broken} is not as it was signed")
                 for place, leaf in leaves(self._log, max(start, first), min(self.size, first + TILE_WIDTH)):
-                    self._follow(place, read_gist(leaf))
+                    gist = read_gist(leaf)
+                    if place >= self._promised:
+                        self._require_next(gist)
+                    self._follow(place, gist)
             except (OSError, ValueError) as error:
                 raise SealingRefused(
                     f"entries {first} to {min(self.size, first + TILE_WIDTH) - 1} cannot be read: {error}. {_PUT_BACK}"
@@ -497,6 +524,15 @@ class Sealing:
             else:
                 high = middle
         return low
+
+    def _require_next(self, gist: Gist) -> None:
+        """An entry that nobody was about to sign is its writer's next. Raises ValueError: those that are left out would never be taken."""
+        last = self._cursors.get(gist.writer)
+        due = self._oldest_held.get(gist.writer) if last is None else last + 1
+        if gist.sequence != due:
+            raise ValueError(
+                f"{' '.join(gist.writer)} wrote {gist.sequence} where {due} is due, and nobody was about to sign it"
+            )
 
     def _written_us(self, index: int) -> int:
         """When that entry was written, by its writer's clock. Raises SealingRefused."""

@@ -1,6 +1,6 @@
 """What the sealer needs of the world, as protocols, and its refusal where that is not as it was signed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from gatebook.ledger.framing import Ending, Group
@@ -55,6 +55,9 @@ class Tail(Protocol):
 
     def take(self) -> list[Group]:
         """The next leaves, in the order they were written; of a living writer only durable ones."""
+
+    def held(self) -> Iterator[bytes]:
+        """Every whole leaf in its segments, also of those that were taken, in the order they were written. Nothing is taken by this."""
 
     def ending(self) -> Ending: ...
 
