@@ -13,6 +13,7 @@ import pytest
 
 from gatebook.adapters import log_files
 from gatebook.adapters.ledger_segment import SegmentHand, SegmentLedger
+from gatebook.adapters.ledger_segment.chain import SegmentChain
 from gatebook.adapters.log_files import LogFiles
 from gatebook.adapters.segment_tails import SegmentTails
 from gatebook.ledger import reading
@@ -374,6 +375,19 @@ def test_an_entry_that_no_writer_wrote_is_not_signed(place: Place) -> None:
     bundle.unlink()
     seal_once(place)
     assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+def test_a_segment_that_holds_no_entry_is_named_where_it_is_looked_through(place: Place) -> None:
+    write_and_seal(place, [a_service_draft()], writer="supervisor")
+    planted(place.log, b"{}")
+    chain = SegmentChain(
+        place.directory / "segments", "cli", "01a2000000000badc0de", segment_bytes=64 << 10, largest_frame=9 << 10,
+        published_size=lambda: 0, sequence=lambda: 0,
+    )  # fmt: skip
+    chain.append([frame(FrameKind.LEAF, b"{}")])
+    chain.close(clean=True)
+    with pytest.raises(SealingRefused, match="cli 01a2000000000badc0de wrote what is no entry"):
+        seal_once(place)
 
 
 @pytest.mark.parametrize("memory", [True, False])

@@ -391,8 +391,11 @@ class Sealing:
         there by somebody who could write files and is no writer. `unpromised`: leaf hash → index."""
         for tail in self._tails.look():
             for number, leaf in enumerate(tail.held()):
-                if number == 0:
-                    self._oldest_held[tail.writer, tail.epoch] = decode(leaf).w.s
+                try:
+                    if number == 0:
+                        self._oldest_held[tail.writer, tail.epoch] = decode(leaf).w.s
+                except ValueError as error:
+                    raise SealingRefused(f"{tail.writer} {tail.epoch} wrote what is no entry: {error}") from error
                 unpromised.pop(leaf_hash(leaf), None)
         if unpromised:
             index = min(unpromised.values())
