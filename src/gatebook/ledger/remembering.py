@@ -32,7 +32,8 @@ class Shelved(msgspec.Struct, frozen=True):
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """True of the first `size` entries, whose root is `root`: the last sequence number of each epoch that still has segments, the index of
-    its `log.recover` where it has one, every open session, the closed ones that may go on, longest closed first, and their payload files."""
+    its `log.recover` where it has one, every open session, the closed ones that may go on, longest closed first, and their payload files.
+    `from_first`: all of these entries were read; false where an older release does not say so."""
 
     v: int = VERSION
     size: int
@@ -42,6 +43,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     open: list[Session]
     closed: list[Session]
     shelved: dict[str, Shelved]
+    from_first: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()
