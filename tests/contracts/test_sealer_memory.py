@@ -12,7 +12,7 @@ from gatebook.adapters.ledger_segment import SegmentLedger
 from gatebook.adapters.log_files import LogFiles
 from gatebook.adapters.segment_tails import SegmentTails
 from gatebook.ledger import note, reading, remembering
-from gatebook.ledger.entry import Entry
+from gatebook.ledger.gist import Gist
 from gatebook.ledger.note import load_signer
 from gatebook.ledger.verification import verify
 from gatebook.model.deployment import Limits
@@ -70,9 +70,9 @@ class Following(Sealing):
 
     followed: list[int]
 
-    def _follow(self, index: int, entry: Entry) -> None:
+    def _follow(self, index: int, gist: Gist) -> None:
         self.followed.append(index)
-        super()._follow(index, entry)
+        super()._follow(index, gist)
 
 
 def signer_of(place: Place) -> note.Signer:
@@ -94,11 +94,7 @@ def started(place: Place) -> Following:
 
 
 def knowledge(sealing: Sealing) -> tuple[object, object]:
-    open_, closed = (
-        remembering.kept(sealing._sessions.open.values()),
-        remembering.kept(sealing._sessions.closed.values()),
-    )
-    return {session.name: session for session in open_}, {session.name: session for session in closed}
+    return dict(sealing._sessions.open), dict(sealing._sessions.closed)
 
 
 def memory_of(place: Place) -> Path:
