@@ -12,6 +12,7 @@ from gatebook.adapters.ledger_segment import SegmentLedger
 from gatebook.adapters.log_files import LogFiles
 from gatebook.adapters.segment_tails import SegmentTails
 from gatebook.ledger import note, reading, remembering
+from gatebook.ledger.entry import Entry
 from gatebook.ledger.gist import Gist
 from gatebook.ledger.note import load_signer
 from gatebook.ledger.verification import verify
