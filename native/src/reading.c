@@ -166,6 +166,8 @@ PyObject *plain_value(const char *text, size_t count, int levels)
 
 /* --- Template --------------------------------------------------------------------------------------------------- */
 
+enum { MOST_ID = 66 };
+
 struct slice {
     const char *at;
     size_t count;
@@ -218,7 +220,7 @@ static int plain_id(struct slice id)
     if (id.count == 0)
         return 0;
     if (*id.at == '"') {
-        if (id.count < 2 || id.count > 66 || id.at[id.count - 1] != '"')
+        if (id.count < 2 || id.count > MOST_ID || id.at[id.count - 1] != '"')
             return 0;
         for (size_t each = 1; each < id.count - 1; each++)
             if (id.at[each] < ' ' || id.at[each] > '~' || id.at[each] == '"' || id.at[each] == '\\')
@@ -231,8 +233,20 @@ static int plain_id(struct slice id)
     return id.count <= MOST_DIGITS && (*id.at != '0' || id.count == 1);
 }
 
-static const char *last_of(struct slice in, struct slice what)
+/* Where `between` parts an id from something larger: not farther from the id's end than a plain id is long. */
+static const char *cut_behind_id(struct slice in, struct slice between)
 {
+    size_t window = MOST_ID + between.count;
+    return memmem(in.at, in.count < window ? in.count : window, between.at, between.count);
+}
+
+static const char *cut_before_id(struct slice in, struct slice what)
+{
+    size_t window = MOST_ID + what.count;
+    if (in.count > window) {
+        in.at += in.count - window;
+        in.count = window;
+    }
     for (size_t from = in.count - what.count + 1; from-- > 0;)
         if (in.at[from] == *what.at && memcmp(in.at + from, what.at, what.count) == 0)
             return in.at + from;
@@ -249,7 +263,7 @@ static PyObject *template_fill(PyObject *object, PyObject *body)
         || memcmp(whole.at + whole.count - after.count, after.at, after.count) != 0)
         Py_RETURN_NONE;
     struct slice holes = {whole.at + before.count, whole.count - before.count - after.count};
-    const char *cut = self->id_first ? memmem(holes.at, holes.count, between.at, between.count) : last_of(holes, between);
+    const char *cut = self->id_first ? cut_behind_id(holes, between) : cut_before_id(holes, between);
     if (cut == NULL)
         Py_RETURN_NONE;
     struct slice first = {holes.at, (size_t)(cut - holes.at)};

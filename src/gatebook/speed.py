@@ -119,7 +119,7 @@ def _reads_entries_alike(module: Any) -> bool:
     leaf, read = _known_leaf(*writer), reading_with(module)
     if module.gist(leaf, *writer) is None or module.gist(leaf, *reversed(writer)) is not None:
         return False
-    for at in range(-1, len(leaf)):
+    for at in range(-1, len(leaf) + 1):
         for other in (b"", leaf[at : at + 1] * 2, b"0", b'"', b"\\", b"\x80", b"\n"):
             text = leaf if at < 0 else leaf[:at] + other + leaf[at + 1 :]
             if module.gist(text, *writer) is not None and not _is_gist(read(text, writer)):

@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gatebook.adapters.ledger_segment import SegmentLedger
+from gatebook.adapters.ledger_segment import SegmentLedger, chain
+from gatebook.adapters.ledger_segment.chain import SegmentChain
 from gatebook.adapters.log_files import LogFiles
-from gatebook.ledger import reading
+from gatebook.ledger import reading, sessions
 from gatebook.ledger.entry import Entry
 from gatebook.ledger.verification import verify
 from gatebook.model.counting import Report
@@ -142,6 +143,30 @@ def test_an_idle_session_is_closed_with_its_totals(place: Place) -> None:
     assert (closing.sess, closing.who.sub, closing.out.reason) == ("ab" * 16, "8c1f22", "idle")
 
 
+@pytest.mark.parametrize("told", [3, 128])
+def test_a_session_of_too_many_epochs_is_closed_with_their_sum(
+    tmp_path: Path, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = a_place(tmp_path / "data", heartbeat_s=1.0)
+    clock, refused = StillClock(), {"event": "call.refused", "ok": False, "reason": "denied", "session": "ab" * 16}
+    for number in range(5):
+        write_and_seal(place, [a_draft(number, **refused)], clock=clock)
+    monkeypatch.setattr(sessions, "EPOCHS_TOLD", told)
+    clock.unix_us += IDLE_US + 1
+    with RunningSealer(place, clock):
+        wait_until(lambda: closed_sessions(place) == 1)
+        beats = events(place, "log").count("log.heartbeat")
+        wait_until(lambda: events(place, "log").count("log.heartbeat") == beats + 2)
+    closing = next(entry for entry in entries(place) if entry.ev == "session.close")
+    assert closed_sessions(place) == 1
+    assert (closing.x.get("entries"), closing.x.get("epochs")) == ((10, 5) if told == 3 else (None, None))
+    report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey)
+    assert report.problems == []
+    monkeypatch.setattr(sessions, "EPOCHS_TOLD", 3)
+    report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey)
+    assert report.problems == [], "also what told each of them"
+
+
 def test_a_session_is_not_closed_before_it_is_idle(place: Place) -> None:
     clock = StillClock()
     write_and_seal(place, [a_draft(1, event="call.result", reason="completed")], clock=clock)
@@ -220,6 +245,43 @@ def test_what_a_writer_was_making_when_it_died_is_cleared_away(place: Place) -> 
         os.utime(segments / name, (1, 1))
     seal_once(place)
     assert [file.name for file in segments.iterdir()] == ["gate-1-01a2000000000badc0de-000001.new"]
+
+
+@pytest.mark.parametrize("making", [False, True], ids=["its mark is made", "its first segment is being made"])
+def test_a_writer_that_is_starting_keeps_its_mark_whatever_the_clock_says(
+    place: Place, making: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its mark nothing that it writes is sealed while it lives."""
+    segments = place.directory / "segments"
+    make, fsync = SegmentChain._make, os.fsync
+
+    def clock_jumps_and_a_sealer_starts() -> None:
+        monkeypatch.undo()
+        files = [file for file in segments.iterdir() if file.name.startswith("gate-0")]
+        assert {file.suffix for file in files} == ({".mark", ".new"} if making else {".mark"})
+        for file in files:
+            os.utime(file, (1, 1))
+        seal_once(place)
+        assert {file.name for file in files} <= {file.name for file in segments.iterdir()}
+
+    def slow_make(slow: SegmentChain) -> object:
+        clock_jumps_and_a_sealer_starts()
+        return make(slow)
+
+    class Slow:
+        def __getattr__(self, name: str) -> object:
+            return getattr(os, name)
+
+        def fsync(self, descriptor: int) -> None:
+            clock_jumps_and_a_sealer_starts()
+            fsync(descriptor)
+
+    if making:
+        monkeypatch.setattr(chain, "os", Slow())
+    else:
+        monkeypatch.setattr(SegmentChain, "_make", slow_make)
+    write_and_seal(place, [a_draft(1)])
+    assert "call.intent" in events(place, "call")
 
 
 def test_a_key_of_another_log_signs_nothing(tmp_path: Path) -> None:

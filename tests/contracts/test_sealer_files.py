@@ -3,26 +3,44 @@
 import asyncio
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import pytest
 
 from gatebook.adapters import log_files
 from gatebook.adapters.ledger_segment import SegmentHand, SegmentLedger
+from gatebook.adapters.ledger_segment.chain import SegmentChain
 from gatebook.adapters.log_files import LogFiles
 from gatebook.adapters.segment_tails import SegmentTails
 from gatebook.ledger import reading
+from gatebook.ledger.entry import Entry
 from gatebook.ledger.framing import FRAME_BYTES, FrameKind, frame, read_frame
+from gatebook.ledger.merkle import leaf_hash
 from gatebook.ledger.note import load_signer
-from gatebook.ledger.payload import read_stored_body, stored_body
+from gatebook.ledger.payload import PayloadError, read_stored_body, stored_body
 from gatebook.ledger.scribe import Composed
+from gatebook.ledger.tiles import join_bundle, split_bundle
 from gatebook.ledger.verification import verify
-from gatebook.model.record import Payload
+from gatebook.model.record import Draft, Payload
 from gatebook.serve.sealing import Sealing
 from gatebook.serve.sealing_ports import SealingRefused
-from tests.world_ledger import Place, StillClock, a_draft, a_place, a_service_draft, seal_once, write_and_seal
+from tests.world_ledger import (
+    MemoryLedger,
+    Place,
+    RunningSealer,
+    StillClock,
+    a_draft,
+    a_place,
+    a_service_draft,
+    let_go,
+    seal_once,
+    wait_until,
+    write_and_seal,
+)
 
 SECOND_US = 1_000_000
 HOUR_US = 3600 * SECOND_US
@@ -146,6 +164,275 @@ def test_a_payload_in_anothers_name_is_refused(place: Place, wrong: dict[str, ob
     forged(place, **wrong)
     with pytest.raises(SealingRefused, match="a stored frame of another"):
         seal_once(place)
+
+
+# --- recordings that are not as they were written
+
+
+def recorded(place: Place, session: str = "ee" * 16, count: int = 40) -> Path:
+    """The file of a session with so many recorded requests, sealed by a sealer whose memory is lost."""
+    write_and_seal(place, [a_draft(number, session=session) for number in range(count)])
+    (place.directory / "sealer" / "memory").unlink()
+    return place.payloads / reading.payload_name(session)
+
+
+def with_a_bit_changed(file: Path, at: int) -> bytes:
+    raw = bytearray(file.read_bytes())
+    raw[at] ^= 1
+    file.write_bytes(raw)
+    return bytes(raw)
+
+
+def opened(recordings: reading.Recordings, entry: Entry) -> bytes | None:
+    try:
+        return recordings.open(entry, entry.pay[0])
+    except PayloadError:
+        return None
+
+
+def frames_in(file: Path, session: str = "ee" * 16) -> list[tuple[str, int, int]]:
+    with file.open("rb") as stored:
+        return [(each.place.epoch, each.place.sequence, each.place.part) for each in sound(stored, session)]
+
+
+def sound(stored: BinaryIO, session: str) -> list[reading.Stored]:
+    return list(reading.sound_frames(stored, 0, bytes.fromhex(session)))
+
+
+@pytest.mark.parametrize("at", [0, 5, 8, 12, 100, 1300], ids=["length", "crc", "kind", "session", "key", "payload"])
+@pytest.mark.slow
+def test_one_bit_that_rots_in_a_recording_costs_nothing_that_is_behind_it(place: Place, at: int) -> None:
+    file = recorded(place)
+    sound_before = frames_in(file)
+    before = with_a_bit_changed(file, at)
+    assert len(frames_in(file)) == len(sound_before) - 1 == 40
+    write_and_seal(place, [a_draft(50, session="ee" * 16)])
+    assert file.read_bytes().startswith(before)
+    assert len(frames_in(file)) == 40 + 2, "and the key and the payload of the new entry"
+    write_and_seal(place, [a_draft(51, session="ee" * 16)])
+    assert len(frames_in(file)) == 40 + 4
+    recordings = reading.Recordings(LogFiles(place.payloads), place.payload_key)
+    asked = [each.entry for each in reading.entries(LogFiles(place.log)) if each.entry.ev == "call.intent"]
+    heard = [opened(recordings, entry) for entry in asked]
+    assert heard[40:] == [b'{"amount":12,"order":"A-50"}', b'{"amount":12,"order":"A-51"}']
+    assert heard.count(None) == (40 if at < 1200 else 1), (
+        "without its key none of the first writer's, else all but the damaged one"
+    )
+
+
+@pytest.mark.slow
+def test_a_recording_that_rots_is_told_of(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
+    file = recorded(place)
+    with_a_bit_changed(file, 100)
+    with RunningSealer(place):
+        asyncio.run(written(place, [a_draft(50, session="ee" * 16)]))
+        wait_until(lambda: "log.heartbeat" in [each.entry.ev for each in reading.entries(LogFiles(place.log))])
+    beat = next(each.entry for each in reading.entries(LogFiles(place.log)) if each.entry.ev == "log.heartbeat")
+    name = f"payloads/ee/{'ee' * 16}.pay"
+    assert (beat.out.ok, beat.x["broken"], beat.x["first_broken"]) == (False, 1, name)
+    assert f'"event": "log.broken", "files": 1, "first": "{name}"' in capfd.readouterr().err
+
+
+async def written(place: Place, drafts: list[Draft]) -> None:
+    ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+    for draft in drafts:
+        await ledger.record(draft)
+    await ledger.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rotten", [False, True])
+def test_frames_that_come_again_are_written_once_also_behind_a_bit_that_rots(place: Place, rotten: bool) -> None:
+    """A sealer that is killed between the recordings and the signature."""
+    file = recorded(place)
+    if rotten:
+        with_a_bit_changed(file, 100)
+    sound_before = len(frames_in(file))
+    asyncio.run(written(place, [a_draft(number, session="ee" * 16) for number in range(50, 60)]))
+    for _ in range(2):
+        dying = sealing_of(place)
+        dying.take(look_for_ended=True)
+        dying._shelf.flush()
+        let_go(place.directory)
+    seal_once(place)
+    found = frames_in(file)
+    assert len(found) == len(set(found)) == sound_before + 11
+    assert rotten or verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+@pytest.mark.slow
+def test_what_a_power_loss_left_of_the_last_append_is_written_again_whole(place: Place) -> None:
+    """Its first sectors are lost and later ones are there: none of it is in the log, and all comes again."""
+    file = recorded(place)
+    end = file.stat().st_size
+    asyncio.run(written(place, [a_draft(number, session="ee" * 16) for number in range(50, 60)]))
+    dying = sealing_of(place)
+    dying.take(look_for_ended=True)
+    dying._shelf.flush()
+    let_go(place.directory)
+    with_a_bit_changed(file, end + 50)
+    seal_once(place)
+    report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey, payload_key=place.payload_key)
+    assert (report.problems, report.pending, report.opened) == ([], 0, 50)
+
+
+# --- a log that is not as it was signed
+
+
+def gone(log: Path) -> str:
+    (log / "tile/entries/000").unlink()
+    return "tile/entries/000"
+
+
+def with_a_byte_changed(log: Path) -> str:
+    with_a_bit_changed(log / "tile/entries/000", 2)
+    return "tile/entries/000"
+
+
+def with_another_word(log: Path) -> str:
+    """A sound entry, and another one than was signed."""
+    bundle = log / "tile/entries/001"
+    bundle.write_bytes(bundle.read_bytes().replace(b'"refund"', b'"refunb"', 1))
+    return "tile/entries/001"
+
+
+def with_another_word_and_its_hash(log: Path) -> str:
+    name = with_another_word(log)
+    leaves = split_bundle((log / name).read_bytes(), 256)
+    (log / "tile/0/001").write_bytes(b"".join(map(leaf_hash, leaves)))
+    return "tile/0/001"
+
+
+def with_junk_behind(log: Path) -> str:
+    size = reading.head(LogFiles(log)).size
+    junk = log / f"tile/entries/002.p/{size % 256 + 1}"
+    junk.write_bytes(b"junk")
+    return str(junk.relative_to(log))
+
+
+def with_no_entry_behind(log: Path) -> str:
+    size = reading.head(LogFiles(log)).size
+    last = split_bundle((log / f"tile/entries/002.p/{size % 256}").read_bytes(), size % 256)
+    (log / f"tile/entries/002.p/{size % 256 + 1}").write_bytes(join_bundle([*last, b"{}"]))
+    return "in no segment"
+
+
+HARMS = [
+    gone,
+    with_a_byte_changed,
+    with_another_word,
+    with_another_word_and_its_hash,
+    with_junk_behind,
+    with_no_entry_behind,
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_sealer_that_must_read_what_is_not_as_it_was_signed_says_which_file_and_signs_nothing(
+    place: Place, harm: Callable[[Path], str]
+) -> None:
+    write_and_seal(place, [a_draft(number) for number in range(600)])
+    (place.directory / "sealer/memory").unlink()
+    shutil.copytree(place.log, place.directory / "copy")
+    name = harm(place.log)
+    before = {file: file.read_bytes() for file in place.log.rglob("*") if file.is_file()}
+    with pytest.raises(SealingRefused, match=name):
+        seal_once(place)
+    assert {file: file.read_bytes() for file in place.log.rglob("*") if file.is_file()} == before
+    shutil.rmtree(place.log)
+    (place.directory / "copy").rename(place.log)
+    seal_once(place)
+    assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", HARMS[:4])
+def test_what_the_sealer_remembers_it_need_not_read(place: Place, harm: Callable[[Path], str]) -> None:
+    """Nobody shall end all calls by a byte in an old file. The sealer's rounds name it, and so does verify."""
+    write_and_seal(place, [a_draft(number) for number in range(600)])
+    harm(place.log)
+    seal_once(place)
+    assert not verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).intact
+
+
+def planted(log: Path, leaf: bytes) -> Path:
+    """The newest bundle with one more entry, which nobody signed."""
+    size = reading.head(LogFiles(log)).size
+    bundle = log / f"tile/entries/000.p/{size + 1}"
+    bundle.write_bytes(join_bundle([*(leaf for _, leaf in reading.leaves(LogFiles(log), 0, size)), leaf]))
+    return bundle
+
+
+def test_an_entry_that_no_writer_wrote_is_not_signed(place: Place) -> None:
+    """Whoever can write there has no key: the sealer would have signed for him."""
+    write_and_seal(place, [a_service_draft()], writer="supervisor")
+    nobody = MemoryLedger()
+    asyncio.run(nobody.record(a_service_draft()))
+    bundle = planted(place.log, nobody.leaves[0])
+    with pytest.raises(SealingRefused, match="in no segment and were not about to be signed"):
+        seal_once(place)
+    bundle.unlink()
+    seal_once(place)
+    assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+def test_a_segment_that_holds_no_entry_is_named_where_it_is_looked_through(place: Place) -> None:
+    write_and_seal(place, [a_service_draft()], writer="supervisor")
+    planted(place.log, b"{}")
+    chain = SegmentChain(
+        place.directory / "segments", "cli", "01a2000000000badc0de", segment_bytes=64 << 10, largest_frame=9 << 10,
+        published_size=lambda: 0, sequence=lambda: 0,
+    )  # fmt: skip
+    chain.append([frame(FrameKind.LEAF, b"{}")])
+    chain.close(clean=True)
+    with pytest.raises(SealingRefused, match="cli 01a2000000000badc0de wrote what is no entry"):
+        seal_once(place)
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_an_entry_that_is_signed_already_or_before_its_turn_is_not_signed(place: Place, memory: bool) -> None:
+    """Those before it would be passed over, as if they were in the log."""
+
+    async def write() -> None:
+        ledger = SegmentLedger.open(place.directory, "supervisor", place.deployment, StillClock())
+        for _ in range(3):
+            await ledger.record(a_service_draft())
+        await asyncio.to_thread(seal_once, place)
+        if not memory:
+            (place.directory / "sealer/memory").unlink()
+        for _ in range(3):
+            await ledger.record(a_service_draft())
+        (tail,) = tails_of(place).look()
+        held = list(tail.held())
+        assert len(held) == 6
+        for wrong in (held[2], held[4]):
+            bundle = planted(place.log, wrong)
+            with pytest.raises(SealingRefused, match="where 4 is due"):
+                await asyncio.to_thread(seal_once, place)
+            bundle.unlink()
+        planted(place.log, held[3])
+        await asyncio.to_thread(seal_once, place)
+        await ledger.close()
+
+    asyncio.run(write())
+    seal_once(place)
+    assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+def test_the_first_entry_of_an_epoch_is_not_signed_after_a_later_one(place: Place) -> None:
+    async def write() -> None:
+        ledger = SegmentLedger.open(place.directory, "supervisor", place.deployment, StillClock())
+        await asyncio.to_thread(seal_once, place)
+        for _ in range(2):
+            await ledger.record(a_service_draft())
+        (tail,) = tails_of(place).look()
+        planted(place.log, [*tail.held()][1])
+        with pytest.raises(SealingRefused, match="wrote 2 where 1 is due"):
+            await asyncio.to_thread(seal_once, place)
+        await ledger.close()
+
+    asyncio.run(write())
 
 
 # --- files of the log

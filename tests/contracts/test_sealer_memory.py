@@ -1,5 +1,6 @@
 """What the sealer remembers of a log spares it the reading of hours of entries, and says nothing that the entries do not say."""
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +8,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gatebook.adapters.ledger_segment import SegmentLedger
 from gatebook.adapters.log_files import LogFiles
 from gatebook.adapters.segment_tails import SegmentTails
 from gatebook.ledger import note, reading, remembering
 from gatebook.ledger.entry import Entry
+from gatebook.ledger.gist import Gist
 from gatebook.ledger.note import load_signer
 from gatebook.ledger.verification import verify
+from gatebook.model.deployment import Limits
+from gatebook.model.record import Draft, Payload
 from gatebook.serve import sealing as sealing_module
 from gatebook.serve.sealing import Sealing
 from tests.world_ledger import (
@@ -21,6 +26,7 @@ from tests.world_ledger import (
     StillClock,
     a_draft,
     a_place,
+    a_service_draft,
     closed_sessions,
     seal_once,
     wait_until,
@@ -46,7 +52,9 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Place:
             wait_until(lambda: closed_sessions(place) == 5)
         more = [a_draft(number, session=f"{number % 10 + 5:032x}") for number in range(70)]
         write_and_seal(place, more, clock=clock)
+    then = memory_of(place).read_bytes()
     write_and_seal(place, [a_draft(number, session=f"{number % 7 + 3:032x}") for number in range(30)], clock=clock)
+    memory_of(place).write_bytes(then)  # as if this sealer had been killed at its end
     return place
 
 
@@ -63,9 +71,9 @@ class Following(Sealing):
 
     followed: list[int]
 
-    def _follow(self, index: int, entry: Entry) -> None:
+    def _follow(self, index: int, gist: Gist) -> None:
         self.followed.append(index)
-        super()._follow(index, entry)
+        super()._follow(index, gist)
 
 
 def signer_of(place: Place) -> note.Signer:
@@ -87,7 +95,7 @@ def started(place: Place) -> Following:
 
 
 def knowledge(sealing: Sealing) -> tuple[object, object]:
-    return sealing._sessions.open, sealing._sessions.closed
+    return dict(sealing._sessions.open), dict(sealing._sessions.closed)
 
 
 def memory_of(place: Place) -> Path:
@@ -191,3 +199,161 @@ def test_payload_files_shorter_than_remembered_are_read_again(place: Place) -> N
     write_and_seal(place, [a_draft(999, session=name)])
     with file.open("rb") as stored:
         assert [each.place.sequence for each in reading.stored_frames(stored)][-1] == 2
+
+
+# --- sessions that are longer than anybody expected
+
+
+HOUR_US = 3_600_000_000
+LONG = "cd" * 16
+
+
+async def a_long_life(place: Place, clock: StillClock, hours: int = 14) -> None:
+    """A stream of one session, a large message each quarter of an hour and nothing else, whose writer lives throughout; sealers come and go."""
+    ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, clock)
+    stream = {"session": LONG, "call": "stream-1", "payloads": ()}
+    await ledger.record(a_draft(0, event="stream.open", reason="opened", **stream))
+    for hour in range(hours):
+        await asyncio.to_thread(seal_once, place, clock)
+        for quarter in range(4):
+            clock.unix_us += HOUR_US // 4
+            large = (Payload(part="message", body=b"x" * 60_000),)
+            late = {"session": LONG, "call": None, "payloads": large, "detail": {"id": f"{hour}-{quarter}"}}
+            await ledger.record(a_draft(0, event="call.result", reason="completed", **late))
+    await ledger.record(a_draft(0, event="stream.close", reason="completed", **stream))
+    await ledger.close()
+
+
+def closings_of(place: Place) -> list[Entry]:
+    return [each.entry for each in reading.entries(LogFiles(place.log)) if each.entry.ev == "session.close"]
+
+
+def closed_in_time(place: Place, clock: StillClock) -> None:
+    clock.unix_us += HOUR_US
+    with RunningSealer(place, clock):
+        wait_until(lambda: len(closings_of(place)) == 1)
+
+
+def intact(place: Place) -> bool:
+    report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey, payload_key=place.payload_key)
+    return (report.problems, report.pending) == ([], 0)
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every log is too large to be read from its beginning."""
+    monkeypatch.setattr(sealing_module, "_READ_ANYWAY", 0)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_sealer_that_ends_well_leaves_a_memory_of_all_it_signed(tmp_path: Path) -> None:
+    place = a_place(tmp_path / "data")
+    write_and_seal(place, [a_draft(number) for number in range(10)])
+    assert read_memory(place).size == reading.head(LogFiles(place.log)).size
+    assert started(place).followed == []
+
+
+@pytest.mark.usefixtures("large")
+def test_a_stream_longer_than_a_session_is_closed_with_its_whole_totals(tmp_path: Path) -> None:
+    place, clock = a_place(tmp_path / "data"), StillClock()
+    asyncio.run(a_long_life(place, clock))
+    closed_in_time(place, clock)
+    assert sum(value for name, value in closings_of(place)[0].x.items() if name.startswith("entries ")) == 59
+    assert intact(place)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_memory_older_than_the_longest_session_is_used(tmp_path: Path) -> None:
+    place, clock = a_place(tmp_path / "data"), StillClock()
+    write_and_seal(place, [a_draft(1, session=LONG)], clock=clock)
+    then = memory_of(place).read_bytes()
+    clock.unix_us += 13 * HOUR_US
+    write_and_seal(place, [a_draft(1, session=LONG, event="call.result", reason="completed")], clock=clock)
+    memory_of(place).write_bytes(then)
+    closed_in_time(place, clock)
+    assert intact(place)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_limit_that_is_lowered_changes_nothing_in_sessions_that_began_before(tmp_path: Path) -> None:
+    place, clock = a_place(tmp_path / "data"), StillClock()
+    for number in range(9):
+        write_and_seal(place, [a_draft(number, session=LONG), an_answer(number)], clock=clock)
+        clock.unix_us += HOUR_US // 3
+    limits = Limits(session_absolute_s=3600.0, session_idle_s=600.0)
+    lower = msgspec.structs.replace(place, deployment=msgspec.structs.replace(place.deployment, limits=limits))
+    write_and_seal(lower, [a_draft(100, session=LONG), an_answer(100)], clock=clock)
+    closed_in_time(lower, clock)
+    assert intact(lower)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_clock_two_days_ahead_for_one_start_makes_no_totals_wrong(tmp_path: Path) -> None:
+    place, clock = a_place(tmp_path / "data"), StillClock()
+    write_and_seal(place, [a_draft(1, session=LONG), an_answer(1)], clock=clock)
+    clock.unix_us += 48 * HOUR_US
+    write_and_seal(place, [a_service_draft()], writer="supervisor", clock=clock)
+    clock.unix_us -= 48 * HOUR_US
+    with RunningSealer(place, clock):
+        asyncio.run(written(place, clock, [a_draft(2, session=LONG), an_answer(2)]))
+        wait_until(lambda: "call-00000002" in {each.entry.call for each in reading.entries(LogFiles(place.log))})
+        clock.unix_us += HOUR_US
+        wait_until(lambda: len(closings_of(place)) == 1)
+    assert intact(place)
+
+
+async def written(place: Place, clock: StillClock, drafts: list[Draft]) -> None:
+    ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, clock)
+    for draft in drafts:
+        await ledger.record(draft)
+    await ledger.close()
+
+
+def an_answer(number: int) -> Draft:
+    return a_draft(number, session=LONG, event="call.result", reason="completed", payloads=())
+
+
+def test_without_a_memory_a_log_of_moderate_size_is_read_from_its_first_entry(tmp_path: Path) -> None:
+    place, clock = a_place(tmp_path / "data"), StillClock()
+    asyncio.run(a_long_life(place, clock))
+    seal_once(place, clock)
+    memory_of(place).unlink()
+    assert started(place).followed[0] == 0
+    closed_in_time(place, clock)
+    assert intact(place)
+
+
+@pytest.mark.usefixtures("large")
+def test_without_a_memory_more_is_read_where_a_session_began_before(tmp_path: Path) -> None:
+    place, clock = a_place(tmp_path / "data"), StillClock()
+    asyncio.run(a_long_life(place, clock))
+    seal_once(place, clock)
+    memory_of(place).unlink()
+    sealing = started(place)
+    assert sealing.followed[0] > 0, "by the limits"
+    assert sealing.followed.count(sealing.size - 1) > 1, "and once more, for the session's sake"
+    assert not sealing._sessions.late
+    memory_of(place).unlink(missing_ok=True)
+    closed_in_time(place, clock)
+    assert intact(place)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_session_whose_beginning_nobody_saw_is_never_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sum of a part, once signed, would say for ever that entries are missing."""
+    monkeypatch.setattr(sealing_module, "_LOOK_BACK", 1)
+    place, clock = a_place(tmp_path / "data"), StillClock()
+    asyncio.run(a_long_life(place, clock))
+    seal_once(place, clock)
+    memory_of(place).unlink()
+    assert not started(place)._sessions.open[LONG].whole
+    whole = "ef" * 16
+    write_and_seal(
+        place, [a_draft(7, session=whole), msgspec.structs.replace(an_answer(7), session=whole)], clock=clock
+    )
+    closed_in_time(place, clock)
+    assert [entry.sess for entry in closings_of(place)] == [whole]
+    assert intact(place)
+    assert not read_memory(place).from_first
+    assert [session.name for session in read_memory(place).open] == []
+    assert started(place)._sessions.late, "also by what it remembered"

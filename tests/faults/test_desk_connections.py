@@ -18,6 +18,10 @@ DESK = Desk(listen=("127.0.0.1:0",), public_url="http://127.0.0.1", signing_key=
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/bug":
         raise RuntimeError("a value that must not be printed")
+    if scope["path"] == "/slow":
+        await asyncio.sleep(0.5)
+    if scope["path"] == "/never":
+        await asyncio.sleep(60)
     await Response("ok")(scope, receive, send)
 
 
@@ -67,6 +71,20 @@ async def test_a_head_that_trickles_ends_too(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(listening.Bounded, "life_s", 0.3)
     async with served() as port, asyncio.timeout(5):
         assert await said(port, b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", then=b"a", pause_s=0.02) == b""
+
+
+async def test_what_is_under_way_when_a_connection_has_lived_long_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing behind it: a program that keeps a connection would lose a token once a minute."""
+    monkeypatch.setattr(listening.Bounded, "life_s", 0.3)
+    async with served() as port:
+        came = await said(port, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert came.startswith(b"HTTP/1.1 200 OK") and came.endswith(b"ok")
+
+
+async def test_a_request_that_never_ends_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening.Bounded, "life_s", 0.3)
+    async with served() as port:
+        assert await said(port, b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n") == b""
 
 
 async def test_a_good_request_is_answered() -> None:

@@ -1,12 +1,17 @@
 """TLS towards servers: whom we believe, who we are, and what a cut means."""
 
 import asyncio
+import contextlib
+import socket
 import ssl
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gatebook.model.deployment import Limits
+from gatebook.model.deployment import Limits, Server
 from gatebook.model.errors import Reason, UpstreamError
 from tests.faults.certificates import Authority
 from tests.faults.http_ends import on_both_loops
@@ -150,3 +155,75 @@ async def test_a_body_that_ends_with_the_connection_needs_the_servers_word_for_i
         with pytest.raises(UpstreamError) as caught:
             await sending.ask(upstream.server(ca_file=str(authority.certificate)))
         assert (caught.value.reason, caught.value.sent) == (Reason.UPSTREAM_BROKEN, True)
+
+
+@contextlib.contextmanager
+def in_a_thread(tls: ssl.SSLContext, answers: dict[bytes, tuple[bytes, ...]]) -> Iterator[int]:
+    """A server that is not of the loop's: what it says is there while the loop works. `answers`: what it says to a request with this text in it,
+    each piece for itself. Its port."""
+
+    def serve(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), tls.wrap_socket(connection, server_side=True) as client:
+            asked = b""
+            while data := client.recv(1 << 16):
+                asked += data
+                for text, pieces in answers.items():
+                    if text in asked:
+                        asked = b""
+                        for piece in pieces:
+                            client.sendall(piece)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("size", [262_200, 330_000])
+@on_both_loops
+async def test_what_a_server_says_unasked_behind_a_large_answer_reaches_no_other_caller(
+    tmp_path: Path, size: int
+) -> None:
+    """While reading pauses, the TLS layer takes bytes from the kernel and keeps them: the kernel knows of nothing when the connection is used again."""
+    large, unasked = b"x" * size, b"of another call " * 900
+    authority = Authority(tmp_path)
+    with in_a_thread(presenting(authority), {b"large": (ok(large), ok(unasked)), b"own": (ok(b"own"),)}) as port:
+        sending = await Sending().__aenter__()
+        server = Server(
+            name="played",
+            url=f"https://localhost:{port}/mcp",
+            resource="r",
+            audiences={},
+            ca_file=str(authority.certificate),
+        )
+        for _ in range(6):
+            taken = asyncio.Event()
+
+            async def first(sending: Sending = sending, taken: asyncio.Event = taken) -> bytes:
+                response = await sending.send(server, headers=((b"x-size", b"large"),))
+                await asyncio.sleep(0.15)  # a reader that stalls
+                body = await response.whole(1 << 20)
+                taken.set()
+                return body
+
+            async def second(sending: Sending = sending, taken: asyncio.Event = taken) -> bytes:
+                while not taken.is_set():
+                    await asyncio.sleep(0)  # ready in the very turn in which the connection comes free
+                return await sending.ask(server, headers=((b"x-size", b"own"),))
+
+            async def busy() -> None:
+                for _ in range(6):
+                    await asyncio.sleep(0.002)
+                    time.sleep(0.02)  # a worker that has other work
+
+            got, own, _ = await asyncio.gather(first(), second(), busy())
+            assert got == large and own == b"own"
+            # Each time a connection that nobody has used.
+            await sending.upstreams.close()
+            sending = await Sending().__aenter__()
+        await sending.upstreams.close()

@@ -214,6 +214,7 @@ def mirrored_headers(data: bytes) -> None:
     with suppress(Malformed):
         for name, text in mirrored.param_values(found):
             assert name and isinstance(text, str)
+        assert all(isinstance(text, str) for text in mirrored.name_values(found))
     for _, value in found:
         with suppress(Malformed):
             text = mirrored.decoded(value)

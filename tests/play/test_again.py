@@ -473,3 +473,39 @@ def test_what_is_kept_holds_no_call() -> None:
         "standing", "known", "caller", "repeated", "permits", "policy", "credential", "injected", "passed_on", "ours", "upstream_session",
         "traces", "recorded",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("identity", [b"-1", b'"\\u0061"', b"1" * 19])
+async def test_a_message_whose_id_no_template_reads_leaves_no_template(identity: bytes) -> None:
+    """One of each copy would be tried in vain with every message that comes, and a large one inspected each time."""
+    play = Play()
+    arrival = play.arrival(legacy(identity))
+    for _ in range(6):
+        play.answers(ONE.replace(b'"id":1', b'"id":' + identity))
+        assert (await ask(play, arrival)).status == 200
+    assert arrival.said["seen"] == ()
+
+
+async def test_a_template_is_kept_once_though_something_keeps_it_from_being_used() -> None:
+    play = Play()
+    arrival = await warm(play, headers=(), body=legacy())
+    for number in range(4):
+        body = legacy(str(number + 2).encode(), b'{"a":"%b"}' % PAN.encode())
+        play.answers(ONE)
+        await ask(play, arrival, body)
+        play.answers(ONE.replace(b'"id":1', b'"id":7'))
+        await ask(play, arrival, legacy(b"7"))
+    seen = arrival.said["seen"]
+    assert isinstance(seen, tuple) and len(seen) == 1
+
+
+@pytest.mark.parametrize(("headers", "named"), [((), b"content-type"), (MODERN_HEADERS, b"mcp-name")])
+async def test_a_call_that_cannot_be_sent_is_recorded_alike_each_time(headers: Headers, named: bytes) -> None:
+    """Its `Connection` names a header that goes on. No intent says that it will be sent."""
+    play = Play()
+    arrival = play.arrival(modern_call(a=1) if headers else legacy(), headers=(*headers, (b"connection", named)))
+    for _ in range(5):
+        play.journal.clear()
+        assert (await ask(play, arrival)).status == 400
+        assert [(draft.event, draft.reason) for draft in play.drafts] == [("call.refused", "bad_request")]
+        assert play.sent == []

@@ -1,6 +1,7 @@
 """What stands beside the message: bodies where none belongs, headers of another revision, and names that are cut to be recorded."""
 
 import asyncio
+import base64
 import json
 from typing import Any
 
@@ -8,14 +9,23 @@ import msgspec
 import pytest
 
 from gatebook.gate.exchange import exchange
-from gatebook.model.deployment import Limits
+from gatebook.model.deployment import Allow, Limits, Match, Role
 from gatebook.model.errors import Reason
 from gatebook.model.http import EventStream, Headers, Reply
-from tests.play.test_one_call import CALL, MODERN_HEADERS, PAN, RESULT, modern_call
+from tests.play.test_one_call import CALL, MODERN, MODERN_HEADERS, PAN, RESULT, modern_call
 from tests.world import SECRET, Play, whole
 
 DELETE_CUSTOMER = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"delete_customer"}}'
+EVERYTHING = Role(
+    name="all",
+    match=(Match(issuer="corp", group="support"),),
+    allow=(Allow(server="payments", tools=("**",), methods=("**",)),),
+)
 SMUGGLED = b"POST /mcp HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
+
+
+def wrapped(value: bytes) -> bytes:
+    return b"=?base64?" + base64.b64encode(value) + b"?="
 
 
 def recorded(play: Play) -> str:
@@ -61,6 +71,57 @@ async def test_a_card_number_in_a_header_does_not_reach_the_server(name: bytes) 
     await exchange(msgspec.structs.replace(arrival, headers=headers), play.gone, play.world)
     assert PAN.encode() not in repr(play.sent[0].headers).encode()
     assert dict(play.sent[0].headers)[b"content-type"].startswith(b"application/json")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"mcp-param-cvv", b"123"),
+        (b"mcp-param-pan", b"4111111111111112"),
+        (b"mcp-param-pan", wrapped(b"4111111111111112")),
+        (b"mcp-param-pan", wrapped(wrapped(b"4111111111111112"))),
+        (b"mcp-param-x", PAN.encode()),
+        (b"mcp-param-x", b"411111******1111"),
+        (b"mcp-param-x", wrapped(b"[cvv removed]")),
+        (b"mcp-param-" + PAN.encode(), b"1"),
+        (b"mcp-param-4111-1111-1111-1111", b"1"),
+        (b"last-event-id", PAN.encode()),
+    ],
+)
+async def test_a_header_that_repeats_an_argument_is_judged_as_one(name: bytes, value: bytes) -> None:
+    play = Play()
+    answer = await play.ask(modern_call(id="42"), headers=(*MODERN_HEADERS, (name, value)))
+    assert isinstance(answer, Reply) and b"_in_arguments" in answer.body and b'"at":[""]' in answer.body
+    assert play.sent == [] and PAN not in recorded(play)
+
+
+async def test_headers_that_repeat_arguments_are_judged_beside_one_another() -> None:
+    play = Play()
+    play.answers(RESULT)
+    cid, card = (b"mcp-param-cid", b"1234"), (b"mcp-param-card", b"visa")
+    refused = await play.ask(modern_call(id="42"), headers=(*MODERN_HEADERS, cid, card))
+    assert isinstance(refused, Reply) and b"card_number_in_arguments" in refused.body and play.sent == []
+    await play.ask(modern_call(id="42"), headers=(*MODERN_HEADERS, cid))
+    assert dict(play.sent[0].headers)[b"mcp-param-cid"] == b"1234"
+
+
+@pytest.mark.parametrize(
+    "value", [PAN.encode(), wrapped(PAN.encode()), wrapped(wrapped(PAN.encode())), b"411111******1111"]
+)
+async def test_a_name_that_nobody_compares_is_inspected(value: bytes) -> None:
+    """A method of an extension may have one; what it repeats is not ours to know."""
+    play = Play(roles=(EVERYTHING,))
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": MODERN.decode(),
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "acme/pay", "params": {"_meta": meta}}).encode()
+    headers = (MODERN_HEADERS[0], (b"mcp-method", b"acme/pay"))
+    answer = await play.ask(body, headers=(*headers, (b"mcp-name", value)))
+    assert isinstance(answer, Reply) and b"_in_arguments" in answer.body and play.sent == []
+    play.answers(b'{"jsonrpc":"2.0","id":1,"result":{}}')
+    await play.ask(body, headers=(*headers, (b"mcp-name", wrapped(b"account"))))
+    assert len(play.sent) == 1
 
 
 async def test_one_principal_has_so_many_streams_open_and_no_more() -> None:

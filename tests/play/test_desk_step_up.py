@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.desk_world import DeskPlay, claims_of
+from tests.desk_world import CALLBACK, DeskPlay, claims_of
 
 MFA = "mcp:payments mcp:payments:mfa"
 
@@ -91,3 +92,21 @@ async def test_a_refresh_keeps_the_scope_and_makes_the_proof_no_younger(desk: De
     desk.pass_time(301)
     after = claims_of((await desk.refresh(tokens["refresh_token"]))["access_token"])
     assert (after["scope"], after["auth_time"]) == (MFA, before["auth_time"])
+
+
+async def test_who_asks_for_a_new_login_gets_one_wherever_the_browser_goes_next(desk: DeskPlay) -> None:
+    """`prompt=login` of a client: also at the provider, and for whoever leaves out the login page."""
+    await desk.log_in()
+    desk.pass_time(30)
+    sent = await desk.authorize(prompt="login")
+    handle = parse_qs(urlsplit(sent.headers["location"]).query)["request"][0]
+    skipped = await desk.http.get(f"/consent?request={handle}")
+    assert not skipped.headers.get("location", "").startswith(CALLBACK) and 'name="answer"' not in skipped.text
+    asked: list[dict[str, str]] = []
+    came = await desk.browse(await desk.authorize(prompt="login"), "alice", at_provider=asked.append)
+    assert came.headers["location"].startswith(f"{CALLBACK}?code=")
+    assert asked[0]["prompt"].split(" ")[0] == "login"
+    assert desk.provider.asked.count("redeem") == 2
+    # That login serves whoever does not ask for another one.
+    await desk.again()
+    assert desk.provider.asked.count("redeem") == 2

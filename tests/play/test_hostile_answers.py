@@ -443,3 +443,118 @@ def _everything() -> tuple[object, ...]:
 
     allow = Allow(server="payments", tools=("**",), resources=("**",), prompts=("**",), methods=("**",))
     return (Role(name="all", match=(Match(issuer="corp", group="support"),), allow=(allow,)),)
+
+
+# A body that is no message of MCP
+
+SAID = f"declined {PAN} cvv 987, key {SECRET.decode()}"
+ENCODINGS = ("utf-16-le", "utf-16-be", "utf-16", "utf-32-le", "utf-32", "utf-7")
+
+
+def in_utf_7(text: str) -> bytes:
+    """Each character behind a plus sign, as no encoder must write it and each decoder reads it."""
+    return b"+" + base64.b64encode(text.encode("utf-16-be")).rstrip(b"=") + b"-"
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("media_type", [b"text/plain", b"application/json"])
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize(("call", "status"), [(CALL, 500), (CALL, 400), (INITIALIZED, 202), (INITIALIZED, 500)])
+async def test_a_text_in_another_encoding_does_not_leave(
+    encoding: str, media_type: bytes, declared: bool, call: bytes, status: int
+) -> None:
+    """Who decodes it reads what nobody looked at: Python's own `json.loads` finds UTF-16 by itself."""
+    text = json.dumps({"detail": SAID}) if media_type == b"application/json" else SAID
+    body = in_utf_7(text) if encoding == "utf-7" else text.encode(encoding)
+    if encoding == "utf-7" and not declared:
+        return  # nobody takes a text for UTF-7 unasked
+    play = Play()
+    play.answers(
+        body, status=status, content_type=media_type + (b"; charset=" + encoding.encode() if declared else b"")
+    )
+    answer = await play.ask(call)
+    got = await whole(answer)
+    for reading in ("utf-8", encoding):
+        seen = got.decode(reading, "replace")
+        assert PAN not in seen and "987" not in seen and SECRET.decode() not in seen
+    types = [value for name, value in answer.headers if name == b"content-type"]
+    assert all(b"charset" not in each or b"utf-8" in each for each in types)
+    assert play.bugs == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"a":"\\u0034111111111111111",}', b"{'a':'4\\u0031111111111111111'}", b'{"a":"\xff' + PAN.encode() + b'"}'],
+)
+async def test_what_is_said_to_be_json_and_is_none_does_not_leave(body: bytes) -> None:
+    """A lenient parser may read in it what ours does not."""
+    play = Play()
+    play.answers(body, status=500)
+    answer = await play.ask(CALL)
+    assert (answer.status, await whole(answer)) == (500, b"")
+
+
+async def test_an_error_in_plain_words_leaves_masked() -> None:
+    for media_type, body in (
+        (b"text/plain", SAID.encode()),
+        (b"application/json", json.dumps({"detail": SAID}).encode()),
+    ):
+        play = Play()
+        play.answers(body, status=500, content_type=media_type)
+        got = await whole(await play.ask(CALL))
+        assert b"declined 411111******1111" in got and b"[secret redacted]" in got and b"987" not in got
+
+
+# Names that hold what must not be written
+
+NAMES = (
+    "4111 - 1111 - 1111 - 1111",
+    "4111--1111--1111--1111",
+    "4111\t1111\t1111\t1111",
+    "cvv 123",
+    "cvv: 123",
+    "cvv123",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_the_name_of_an_argument_in_which_something_is_found_is_not_written(name: str) -> None:
+    play = Play()
+    params = {"name": "get_order", "arguments": {name: "cvv 123", "note": 1}}
+    await play.ask(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode())
+    [draft] = [draft for draft in play.drafts if draft.asked is not None]
+    assert draft.asked is not None and draft.asked.shape == {"...": "string", "note": "integer"}
+
+
+# Lines of a stream that cost
+
+
+async def test_a_large_comment_of_a_stream_is_judged_beside_the_loop_and_only_so_long() -> None:
+    """As a large message is: everybody's calls would wait for it."""
+    turns: list[int] = []
+    comment = b": " + b"4111 1111 1111 1112 " * 8_000 + b"\n"
+    play = Play()
+    judged = play.world.turns.take
+
+    def counted(sender: object, size: int, *rest: object, **more: object) -> object:
+        turns.append(size)
+        return judged(sender, size, *rest, **more)  # type: ignore[arg-type]
+
+    play.world.turns.take = counted  # type: ignore[method-assign,assignment]
+    play.answers(event(NOTE) + comment + b"\n" + event(RESULT), content_type=STREAM)
+    assert '"x-unknown"' in await told(play)
+    assert turns == [len(comment)]
+
+
+async def test_an_event_of_too_many_lines_ends_the_stream() -> None:
+    play = Play()
+    play.answers(b"x\n" * 300_001 + event(RESULT), content_type=STREAM)
+    assert '"upstream_too_large"' in await told(play)
+    assert outcomes(play) == [Reason.UPSTREAM_TOO_LARGE]
+
+
+async def test_a_byte_order_mark_before_data_is_no_line_beside_it() -> None:
+    play = Play()
+    play.answers(b"\xef\xbb\xbf" + event(RESULT.replace(b'"ok"', b'"' + PAN.encode() + b'"')), content_type=STREAM)
+    seen = await told(play)
+    assert "411111******1111" in seen and "inspection_failed" not in seen

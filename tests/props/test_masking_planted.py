@@ -77,8 +77,9 @@ def test_no_card_number_survives_as_a_number(number: str, form: str, nested: boo
 
 @given(card_numbers(), st.booleans())
 def test_no_card_number_survives_in_exponent_form(number: str, upper: bool) -> None:
-    token = f"{number[0]}.{number[1:]}{'E+' if upper else 'e'}{len(number) - 1}"
-    for body in (f"[{token}]".encode(), json.dumps([token]).encode()):
+    mark = "E+" if upper else "e"
+    token, small = f"{number[0]}.{number[1:]}{mark}{len(number) - 1}", f"0.00{number}{mark}{len(number) + 2}"
+    for body in (f"[{token}]".encode(), json.dumps([token]).encode(), f"[{small}]".encode()):
         masked = mask(body)
         assert number not in digits_left(masked.body) and masked.findings
         json.loads(masked.body)
@@ -97,3 +98,36 @@ def test_what_is_shown_is_six_digits_and_four_and_the_separators(number: str, ga
     assert len(text) == len(shape)
     stripped = [char for char in text if char.isdigit() or char == "*"]
     assert "".join(stripped) == number[:6] + "*" * (len(number) - 10) + number[-4:]
+
+
+SERVICE_AND_MORE = st.from_regex(r"[0-9]{3,13}", fullmatch=True)
+
+
+@given(card_numbers(), st.sampled_from("=D"), SERVICE_AND_MORE, st.sampled_from(POSITIONS), st.booleans())
+def test_no_track_survives_behind_its_length(
+    number: str, sigil: str, rest: str, position: Callable[[str], bytes], of_number: bool
+) -> None:
+    track = f"{number}{sigil}2912{rest}"
+    body = position(f"{len(number) if of_number else len(track)}{track}")
+    masked = mask(body)
+    assert number not in digits_left(masked.body) and "2912" + rest not in digits_left(masked.body)
+    assert (
+        [found.detector for found in masked.findings]
+        == [found.detector for found in inspect_arguments(body)]
+        == ["track"]
+    )
+
+
+@given(card_numbers(), st.sampled_from("=D"), SERVICE_AND_MORE, st.from_regex(r"[0-9]{1,20}", fullmatch=True))
+def test_no_track_survives_among_the_digits_of_a_payment_message(
+    number: str, sigil: str, rest: str, before: str
+) -> None:
+    track = f"{before}{number}{sigil}2912{rest}"
+    for body in (
+        f'["iso 8583 {track}"]',
+        f'["{track} is track 2"]',
+        f'{{"card":{{"raw":"{track}"}}}}',
+        f'["F35 {track}"]',
+    ):
+        masked = mask(body.encode())
+        assert "2912" + rest not in digits_left(masked.body) and number not in digits_left(masked.body)

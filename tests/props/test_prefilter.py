@@ -1,5 +1,6 @@
 """What native code rules out is not there: no pattern of the first look matches, and no factor occurs."""
 
+import base64
 import re
 from typing import Any
 
@@ -70,13 +71,25 @@ def test_what_is_ruled_out_no_pattern_finds(text: bytes) -> None:
     assert FIRST.may_hold(text) or len(trigger._LOOK.seen(text)) == 1
 
 
-@given(documents(), st.binary(min_size=1, max_size=24), around)
+@given(
+    documents(),
+    st.binary(min_size=1, max_size=24) | st.binary(min_size=25, max_size=90),
+    st.sets(st.integers(0, 89)) | st.just(set(range(90))),
+    around,
+)
 @settings(max_examples=up_to(300))
-def test_a_live_secret_is_not_ruled_out_in_any_spelling(body: bytes, value: bytes, beside: bytes) -> None:
+def test_a_live_secret_is_not_ruled_out_in_any_spelling(
+    body: bytes, value: bytes, escaped: set[int], beside: bytes
+) -> None:
     secrets = Secrets((value,))
-    assert secrets.trigger is not None
-    first = made(native(), (secrets.trigger,), FIRST, most=8)
-    for text in (body, value, beside + value + body, body + beside):
+    assert secrets.sketch is not None
+    first = made(native(), (secrets.sketch,), FIRST, most=8)
+    percent = b"".join(b"%%%02x" % byte if place in escaped else b"%c" % byte for place, byte in enumerate(value))
+    for spelling in (value, percent, base64.b64encode(b"x" + value)):
+        for text in (spelling, beside + spelling + body):
+            assert secrets.positions(text) or len(value) < 12
+            assert first.may_hold(text) or not secrets.positions(text)
+    for text in (body, body + beside):
         if secrets.positions(text) or len(trigger._LOOK.seen(text)) > 1:
             assert first.may_hold(text)
 

@@ -11,7 +11,7 @@ from gatebook.model.errors import Malformed
 from gatebook.wire.build import error, filtered_list, shape
 from gatebook.wire.headers import accepts, forwardable_request_headers, forwardable_response_headers, media_type
 from gatebook.wire.jsonrpc import Request, parse_server
-from gatebook.wire.mirrored import check_mirrored, decoded, param_values
+from gatebook.wire.mirrored import check_mirrored, decoded, name_values, param_values
 from gatebook.wire.revisions import revision_of
 
 NAMES = st.sampled_from(["a", "b", "é", "名", "a b", "x\\y", '"', "\u2028"])
@@ -90,6 +90,7 @@ def test_no_headers_bring_anything_but_malformed(headers: tuple[tuple[bytes, byt
         lambda: forwardable_request_headers(headers, "mcp-param-a"),
         lambda: check_mirrored(headers, request),
         lambda: param_values(headers),
+        lambda: name_values(headers),
         lambda: revision_of(headers, request),
     ):
         with contextlib.suppress(Malformed):

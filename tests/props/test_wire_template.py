@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -168,3 +169,24 @@ def test_without_arguments_there_is_no_template():
     request = parse_client(b'{"jsonrpc":"2.0","id":1,"method":"ping"}')
     assert isinstance(request, Request)
     assert template_of(request) is None
+
+
+@pytest.mark.parametrize("id_first", [True, False])
+def test_a_search_for_the_cut_does_not_grow_with_the_body(id_first: bool) -> None:
+    """A caller chooses his template, and the body that comes next: a search of the whole took 29 ms, four times for each message."""
+    gap = b" " * 1900
+
+    def body(inner: bytes, outer: bytes) -> bytes:
+        params = b'"params":{"name":"x","arguments":{}' + inner + b"}"
+        members = (b'"id":' + outer + b"1", params) if not id_first else (params, b'"id":1' + outer)
+        return b'{"jsonrpc":"2.0","method":"tools/call",' + b",".join(members[:: -1 if id_first else 1][::-1]) + b"}"
+
+    for made in (made_of(body(b"", gap)), made_of(body(gap, b""))):
+        hostile = body(b" " * 62_000, gap[1:]), body(b" " * 62_000, gap), body(gap[1:], b" " * 62_000)
+        for each in hostile:
+            assert filled(made, each) in (None, parse_client(each))
+        begun = time.thread_time()
+        for _ in range(40):
+            for each in hostile:
+                filled(made, each)
+        assert time.thread_time() - begun < 1.5, "120 of them"

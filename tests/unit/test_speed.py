@@ -291,6 +291,43 @@ def test_one_that_reads_as_python_does_is_read_with(monkeypatch: pytest.MonkeyPa
     assert speed.reader() is native()
 
 
+class Glancing:
+    """`gatebook_speed` whose `gist` is another one."""
+
+    def __init__(self, gist: Callable[..., Any]) -> None:
+        self.gist = gist
+
+
+@pytest.mark.usefixtures("unsettled")
+@pytest.mark.parametrize(
+    "gist",
+    [
+        lambda *told: None,
+        lambda leaf, writer, epoch: native().gist(leaf, writer, epoch) and (1, "call.intent", None, None, "", 0),
+        lambda leaf, *by: native().gist(leaf, *by) or native().gist(leaf.rstrip(), *by),
+        lambda leaf, *by: native().gist(leaf, *by) or native().gist(leaf.replace(b'""', b'"'), *by),
+        lambda leaf, *by: (
+            native().gist(leaf, *by) or (7, "call.intent", None, None, "2026", 0) if leaf[:1] == b"{" else None
+        ),
+        lambda leaf, writer, epoch: native().gist(leaf, "gate-0", "01a2000000000badc0de"),
+        lambda leaf, *by: (found := native().gist(leaf, *by)) and (*found[:5], 0),
+        lambda leaf, *by: (found := native().gist(leaf, *by)) and (found[0] + 1, *found[1:]),
+        lambda: None,
+    ],
+)
+def test_one_that_reads_entries_otherwise_than_python_is_not_read_with(
+    gist: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "speed_up", lambda: speed.SpeedUp(words="", module=Glancing(gist)))
+    assert speed.gists() is None
+
+
+@pytest.mark.usefixtures("unsettled")
+def test_one_that_reads_entries_as_python_does_is_read_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "speed_up", lambda: speed.SpeedUp(words="", module=native()))
+    assert speed.gists() is native()
+
+
 class Looking:
     """`gatebook_speed` with another prefilter."""
 
@@ -354,10 +391,10 @@ def test_without_it_python_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def unsettled() -> Any:
     speed_up = speed.speed_up
-    for settled in (speed_up, speed.reader, speed.looker):
+    for settled in (speed_up, speed.reader, speed.looker, speed.gists):
         settled.cache_clear()
     yield
-    for settled in (speed_up, speed.reader, speed.looker):
+    for settled in (speed_up, speed.reader, speed.looker, speed.gists):
         settled.cache_clear()
 
 

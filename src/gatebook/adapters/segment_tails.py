@@ -7,17 +7,19 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gatebook.durable import sync_folder
 from gatebook.ledger.framing import (
     HEADER_BYTES,
     Ending,
+    FrameKind,
     Group,
     SegmentError,
     SegmentHeader,
     decode_header,
+    read_frames,
     segment_name,
     take_groups,
     used_bytes,
@@ -51,7 +53,8 @@ class Tail:
         self._beyond = 0
         self._ended = False
         self._closed = False
-        self.bound = self._header(first).tree_size
+        header = self._header(first)
+        self.bound, self.first_sequence = header.tree_size, header.first_sequence
 
     def ended(self) -> bool:
         """True once the writer is gone (its lock is ours now, for good) and what it wrote is durable. Raises OSError where that sync fails."""
@@ -102,6 +105,13 @@ class Tail:
             elif stuck or found.closed:
                 break
         return groups
+
+    def held(self) -> Iterator[bytes]:
+        """Every whole leaf in its segments, also of those that were taken, in the order they were written. Nothing is taken by this."""
+        for number in self._numbers():
+            for found in read_frames(_read(self._path(number)), HEADER_BYTES):
+                if found.kind is FrameKind.LEAF:
+                    yield found.body
 
     def ending(self) -> Ending:
         """How it ends; ask when `ended` and `take` gives nothing more."""
@@ -252,19 +262,25 @@ class SegmentTails:
 
     def remove_orphans(self, own: str) -> None:
         """Files of epochs that died before their first segment had its name are gone: nothing can be in them. Those of a writer that is just
-        starting are younger than a minute, and are left alone; `own` is the caller's writer, which starts nothing meanwhile."""
+        starting are locked by it, or younger than a minute, and are left alone; `own` is the caller's writer, which starts nothing meanwhile."""
         for folder in (self._directory, *_folders(self._directory)):
             self._remove_orphans_in(folder, own)
 
     def _remove_orphans_in(self, folder: Path, own: str) -> None:
-        living = {(writer, epoch) for writer, epoch, _ in _listed(folder)}
+        found: dict[tuple[str, str], list[Path]] = {}
         for path in [*folder.glob("*.new"), *folder.glob("*.mark")]:
-            match = _ORPHAN.fullmatch(path.name)
-            if match is None or (match["writer"], match["epoch"]) in living:
+            if match := _ORPHAN.fullmatch(path.name):
+                found.setdefault((match["writer"], match["epoch"]), []).append(path)
+        # Listed last: a first segment that got its name meanwhile is seen.
+        living = {(writer, epoch) for writer, epoch, _ in _listed(folder)}
+        for (writer, epoch), paths in found.items():
+            # The age alone would be the clock's word: a writer whose mark was taken away by a clock that jumped is not sealed as long as it lives.
+            if (writer, epoch) in living or (writer != own and any(_held(path) for path in paths)):
                 continue
-            with contextlib.suppress(FileNotFoundError):
-                if match["writer"] == own or time.time() - path.stat().st_mtime > _STARTING_S:
-                    path.unlink()
+            for path in paths:
+                with contextlib.suppress(FileNotFoundError):
+                    if writer == own or time.time() - path.stat().st_mtime > _STARTING_S:
+                        path.unlink()
 
     def forget(self, writer: str, epoch: str) -> None:
         """That epoch was removed from the disk."""
@@ -295,6 +311,23 @@ def _opened(path: Path) -> int:
         os.close(descriptor)
         raise SegmentError(f"{path} is no plain file")
     return descriptor
+
+
+def _held(path: Path) -> bool:
+    """True where a writer that lives has locked this file, or has just given it another name."""
+    try:
+        descriptor = _opened(path)
+    except FileNotFoundError:
+        return True
+    except (OSError, SegmentError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _read(path: Path, size: int = -1) -> bytes:

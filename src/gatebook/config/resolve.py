@@ -28,6 +28,9 @@ from gatebook.model.deployment import DESK_ISSUER, Allow, Client, Deployment, Di
 
 DEV_ORIGIN = "localhost/dev"
 
+_OF_OUR_TOKENS = frozenset({"mfa"})
+"""The one claim of the desk's tokens, beside groups and subject, on which a role may rest: their `name` is whatever the provider shows, often an
+address that nobody has verified."""
 _NOBODY_IN_PARTICULAR = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti", "typ"})
 """Claims that every token of an issuer has, or that change with each: a role that rests on them alone is everybody's or nobody's."""
 
@@ -258,6 +261,12 @@ def _roles(read: Read, file: schema.File) -> Iterator[Problem]:
                     where,
                     "rests on claims that say nothing of who calls",
                     "give a group, a subject, or claims that tell callers apart",
+                )
+            elif match.issuer in read.names["idp"] and (foreign := set(match.claims) - _OF_OUR_TOKENS):
+                yield error(
+                    where,
+                    f"rests on the claim {min(foreign)}, which for people who log in at the desk is not there, or is what they call themselves",
+                    "give a group or a subject",
                 )
         for index, allow in enumerate(role.allow):
             if allow.server not in read.names["server"]:

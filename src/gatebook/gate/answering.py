@@ -71,7 +71,7 @@ async def whole_answer(
     if head.media_type == "application/json" and body and status < 400 and permitted.question.calls:
         released = await releaser.body(body, "answer")
     else:
-        released = await _beside(body, head.media_type, status, permitted, releaser)
+        released = await _beside(body, head, status, permitted, releaser)
     took = status < 400 and permitted.question.verb != "GET"
     await releaser.settle(
         Reason.UPSTREAM_INVALID if permitted.question.calls or not took else Reason.COMPLETED, status=status
@@ -97,10 +97,10 @@ async def _read(
         await response.close()
 
 
-async def _beside(body: bytes, media_type: str | None, status: int, permitted: Permitted, releaser: Releaser) -> bytes:
+async def _beside(body: bytes, head: AnswerHead, status: int, permitted: Permitted, releaser: Releaser) -> bytes:
     """What a server says where no call is answered with a message: the HTTP error that a call gets, or what nobody asked for."""
     failed = status >= 400
-    if media_type == "application/json" and body:
+    if head.media_type == "application/json" and body:
         try:
             return await releaser.body(body, "failure" if failed else "event")
         except Malformed:
@@ -110,7 +110,7 @@ async def _beside(body: bytes, media_type: str | None, status: int, permitted: P
     if permitted.question.calls and not failed:
         raise Refused(Reason.UPSTREAM_INVALID)  # a request was answered with no message at all
     # An HTTP error without a message of MCP: a dual-era client falls back on its status, so that passes, and its text masked.
-    return releaser.text(body) if len(body) <= _PLAIN_BYTES else b""
+    return releaser.text(body) if len(body) <= _PLAIN_BYTES and not head.foreign else b""
 
 
 def _plain_json(body: bytes, releaser: Releaser) -> bytes:

@@ -8,7 +8,7 @@ from gatebook.gate.identifying import Caller
 from gatebook.gate.refusal import Refused
 from gatebook.gate.world import OFF_LOOP_BYTES, World
 from gatebook.ledger.entry import uuid7
-from gatebook.masking import Inspected, Masked, MaskingFailed, Secrets, inspect, mask, mask_text
+from gatebook.masking import Inspected, Masked, MaskingFailed, Secrets, inspect, inspect_arguments, mask, mask_text
 from gatebook.model.deployment import Recording, Server, ToolRule
 from gatebook.model.errors import Malformed, Reason
 from gatebook.model.finding import Finding
@@ -232,7 +232,8 @@ def _remember(question: Question, world: World) -> None:
     assert isinstance(element.message, Request)
     # A client that writes each message in another way must not make us look for what will not come again.
     template = template_of(element.message) if len(seen) < TEMPLATES_KEPT else None
-    if template is not None:
+    # One that is there already did not read this message, for what was found in it or for how it is written, and will not read the next.
+    if template is not None and not any(template.is_alike(repeated.template) for repeated in seen):
         repeated = Repeated(
             server=server, template=template, era=question.era, target=element.target, resource=element.resource, rule=element.rule,
             fingerprint=world.fingerprint.begun(template.method, element.resource.name),
@@ -373,10 +374,20 @@ def new_call_id(world: World) -> str:
 
 
 def header_findings(headers: Headers) -> tuple[Finding, ...]:
-    """`Mcp-Name`, `Mcp-Param-*` and `Last-Event-ID` are inspected like arguments: they reach the server too."""
-    texts = [text for _, text in mirrored.param_values(headers)]
-    texts += [value.decode("latin-1") for name, value in headers if name in (b"mcp-name", b"last-event-id")]
-    return tuple(finding for text in texts for finding in mask_text(text)[1])
+    """`Mcp-Name`, `Mcp-Param-*` and `Last-Event-ID` are inspected like arguments: they reach the server too. A parameter is judged by its
+    name as an argument is, among the others; whatever is wrapped, as it stands and unwrapped. No pointer leads into a header: it is "".
+
+    Raises Malformed(HEADER_MISMATCH) where a value cannot be read, and MaskingFailed."""
+    params = mirrored.param_values(headers)
+    innermost = dict(params)
+    judged: list[object] = [innermost] if params else []
+    judged += [{name: text} for name, text in params if text != innermost[name]]
+    judged += mirrored.name_values(headers)
+    judged += [value.decode("latin-1") for name, value in headers if name == b"last-event-id"]
+    if not judged:
+        return ()
+    findings = inspect_arguments(msgspec.json.encode(judged))
+    return tuple([msgspec.structs.replace(finding, pointer="") for finding in findings])
 
 
 def _upstream_session(arrival: Arrival, caller: Caller, era: Era, world: World) -> str | None:

@@ -18,7 +18,7 @@ from gatebook.gate.again import Call
 from gatebook.gate.answering import answer, headers_of, whole_answer
 from gatebook.gate.asking import Question, new_call_id, read
 from gatebook.gate.authorizing import Denied, Permitted, StepUp, authorize
-from gatebook.gate.forwarding import forward, trace_passed_on
+from gatebook.gate.forwarding import forward, passed_on, trace_passed_on
 from gatebook.gate.identifying import Caller, identify
 from gatebook.gate.leaving import Gone
 from gatebook.gate.places import Place
@@ -88,6 +88,7 @@ async def _whole(arrival: Arrival, gone: Gone, world: World) -> Answer:
             injected = world.injected(server)  # may fail; and no intent is recorded whose end nobody would record
             way.question = question = await read(arrival, caller, injected.secrets, world)
             permitted = authorize(question, world)
+            passed_on(question)  # what cannot be sent is refused before an intent says that it will be
             if question.repeated is not None:
                 again.remember(permitted, injected, world)
             receipt = await _record_intents(permitted, world)

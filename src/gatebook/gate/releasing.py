@@ -144,7 +144,8 @@ class Releaser:
         known = self._injected.heads.get(headers)
         if known is None:
             known = AnswerHead(
-                media_type=wire_headers.media_type(headers),
+                media_type=(media_type := wire_headers.media_type(headers)),
+                foreign=media_type is None and any(name == b"content-type" for name, _ in headers),
                 clean=self._clean(wire_headers.forwardable_response_headers(headers)),
                 session=next((value.decode("latin-1") for name, value in headers if name == b"mcp-session-id"), None),
             )

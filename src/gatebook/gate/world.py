@@ -45,6 +45,8 @@ class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
     """What the headers of a server's answer say. `clean`: those of them that may leave. `session`: the upstream's own id for one."""
 
     media_type: str | None
+    foreign: bool
+    """Whether they name a type or a charset that we do not read."""
     clean: Headers
     session: str | None
 

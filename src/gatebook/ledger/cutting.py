@@ -10,8 +10,10 @@ _WHOLE = frozenset({"id", "t", "w", "clk", "v", "ev", "call", "sess", "n", "pay"
 
 def cut_to_fit(tree: dict[str, Any], limit: int) -> dict[str, Any]:
     """`tree` (an entry as plain values) with strings of at most `limit` characters and maps of at most `limit` / 8 members, marked where
-    cut, with ASCII keys, no lone surrogates, and integers below 2^53 (a larger one becomes its decimal text; `auth_time` goes)."""
-    cut = {name: value if name in _WHOLE else _value(value, limit) for name, value in tree.items()}
+    cut, with ASCII keys, no lone surrogates, and integers below 2^53 (a larger one becomes its decimal text; `auth_time` goes). What a `session.close`
+    sums up is whole: cut, it would be another sum, and its session would never be closed."""
+    whole = _WHOLE | {"x"} if tree.get("ev") == "session.close" else _WHOLE
+    cut = {name: value if name in whole else _value(value, limit) for name, value in tree.items()}
     if (who := cut.get("who")) is not None and not isinstance(who.get("auth_time", 0), int):
         del who["auth_time"]
     return cut

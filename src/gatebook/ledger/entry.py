@@ -170,6 +170,11 @@ def decode(leaf: bytes) -> Entry:
     return entry
 
 
+def encode(entry: Entry) -> bytes:
+    """The leaf of an entry that `decode` gave: that very leaf."""
+    return _encoder.encode(entry)
+
+
 def rfc3339(micros: int) -> str:
     """Microseconds since the epoch as `2026-11-22T16:31:28.000001Z`."""
     return _millisecond(micros // 1000) + _MICROS[micros % 1000]

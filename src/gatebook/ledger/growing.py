@@ -7,7 +7,7 @@ import msgspec
 from gatebook.ledger.files import Files
 from gatebook.ledger.merkle import TILE_WIDTH, Hash, Tree, leaf_hash
 from gatebook.ledger.reading import widest_partial
-from gatebook.ledger.tiles import join_bundle, read_bundle, read_tile, split_bundle, tile_name, widths
+from gatebook.ledger.tiles import BundleError, join_bundle, read_bundle, read_tile, split_bundle, tile_name, widths
 
 BUNDLES = "tile/entries/"
 
@@ -91,16 +91,25 @@ class GrowingLog:
 
 
 def entries_beyond(log: Files, size: int) -> Iterator[bytes]:
-    """Entries in bundles beyond `size`: written by a sealer that died before it signed them. They keep their places."""
+    """Entries in bundles beyond `size`: written by a sealer that died before it signed them. They keep their places. Raises BundleError, OSError,
+    which name the file."""
     while True:
         index, offset = divmod(size, TILE_WIDTH)
         try:
-            bundle = split_bundle(log.read(tile_name(None, index)), TILE_WIDTH)
+            bundle = _split(log, index, TILE_WIDTH)
         except FileNotFoundError:
             width = widest_partial(log, index)
             if width <= offset:
                 return
-            yield from split_bundle(log.read(tile_name(None, index, width)), width)[offset:]
+            yield from _split(log, index, width)[offset:]
             return
         yield from bundle[offset:]
         size += TILE_WIDTH - offset
+
+
+def _split(log: Files, index: int, width: int) -> list[bytes]:
+    name = tile_name(None, index, width)
+    try:
+        return split_bundle(log.read(name), width)
+    except BundleError as error:
+        raise BundleError(f"{name} {error}") from error

@@ -3,6 +3,7 @@
 import contextlib
 from array import array
 from collections.abc import Callable, Iterator
+from io import SEEK_END
 from typing import BinaryIO
 
 import msgspec
@@ -20,6 +21,8 @@ _CHUNK_BYTES = 4 << 20
 _LENGTH_BYTES = 4
 _LARGEST_FRAME_BYTES = 2 << 20
 """No writer makes one of more than a mebibyte and what belongs around it."""
+_LOOK_BYTES = 64 << 10
+_SPARE_BYTES, _SPARE_TIMES = 64 << 20, 8
 
 
 class Indexed(msgspec.Struct, frozen=True):
@@ -36,6 +39,7 @@ class Stored(msgspec.Struct, frozen=True):
     kind: FrameKind
     place: payload.Place
     content: bytes
+    start: int
     end: int
 
 
@@ -119,14 +123,65 @@ def stored_frames(file: BinaryIO) -> Iterator[Stored]:
     for frame in frames_of(file):
         if frame.kind not in (FrameKind.PAYLOAD, FrameKind.DATA_KEY):
             raise payload.PayloadError(f"a frame of kind {frame.kind} before offset {frame.end}")
-        place, content = payload.read_stored_body(frame.body)
-        yield Stored(frame.kind, place, content, frame.end)
+        yield _stored(frame)
 
 
-def _whole_frames(file: BinaryIO) -> Iterator[Stored]:
-    """The frames of a payload file up to the first byte that belongs to none: what is torn behind them takes nothing from them."""
+def sound_frames(file: BinaryIO, start: int, session: bytes) -> Iterator[Stored]:
+    """The frames of the payload file of `session` from offset `start` on, passing over whatever is none. Each bears the session's name right behind
+    its head: where one is damaged the next is found by it. Raises PayloadError where the name is nearly everywhere and no frame: looking on would take for
+    ever."""
+    spare = _SPARE_BYTES + _SPARE_TIMES * file.seek(0, SEEK_END)
+    offset = start
+    while offset >= 0:
+        found = _sound_frame(file, offset, session)
+        if found is not None:
+            yield found
+            offset = found.end
+            continue
+        spare -= max(0, file.tell() - offset)
+        offset = _next_named(file, offset + 1, session)
+        spare -= _LOOK_BYTES
+        if spare < 0:
+            raise payload.PayloadError(f"what is before offset {offset} is no frame, and damaged throughout")
+
+
+def _sound_frame(file: BinaryIO, offset: int, session: bytes) -> Stored | None:
+    file.seek(offset)
+    head = file.read(FRAME_BYTES + len(session))
+    if head[FRAME_BYTES:] != session:
+        return None
+    frame = read_frame(head + file.read(max(0, int.from_bytes(head[:4], "little") - len(session))), 0)
+    if frame is None or frame.kind not in (FrameKind.PAYLOAD, FrameKind.DATA_KEY):
+        return None
+    try:
+        return _stored(frame, offset)
+    except payload.PayloadError:
+        return None
+
+
+def _next_named(file: BinaryIO, offset: int, session: bytes) -> int:
+    """Where the next frame at `offset` or behind it may begin; below 0 where none does."""
+    base, data = offset + FRAME_BYTES, b""
+    file.seek(base)
+    while more := file.read(_LOOK_BYTES):
+        data += more
+        if (at := data.find(session)) >= 0:
+            return base + at - FRAME_BYTES
+        base, data = base + len(data) - len(session) + 1, data[1 - len(session) :]
+    return -1
+
+
+def _stored(frame: Frame, base: int = 0) -> Stored:
+    """`base`: of what `frame.end` counts from."""
+    place, content = payload.read_stored_body(frame.body)
+    end = base + frame.end
+    return Stored(frame.kind, place, content, end - FRAME_BYTES - len(frame.body), end)
+
+
+def _until_broken(frames: Iterator[Stored]) -> Iterator[Stored]:
+    """As many as there are: what nobody can read behind them takes nothing from them."""
     with contextlib.suppress(payload.PayloadError):
-        yield from stored_frames(file)
+        yield from frames
 
 
 def frames_of(file: BinaryIO) -> Iterator[Frame]:
@@ -183,7 +238,9 @@ class Recordings:
     def _learn(self, session: str) -> None:
         self._session, self._keys, self._offsets = session, {}, {}
         with self._payloads.open(payload_name(session)) as file:
-            for stored in _whole_frames(file):
+            # Where bytes in the middle are damaged the others can be heard: each is what its entry committed to, or is not opened.
+            frames = sound_frames(file, 0, bytes.fromhex(session))
+            for stored in _until_broken(frames):
                 place = stored.place
                 if stored.kind is FrameKind.DATA_KEY:
                     key = payload.key_id(stored.content)

@@ -5,10 +5,11 @@ holder of the log key can have written it. What does not hold is not there. docs
 """
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import msgspec
 
+from gatebook.ledger.entry import encode
 from gatebook.ledger.gist import Writer
 from gatebook.ledger.merkle import Hash
 from gatebook.ledger.note import Signer
@@ -31,7 +32,8 @@ class Shelved(msgspec.Struct, frozen=True):
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """True of the first `size` entries, whose root is `root`: the last sequence number of each epoch that still has segments, the index of
-    its `log.recover` where it has one, every open session, the closed ones that may go on, longest closed first, and their payload files."""
+    its `log.recover` where it has one, every open session, the closed ones that may go on, longest closed first, and their payload files.
+    `from_first`: all of these entries were read; false where an older release does not say so."""
 
     v: int = VERSION
     size: int
@@ -41,25 +43,16 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     open: list[Session]
     closed: list[Session]
     shelved: dict[str, Shelved]
+    from_first: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Memory)
 
 
-def kept(sessions: Iterable[Session]) -> list[Session]:
-    """As a memory tells of them: of what is under way the entries themselves, which every release can read."""
-    return [
-        msgspec.structs.replace(
-            session, work={call: OpenWork(work.entry(), work.by) for call, work in session.work.items()}
-        )
-        for session in sessions
-    ]
-
-
 def pack(memory: Memory, signer: Signer) -> bytes:
     """`memory`, and a code over it that only the holder of `signer` can make."""
-    body = _encoder.encode(memory)
+    body = _encoder.encode(_with(memory, lambda work: OpenWork(work.entry(), work.by)))
     return b"".join((_MAGIC, _code(body, signer), body))
 
 
@@ -73,7 +66,21 @@ def unpack(packed: bytes, signer: Signer) -> Memory | None:
         memory = _decoder.decode(body)
     except msgspec.MsgspecError:
         return None
-    return memory if memory.v == VERSION else None
+    return _with(memory, lambda work: OpenWork(encode(work.entry()), work.by)) if memory.v == VERSION else None
+
+
+def _with(memory: Memory, form: Callable[[OpenWork], OpenWork]) -> Memory:
+    """`memory` with all that is under way in another form: on the disk as the entry itself, which each release reads, else as its leaf."""
+
+    def formed(sessions: list[Session]) -> list[Session]:
+        return [
+            msgspec.structs.replace(session, work={call: form(work) for call, work in session.work.items()})
+            if session.work
+            else session
+            for session in sessions
+        ]
+
+    return msgspec.structs.replace(memory, open=formed(memory.open), closed=formed(memory.closed))
 
 
 def _code(body: bytes, signer: Signer) -> bytes:

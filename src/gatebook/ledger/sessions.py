@@ -10,6 +10,9 @@ from gatebook.model.record import Draft, Origin, Resource, Who
 SEALER = "sealer"
 OPENING = frozenset({"call.intent", "stream.open"})
 CLOSING = frozenset({"call.result", "stream.close"})
+EPOCHS_TOLD = 128
+"""Epochs that a `session.close` tells one by one: with what else is in it they leave a third of an entry free."""
+_NAMES_BYTES = 5000
 
 
 class OpenWork(msgspec.Struct, frozen=True):
@@ -23,7 +26,8 @@ class OpenWork(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct):
-    """Running totals. `entries`: (writer, epoch) → entries, `session.close` itself not counted."""
+    """Running totals. `entries`: (writer, epoch) → entries, `session.close` itself not counted. `whole`: no entry of it is known to lie before
+    those that were counted."""
 
     name: str
     who: Who
@@ -36,6 +40,7 @@ class Session(msgspec.Struct):
     findings: int = 0
     entries: dict[Writer, int] = {}
     work: dict[str, OpenWork] = {}
+    whole: bool = True
 
     def take(self, index: int, gist: Gist) -> None:
         """Count one more entry of this session, `index` in the log."""
@@ -68,7 +73,17 @@ class Session(msgspec.Struct):
                 return
 
     def totals(self) -> dict[str, str | int | bool]:
-        """The facts of `session.close`: calls, refused, findings, and entries per writer's epoch (`entries WRITER EPOCH`)."""
+        """The facts of `session.close`: calls, refused, findings, and entries per writer's epoch (`entries WRITER EPOCH`). Where these are too many
+        for one entry, their sum (`entries`) and how many they are (`epochs`)."""
+        told = self.totals_of_each()
+        names = [name for name in told if name.startswith("entries ")]
+        if len(names) <= EPOCHS_TOLD and sum(map(len, names)) <= _NAMES_BYTES:
+            return told
+        summed = {"entries": sum(self.entries.values()), "epochs": len(self.entries)}
+        return {"calls": self.calls, "refused": self.refused, "findings": self.findings, **summed}
+
+    def totals_of_each(self) -> dict[str, str | int | bool]:
+        """`totals` with every epoch, however many: so it was written, as far as an entry had room, before their number was limited."""
         counted = {f"entries {writer} {epoch}": count for (writer, epoch), count in sorted(self.entries.items())}
         return {"calls": self.calls, "refused": self.refused, "findings": self.findings, **counted}
 
@@ -76,15 +91,17 @@ class Session(msgspec.Struct):
 class Sessions:
     """Every open session; closed ones are remembered for a while, so that a late entry continues their totals."""
 
-    def __init__(self, remembered: int = 100_000) -> None:
+    def __init__(self, remembered: int = 100_000, *, late: bool = False) -> None:
+        """`late`: the log has entries before the first that `take` will get. A session that shows that some of them are its own is not `whole`."""
         self.open: dict[str, Session] = {}
         self.closed: dict[str, Session] = {}
+        self.late = late
         self._remembered = remembered
 
     @classmethod
-    def resume(cls, open_: list[Session], closed: list[Session]) -> "Sessions":
+    def resume(cls, open_: list[Session], closed: list[Session], *, late: bool = False) -> "Sessions":
         """As they were when somebody noted `open` and `closed`, in their order."""
-        sessions = cls()
+        sessions = cls(late=late)
         sessions.open = {session.name: session for session in open_}
         sessions.closed = {session.name: session for session in closed}
         return sessions
@@ -104,11 +121,24 @@ class Sessions:
         if session is None:
             session = self.closed.pop(name, None) or _begun(name, gist.entry())
             self.open[name] = session
+        if self.late and session.whole and _went_before(session, gist):
+            session.whole = False
         if gist.event != "session.close":
             session.take(index, gist)
         elif counted_all(session, gist.entry()):
             self.closed[name] = self.open.pop(name)
         return session
+
+    def set_aside(self, now_us: int, idle_us: int) -> list[str]:
+        """Sessions that would be closed if they were `whole` are as if they were closed: nobody knows what they amount to. Their names."""
+        idle = [
+            session.name
+            for session in self.open.values()
+            if not session.whole and not session.work and now_us - session.last_us > idle_us
+        ]
+        for name in idle:
+            self.closed[name] = self.open.pop(name)
+        return idle
 
     def forget(self) -> Session | None:
         """The longest closed session, which is no longer remembered, where there are too many; else None."""
@@ -119,6 +149,17 @@ class Sessions:
 
 def _begun(name: str, entry: Entry) -> Session:
     return Session(name, entry.who, entry.from_, entry.res)
+
+
+def _went_before(session: Session, gist: Gist) -> bool:
+    """True where this entry, before it is counted, tells of another of its session that was not: its writer has counted one already, or it ends
+    what has not begun."""
+    if gist.event in CLOSING and gist.call is not None and gist.call not in session.work:
+        return True
+    if gist.writer[0] == SEALER:
+        # The sealer adds to what others have written.
+        return session.last_index < 0
+    return gist.writer not in session.entries and gist.entry().n != 1
 
 
 def counted_all(session: Session, closing: Entry) -> bool:
@@ -132,7 +173,8 @@ def closings(
 ) -> list[Draft]:
     """What is due at `now_us`: `unknown` results for what an ended writer left open, and `session.close` for idle sessions with nothing open.
 
-    A session with work of a writer that is `alive` stays open: its outcome may still come. At most `most` drafts.
+    A session with work of a writer that is `alive` stays open: its outcome may still come. One that is not `whole` is never closed: its totals would
+    be wrong, for ever. At most `most` drafts.
     """
     due: list[Draft] = []
     for session in sessions.open.values():
@@ -142,7 +184,7 @@ def closings(
             continue
         if session.work:
             due += [_unknown(session.name, work.entry()) for work in session.work.values()]
-        else:
+        elif session.whole:
             due.append(
                 Draft(
                     event="session.close",

@@ -1,13 +1,14 @@
 """Moving payload frames out of segments into one file per session, so that doing it twice changes nothing."""
 
+from collections.abc import Callable
 from io import SEEK_END
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from gatebook.ledger.files import Files
 from gatebook.ledger.framing import FRAME_BYTES
 from gatebook.ledger.gist import Writer
 from gatebook.ledger.payload import PayloadError, numbers_in, written_by
-from gatebook.ledger.reading import Stored, payload_name, stored_frames
+from gatebook.ledger.reading import Stored, payload_name, sound_frames, stored_frames
 from gatebook.ledger.remembering import Position, Shelved
 
 _NOWHERE: Position = (0, 0, -1)
@@ -26,14 +27,29 @@ class _Session:
         self.end, self.last = end, last
         self.waiting: list[bytes] = []
 
+    def pass_over(self, frames: list[Stored]) -> None:
+        """These, the next in the file, are there: what comes again of them is not wanted."""
+        for stored in frames:
+            at = stored.place
+            self.last[at.writer, at.epoch] = (at.sequence, at.part, at.piece)
+        self.end = frames[-1].end
+
 
 class Shelf:
     """Frames handed to `put` are in their session's file, durably, after `flush`. Frames that the file held already are passed over:
     after a crash between the two, the same frames come from the segments once more."""
 
-    def __init__(self, files: PayloadFiles, remembered: dict[str, Shelved] | None = None) -> None:
-        """`remembered`: from `remember`, of the process before."""
-        self._files = files
+    def __init__(
+        self,
+        files: PayloadFiles,
+        remembered: dict[str, Shelved] | None = None,
+        *,
+        in_log: Callable[[Writer, int], bool],
+    ) -> None:
+        """`remembered`: from `remember`, of the process before. `in_log`: this writer's entry of that sequence has its place, so that its frames
+        were durable before, and no segment will bring them again."""
+        self._files, self._in_log = files, in_log
+        self._damaged: dict[str, None] = {}
         self._remembered = remembered or {}
         self._sessions: dict[str, _Session] = {}
         self._waiting: dict[str, None] = {}
@@ -59,6 +75,12 @@ class Shelf:
                 self._waiting[session] = None
             known.waiting.append(stored)
             self.waiting_bytes += len(stored)
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """Names of files that were found to hold bytes that are no frame before frames that are: a disk, or a person, has changed them. What can be
+        read there is as it was, and what is new stands behind it."""
+        return tuple(self._damaged)
 
     def flush(self) -> None:
         """Everything taken is durable. Raises OSError."""
@@ -95,7 +117,8 @@ class Shelf:
         return known
 
     def _read(self, name: str) -> _Session:
-        """What the session's file holds up to its last whole payload; what is torn behind it will be overwritten."""
+        """What the session's file holds up to its last whole payload, or up to the last frame of an entry that is in the log; what is torn behind it
+        will be overwritten."""
         before = self._remembered.pop(name, None)
         session = _Session(0, {})
         pending: list[Stored] = []
@@ -105,13 +128,43 @@ class Shelf:
                 if before is not None and before.end <= file.seek(0, SEEK_END):
                     session = _Session(before.end, before.last)
                 file.seek(session.end)
-                for stored in stored_frames(file):
-                    pending.append(stored)
-                    if stored.place.piece == stored.place.pieces - 1:
-                        for whole in pending:
-                            at = whole.place
-                            session.last[at.writer, at.epoch] = (at.sequence, at.part, at.piece)
-                        session.end, pending = stored.end, []
-        except (FileNotFoundError, PayloadError):
+                try:
+                    for stored in stored_frames(file):
+                        pending.append(stored)
+                        if stored.place.piece == stored.place.pieces - 1:
+                            session.pass_over(pending)
+                            pending = []
+                except PayloadError:
+                    self._look_behind(name, session, file)
+        except FileNotFoundError:
             return session
         return session
+
+    def _look_behind(self, name: str, session: _Session, file: BinaryIO) -> None:
+        """Behind `session.end` are bytes that are no frame. Mostly they are what a power loss left of the last append: then no entry behind them is
+        in the log, for none gets its place before its frames are durable. Where one is, the bytes were whole once: they stay, and so does what is behind
+        them. Cutting there would destroy recordings because of one bit before them."""
+        start, named = session.end, bytes.fromhex(name)
+        try:
+            kept = max(
+                (stored.end for stored in sound_frames(file, start, named) if self._is_in_log(stored)), default=0
+            )
+        except PayloadError:
+            # Nobody knows what is behind it: all of it stays.
+            self._damaged[payload_name(name)] = None
+            session.end = file.seek(0, SEEK_END)
+            return
+        if not kept:
+            return
+        self._damaged[payload_name(name)] = None
+        pending: list[Stored] = []
+        for stored in sound_frames(file, start, named):
+            if stored.end > kept and stored.start != (pending[-1].end if pending else session.end):
+                return
+            pending.append(stored)
+            if stored.end <= kept or stored.place.piece == stored.place.pieces - 1:
+                session.pass_over(pending)
+                pending = []
+
+    def _is_in_log(self, stored: Stored) -> bool:
+        return self._in_log((stored.place.writer, stored.place.epoch), stored.place.sequence)

@@ -10,7 +10,8 @@ What is not found yet, so that nobody counts on it:
 LIMIT: a card number split over two neighbouring text leaves, or over two events of a stream.
 LIMIT: digits and separators beyond ASCII (full-width, Arabic-Indic, no-break and thin spaces, zero-width characters).
 LIMIT: data inside percent-encoding, HTML entities, base64, compressed data, or digits in hexadecimal ASCII; of encodings
-  only JSON inside strings is read, four layers deep. A leaf under `data` or `blob` that is base64 passes as binary.
+  only JSON inside strings is read, four layers deep. A leaf under `data` or `blob` that is base64, longer than 64 characters and
+  neither hexadecimal nor made of digits and signs, passes as binary, whatever its letters and digits say.
 LIMIT: groups of digits with different separators between them (`4111 1111-1111 1111`), and one digit per group.
 LIMIT: no clock, so no budget of time: in messages above 64 KB work is counted instead, and too much of it is refused (budget.py).
   Up to that, hostile input costs up to about 5 ms per KB (tables of codes), most of it half of that. Large bodies belong into a thread.

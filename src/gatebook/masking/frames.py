@@ -5,7 +5,8 @@ from gatebook.masking.leaves import Place
 from gatebook.masking.words import SAD_KINDS, Kind, kinds
 
 NOTHING: frozenset[Kind] = frozenset()
-# {"columns": ["id", "cvv"], "rows": [[1, "123"]]} and {"name": "cvv", "value": "123"}: the name stands beside the value.
+# {"columns": ["id", "cvv"], "rows": [[1, "123"]]} and {"name": "cvv", "value": "123"}: the name stands beside the value,
+# before it or behind: the members of an object have no order.
 COLUMNS = frozenset((b"columns", b"headers", b"header", b"fields", b"column_names", b"columnNames", b"cols"))
 LABELS = frozenset((b"name", b"label", b"field", b"key", b"title", b"column", b"id", b"parameter"))
 _VALUES = frozenset((b"value", b"val", b"values", b"content", b"text", b"stringValue", b"string_value"))
@@ -15,11 +16,13 @@ Segment = bytes | int | None
 class Frame:
     """An open object or array; the root is an array around the document. `segment`: what leads here from the parent.
 
-    `start` is the offset of its bracket. `place` holds what the names down to here say; arrays hand their kinds on.
+    `start` is the offset of its bracket. `place` holds what the names down to here say; arrays hand their kinds on. `label`: what
+    the names beside its values say, as far as they are known; `label_is_used`: a value was judged by it.
     """
 
     index = -1
     label = NOTHING
+    label_is_used = False
     cells = False
     has_rows = False
     columns: dict[int, frozenset[Kind]] | None = None
@@ -63,14 +66,17 @@ class Names:
         """What the names say about the next leaf, object or array of `frame`. `key`: decoded, None in an array."""
         above = frame.place
         if key is None:
-            named = _column(frame) or above.kinds
+            column = _column(frame)
+            # With those above, not instead of them: a cell taken for a header must not unsay what the key above its rows says.
+            named = above.kinds if column is None else column | (above.kinds - {"binary"})
         else:
             named = self.kinds(key)
             if key in _VALUES:
+                frame.label_is_used = True
                 named = named | frame.label | above.kinds
         if named is above.kinds:
             return above
-        return Place(named, above.card or "card" in above.kinds or "card" in named, above.layer)
+        return above.below(named)
 
 
 def _column(row: Frame) -> frozenset[Kind] | None:

@@ -23,7 +23,7 @@ def card_numbers(text: bytes, around: Surroundings, budget: Budget = UNBOUNDED) 
     edits: list[Edit] = []
     for run in _RUN.finditer(text):
         start, end = run.span()
-        if around.card or beside(MESSAGE_BESIDE, text, start, end):
+        if around.card or around.message or beside(MESSAGE_BESIDE, text, start, end):
             numbers = windows(text, start, end, budget)
             if numbers:
                 edits.append(_starred(start, end, numbers))

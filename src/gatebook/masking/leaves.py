@@ -19,7 +19,9 @@ _MOST_ROUNDS = 4
 _CLOSE = 12
 _DIGITS = re.compile(rb"[0-9\x80-\xff]")
 """Digits of other scripts and white space beyond ASCII count as well."""
-_BASE64_TEXT = re.compile(rb"[A-Za-z0-9+/_-]*={0,2}")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]*(={0,2})")
+_BASE64_URL = re.compile(rb"[A-Za-z0-9_-]*(={0,2})")
+_HEX_OR_NUMBERS = re.compile(rb"[0-9A-Fa-f]*|[0-9+/_=-]*")
 _OURS = possessive.compiled(rb"[0-9*]++(?:[ \t._-]{1,3}+[0-9*]++)*+")
 _OUR_TEXT = re.compile(rb"[0-9]{6}\*{4,9}[0-9]{4}|(?<!\*)\*{8,9}[0-9]{4}")
 _OUR_NOTE = re.compile(rb"\[(?:track|cvv|pin|pin block) removed\]|\[secret redacted\]")
@@ -40,15 +42,21 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """What the names above a leaf say: `kinds` its own key or column (arrays pass theirs on), `card` any of them."""
+    """What the names above a leaf say: `kinds` its own key or column (arrays pass theirs on), `card` and `message` any of them."""
 
     kinds: frozenset[Kind] = NO_KINDS
     card: bool = False
     layer: int = 0
+    message: bool = False
+
+    def below(self, kinds: frozenset[Kind]) -> "Place":
+        """The place of what lies in this one under a name of these kinds."""
+        return Place(kinds, self.card or "card" in self.kinds, self.layer, self.message or "message" in self.kinds)
 
     @property
     def surroundings(self) -> Surroundings:
-        return Surroundings(card=self.card or "card" in self.kinds, strict="pan" in self.kinds)
+        card, message = self.card or "card" in self.kinds, self.message or "message" in self.kinds
+        return Surroundings(card=card, strict="pan" in self.kinds, message=message)
 
 
 # A decoder reads a leaf as something with leaves of its own: edits of the decoded text, or None when it is not that.
@@ -133,7 +141,7 @@ def _plain_edits(text: bytes, around: Surroundings, judge: Judge) -> list[Edit]:
     edits = pans.card_numbers(text, around, judge.budget)
     edits += sad.codes(text, edits, judge.budget)
     edits += glued.card_numbers(text, around, judge.budget)
-    edits += sad.tracks(text, judge.budget)
+    edits += sad.tracks(text, around, judge.budget)
     if b"\n" in text or b"\r" in text:
         edits += _cell_edits(text, judge.budget)
     redactions = judge.secrets.edits(text)
@@ -157,7 +165,7 @@ def _cell_edits(text: bytes, budget: Budget) -> list[Edit]:
 def number_edits(token: bytes, start: int, place: Place, judge: Judge) -> list[Edit]:
     """The edit of the document for a number token that begins at `start`, if it needs one."""
     if judge.secrets and judge.secrets.edits(token):
-        return [replaced(start, start + len(token), b"0", "secret", "redacted")]
+        return [replaced(start, start + len(token), numbers.zero(token), "secret", "redacted")]
     edit = numbers.number_edit(token, start, place.kinds, place.surroundings)
     if edit is None and judge.own_masks and numbers.our_number(token):
         edit = Edit(start=start, end=start + len(token), pieces=(), detector="own_mask", action="found")
@@ -165,8 +173,16 @@ def number_edits(token: bytes, start: int, place: Place, judge: Judge) -> list[E
 
 
 def _is_binary(text: bytes, place: Place) -> bool:
-    """Base64 of an image or a file, by its key: digits in it mean nothing, and a changed one breaks it."""
-    return "binary" in place.kinds and len(text) > 64 and _BASE64_TEXT.fullmatch(text) is not None
+    """Base64 of an image or a file, by its key: digits in it mean nothing, and a changed one breaks it.
+
+    In one alphabet and of a length that base64 has; the URL alphabet needs no padding (RFC 4648 §5). Hexadecimal digits alone are a
+    message of a card terminal sooner than base64, and digits with signs between them a list of numbers."""
+    if "binary" not in place.kinds or len(text) <= 64 or _HEX_OR_NUMBERS.fullmatch(text):
+        return False
+    if len(text) % 4 == 0:
+        return (_BASE64.fullmatch(text) or _BASE64_URL.fullmatch(text)) is not None
+    bare = _BASE64_URL.fullmatch(text)
+    return bare is not None and not bare.group(1) and len(text) % 4 != 1
 
 
 def _our_masks(text: bytes, budget: Budget) -> list[Edit]:

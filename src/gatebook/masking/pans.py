@@ -29,10 +29,12 @@ _EXPONENT = re.compile(rb"[eE]\+?(1[1-8])(?![0-9])")
 
 
 class Surroundings(NamedTuple):
-    """What is known about a leaf from outside it: does a key above speak of cards, does its own key say card number."""
+    """What is known about a leaf from outside it: does a key above speak of cards, does its own key say card number, does a key above speak
+    of the messages of payment switches and terminals."""
 
     card: bool = False
     strict: bool = False
+    message: bool = False
 
 
 NOWHERE = Surroundings()

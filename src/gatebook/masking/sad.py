@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 from gatebook.masking.budget import UNBOUNDED, Budget
 from gatebook.masking.edits import Edit, replaced
-from gatebook.masking.networks import evidence, luhn_valid
-from gatebook.masking.pans import beside, is_tail_of_mask, masked
+from gatebook.masking.networks import LONGEST, evidence, luhn_valid
+from gatebook.masking.pans import NOWHERE, Surroundings, beside, is_tail_of_mask, masked
 from gatebook.masking.patterns import compiled
-from gatebook.masking.words import CARD_BESIDE, CVV_PHRASES, PLACE_BESIDE, Kind, anywhere
+from gatebook.masking.words import CARD_BESIDE, CVV_PHRASES, PLACE_BESIDE, TRACK_BESIDE, Kind, anywhere
 
 REMOVED: dict[str, bytes] = {
     "track": b"[track removed]",
@@ -26,13 +26,15 @@ TRACK_2 = rb"[0-9]{12}(?:[=Dd]|\\+u003[dD])[0-9]{4}"
 TRACK_1 = rb"[0-9]\^"
 EMV_PAN = rb"5[Aa]0[6-9Aa][0-9]{11}"
 _TRACK_2, _EMV_PAN = compiled(TRACK_2), compiled(EMV_PAN)
-_TRACK_2_TAIL = re.compile(rb"[=Dd][0-9]{4,400}+[Ff]?\??(?:[0-9A-Fa-f](?![0-9A-Za-z]))?")
+_TRACK_2_TAIL = re.compile(rb"[=Dd]([0-9]{4,400}+)[Ff]?\??(?:[0-9A-Fa-f](?![0-9A-Za-z]))?")
+_LONGEST_TRACK_2 = 37
+_YYMM_AND_SERVICE_CODE = 7
 _TRACK_1 = re.compile(
     rb"%?[Bb]?([0-9][0-9 ]{10,22}[0-9])\^([^\^\r\n?]{0,40})\^(?:[0-9]{2}(?:0[1-9]|1[0-2])|\^)[0-9A-Za-z ^]{0,400}\??"
 )
 
 
-def tracks(text: bytes, budget: Budget = UNBOUNDED) -> list[Edit]:
+def tracks(text: bytes, around: Surroundings = NOWHERE, budget: Budget = UNBOUNDED) -> list[Edit]:
     """Every magnetic stripe image: track 1, track 2, and its equivalent in EMV tag 57; the card number in EMV tag 5A."""
     budget.spend(2 * text.count(b"^"))
     edits = [
@@ -42,25 +44,32 @@ def tracks(text: bytes, budget: Budget = UNBOUNDED) -> list[Edit]:
     ]
     if b"=" in text or b"D" in text or b"d" in text:
         for hit in budget.counted(_TRACK_2.finditer(text), 6):
-            edits += track_2(text, hit.end() - 5)
+            edits += track_2(text, hit.end() - 5, among_cards=around.card or around.message)
     if b"5A" in text or b"5a" in text:
         for hit in budget.counted(_EMV_PAN.finditer(text), 3):
             edits += _emv_pan(text, hit.start())
     return edits
 
 
-def track_2(text: bytes, sigil: int) -> list[Edit]:
-    """The track around the separator at `sigil`: a card number before it, YYMM and service code behind it."""
+def track_2(text: bytes, sigil: int, *, among_cards: bool) -> list[Edit]:
+    """The track around the separator at `sigil`: a card number before it, YYMM and service code behind it.
+
+    `among_cards`: words for cards or payment messages are known to stand around the text; those beside the track are looked for here."""
     before = text[max(0, sigil - 400) : sigil]
     run = before[len(before.rstrip(b"0123456789")) :]
     tail = _TRACK_2_TAIL.match(text[sigil : sigil + 410])
     if tail is None or not 1 <= int(text[sigil + 3 : sigil + 5]) <= 12:
         return []
-    if not _ends_in_card_number(run, hexadecimal=text[sigil : sigil + 1] != b"="):
+    start, end = sigil - len(run), sigil + tail.end()
+    behind = len(tail.group(1))
+    if not (
+        _ends_in_card_number(run, hexadecimal=text[sigil : sigil + 1] != b"=")
+        or _ends_behind_length(run, behind)
+        or (_ends_in_certain_number(run, behind) and (among_cards or beside(TRACK_BESIDE, text, start, end)))
+    ):
         return []
-    start = sigil - len(run)
     start -= text[start - 1 : start] == b";"
-    return [replaced(start, sigil + tail.end(), REMOVED["track"], "track")]
+    return [replaced(start, end, REMOVED["track"], "track")]
 
 
 def _ends_in_card_number(run: bytes, *, hexadecimal: bool) -> bool:
@@ -74,6 +83,31 @@ def _ends_in_card_number(run: bytes, *, hexadecimal: bool) -> bool:
         if tagged and evidence(digits) is not None and luhn_valid(digits):
             return True
     return False
+
+
+def _ends_behind_length(run: bytes, behind: int) -> bool:
+    """They end in one behind the two digits of a LLVAR field of ISO 8583: the length of the track, which the next field may
+    follow without a gap, or of the number alone. `behind`: how many digits follow the separator."""
+    for length in _certain_lengths(run, behind):
+        told = run[-length - 2 : -length]
+        if len(told) == 2 and (
+            int(told) == length
+            or length + 1 + _YYMM_AND_SERVICE_CODE <= int(told) <= min(_LONGEST_TRACK_2, length + 1 + behind)
+        ):
+            return True
+    return False
+
+
+def _ends_in_certain_number(run: bytes, behind: int) -> bool:
+    return any(True for _ in _certain_lengths(run, behind))
+
+
+def _certain_lengths(run: bytes, behind: int) -> Iterator[int]:
+    """How long the number could be that the run ends in. Without expiry and service code behind it too many ids would end so."""
+    if behind >= _YYMM_AND_SERVICE_CODE:
+        for length in range(14, min(LONGEST, len(run)) + 1):
+            if evidence(run[-length:]) == "firm" and luhn_valid(run[-length:]):
+                yield length
 
 
 def _emv_pan(text: bytes, tag: int) -> list[Edit]:

@@ -160,14 +160,14 @@ def hits(
     # The mark at the end of _LOOK's patterns has the number of the secrets, which it does not look for: they are looked for here.
     positions = secrets.positions(text) if _OF_SECRETS in seen else []
     budget.spend(len(positions))
-    if len(seen) <= 1 and not around.card and not around.strict:
+    if len(seen) <= 1 and not any(around):
         return Hits(named=False, positions=positions) if positions else NOTHING
     spans: list[tuple[int, int]] = []
     if _OF_SAD in seen or _OF_HIDING in seen:
         spans = [hit.span() for hit in budget.counted(_SAD_WORDS.finditer(text), 1)]
         spans = [span for span in spans if not _in_an_id(text, span)]
     named = bool(spans)
-    among_cards = named or around.card or around.strict or _OF_CARDS in seen
+    among_cards = named or any(around) or _OF_CARDS in seen
     if named:
         # Both ends: a phrase can begin in one leaf and swallow the label in the next.
         positions += [place for start, end in spans for place in (start + 1, end - 2)]
@@ -242,7 +242,7 @@ def look_first_with(native: Native) -> bool:
 def _prefilter_for(secrets: Secrets) -> Prefilter | None:
     if _first.made is not None and secrets.prefilter is None:
         native, everywhere = _first.made
-        own = secrets.trigger
+        own = secrets.sketch
         secrets.prefilter = everywhere if own is None else prefilter.made(native, (own,), everywhere, most=_OWN_BUCKETS)
     return secrets.prefilter
 
@@ -339,7 +339,9 @@ def _glued(text: bytes, budget: Budget) -> Iterator[int]:
 def _tracks(text: bytes, budget: Budget) -> Iterator[int]:
     for hit in budget.counted(_TRACK_2_HITS.finditer(text), 5):
         start, end = hit.span()
-        if b"\\" in text[start:end] or sad.track_2(text, end - 5) or _digits_after_escape(text, start):
+        # Which words stand beside it only the decoded leaf shows.
+        track = sad.track_2(text, end - 5, among_cards=True)
+        if b"\\" in text[start:end] or track or _digits_after_escape(text, start):
             yield start
     for hit in budget.counted(_OTHER_TRACKS.finditer(text), 1):
         yield hit.start() + 1

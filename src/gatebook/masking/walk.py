@@ -13,7 +13,7 @@ from gatebook.masking.edits import Edit, applied, moved, unescaped
 from gatebook.masking.frames import COLUMNS, LABELS, NOTHING, Frame, Names, Segment
 from gatebook.masking.leaves import Decoder, Judge, Place, number_edits, string_edits
 from gatebook.masking.results import MaskingFailed
-from gatebook.masking.words import SAD_KINDS, Kind, about_places
+from gatebook.masking.words import LONGEST_KEY, SAD_KINDS, Kind, about_places
 from gatebook.model import possessive
 
 DEEPEST = 64
@@ -33,6 +33,7 @@ _ELEMENT = _SPACE + b"(?:" + _FLATTISH + rb'|"(?:[^"\\]++|\\.)*+"|[-0-9tfn][^\s,
 _ELEMENTS = possessive.compiled(b"(?:" + _ELEMENT + b")*+", re.DOTALL)
 _ONE_ELEMENT = possessive.compiled(_ELEMENT, re.DOTALL)
 _FAR = 256
+_LONGEST_RAW_NAME = 6 * LONGEST_KEY
 _OF_NEIGHBOURS: frozenset[Kind] = frozenset(("pin", "cid"))
 
 
@@ -54,14 +55,15 @@ def walk(body: bytes, place: Place, judge: Judge, hits: trigger.Hits) -> list[Fo
     walking = _Walk(body, judge)
     walking.members(Frame(None, None, 0, place, is_array=True), hits)
     if walking.late:
-        # A header stood behind its rows: once more, knowing it.
+        # A header stood behind its rows, or a label behind its value: once more, knowing it.
         walking.found.clear()
         walking.members(Frame(None, None, 0, place, is_array=True), hits._replace(named=True))
     return sorted(walking.found, key=lambda found: found.edit.start)
 
 
 class _Walk:
-    """What one walk gathers. `columns`: by the offset of the object that holds header and rows."""
+    """What one walk gathers. `columns`: by the offset of the object that holds header and rows; `labels`: of the object with a label
+    that stands behind its value."""
 
     def __init__(self, body: bytes, judge: Judge) -> None:
         self.body = body
@@ -70,6 +72,7 @@ class _Walk:
         self.found: list[Found] = []
         self.late = False
         self.columns: dict[int, dict[int, frozenset[Kind]]] = {}
+        self.labels: dict[int, frozenset[Kind]] = {}
 
     def members(self, frame: Frame, hits: trigger.Hits) -> None:
         """One step per member: 1 count it, 2 judge its key, 3 open, close or judge the value, 4 go on to the next hit."""
@@ -123,6 +126,7 @@ class _Walk:
         frame = Frame(parent, segment, start, self.names.place(parent, key), is_array=is_array)
         if not is_array:
             frame.columns = self.columns.get(start)
+            frame.label = self.labels.get(start, NOTHING)
         elif key in COLUMNS:
             frame.cells = True
         elif parent.is_array and parent.parent is not None:
@@ -153,6 +157,15 @@ class _Walk:
         known[header.index] = kinds
         holder.columns = known
 
+    def _label(self, frame: Frame, kinds: frozenset[Kind]) -> None:
+        """The values of this object are named `kinds`, and those of them, too, that stand before the name."""
+        if kinds <= frame.label:
+            return
+        frame.label = frame.label | kinds
+        if frame.label_is_used:
+            self.late = True
+            self.labels[frame.start] = frame.label
+
     def _refuse_equal_keys(self, frame: Frame, renamed: dict[int, bytes]) -> None:
         before = [unescaped(self.body[start:end]) for start, end in frame.keys]
         after = {renamed.get(place, key) for place, key in enumerate(before)}
@@ -170,10 +183,12 @@ class _Walk:
     def _leaf(self, frame: Frame, raw_key: bytes | None, kind: int, span: tuple[int, int], *, judged: bool) -> None:
         start, past = span
         key = None if raw_key is None else unescaped(raw_key)
-        if kind == _TEXT and past - start <= 64 and (frame.cells or key in LABELS):
-            named = self.names.kinds(unescaped(self.body[start:past])) - {"binary"}
+        if kind == _TEXT and past - start <= _LONGEST_RAW_NAME and (frame.cells or key in LABELS):
+            # By what it says, not by how it is written: a mask takes the place of escapes, and a second look would find a name.
+            text = unescaped(self.body[start:past])
+            named = self.names.kinds(text) - {"binary"} if len(text) <= LONGEST_KEY else NOTHING
             if named and key is not None:
-                frame.label = named
+                self._label(frame, named)
             elif named:
                 self._column(frame, named)
         if not judged:
@@ -193,8 +208,7 @@ class _Walk:
             kinds = kinds - {"pin"}
         if "cid" in kinds:
             kinds = (kinds - {"cid"}) | ({"cvv"} if card else NOTHING)
-        place = Place(kinds, frame.place.card or "card" in frame.place.kinds, frame.place.layer)
-        self._judged(frame, key, start, past, place)
+        self._judged(frame, key, start, past, frame.place.below(kinds))
 
     def _judged(self, frame: Frame, segment: Segment, start: int, past: int, place: Place) -> None:
         body, judge = self.body, self.judge

@@ -7,7 +7,7 @@ as an escape. The wide ones must match wherever the exact ones can; a property t
 import re
 from typing import Literal
 
-Kind = Literal["cvv", "cid", "pin", "pin_block", "track", "pan", "card", "binary"]
+Kind = Literal["cvv", "cid", "pin", "pin_block", "track", "pan", "card", "message", "binary"]
 SAD_KINDS: frozenset[Kind] = frozenset(("cvv", "cid", "pin", "pin_block", "track"))
 
 # Card verification codes: CVV2, CVC2, CAV2, CID, CVN2 (PCI DSS 3.3.1.2). "cid" counts only among other card words.
@@ -89,6 +89,8 @@ MESSAGE_NAMES = (
     "card",
 )
 
+_MESSAGE_KEYS = frozenset(("emv", "tlv"))
+
 # A key with one of these tells something about the data, it does not hold it: cvv_result, card_number_last4, pin_attempts.
 _ABOUT = frozenset(
     "result results response resp status check checked match matched matches present provided required verified valid "
@@ -97,7 +99,7 @@ _ABOUT = frozenset(
 )
 _PLACES = frozenset("gpio board port led address postal postcode zip city street state country map location".split())
 _TOKENS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\dA-Za-z_]+|[0-9]+")
-_LONGEST_KEY = 64
+LONGEST_KEY = 64
 ID_CHARS = 128
 _IDS = re.compile(r"(?<![0-9A-Za-z\\])de(?:35|45|52)[a-f][0-9a-f]{3,}+(?![0-9A-Za-z])")
 """Hexadecimal ids that begin like the name of a data element of ISO 8583 and are none."""
@@ -105,7 +107,7 @@ _IDS = re.compile(r"(?<![0-9A-Za-z\\])de(?:35|45|52)[a-f][0-9a-f]{3,}+(?![0-9A-Z
 
 def tokens(key: bytes) -> list[str]:
     """The words of a key: `cardCvv_2` → card, cvv, 2. Empty when it is too long to be a name, or holds a note of ours."""
-    if len(key) > _LONGEST_KEY or b" removed]" in key:
+    if len(key) > LONGEST_KEY or b" removed]" in key or b" redacted]" in key:
         return []
     text = key.decode("utf-8", "replace")
     if not text.isascii():
@@ -138,7 +140,7 @@ def _holds(words: str, phrases: tuple[str, ...]) -> bool:
 
 
 def kinds(key: bytes) -> frozenset[Kind]:
-    """What a key or column of this name holds; "card" when it only says that cards are the matter."""
+    """What a key or column of this name holds; "card" when it only says that cards are the matter, "message" when payment messages are."""
     if key in (b"data", b"blob"):
         return frozenset({"binary"})
     found = tokens(key)
@@ -150,6 +152,8 @@ def kinds(key: bytes) -> frozenset[Kind]:
         named = _values_named(found, words)
     if named or not {*CARD_NAMES}.isdisjoint(found) or any(part in words for part in CARD_PARTS):
         named.add("card")
+    if not _MESSAGE_KEYS.isdisjoint(found) or "iso 8583" in words:
+        named.add("message")
     return frozenset(named)
 
 
@@ -211,4 +215,8 @@ def _beside(names: tuple[str, ...], parts: tuple[str, ...] = ()) -> "re.Pattern[
 
 CARD_BESIDE = _beside(CARD_NAMES, CARD_PARTS)
 MESSAGE_BESIDE = _beside(MESSAGE_NAMES)
+TRACK_BESIDE = re.compile(
+    CARD_BESIDE.pattern + b"|" + MESSAGE_BESIDE.pattern + rb"|(?<![A-Za-z])(?i:de|field|bit|f)[ _-]{0,2}0?35(?![0-9])"
+)
+"""What names the data element 35 of ISO 8583, which is track 2, too."""
 PLACE_BESIDE = re.compile(rb"(?i:gpio|address|postal|postcode|\bzip|city|street|road|india|delhi|mumbai)")

@@ -50,16 +50,25 @@ def _require_ours(folder: int) -> None:
 
 
 def _keep(folder: int, name: str, raw: bytes) -> None:
-    """The order is the promise: whole under another name first."""
-    if name not in os.listdir(folder):
+    """The order is the promise: whole under another name first. No other name is left behind, also not where the disk is full: nothing in the log
+    accounts for it."""
+    found = os.listdir(folder)
+    for leftover in found:
+        if leftover.startswith(".") and leftover.endswith(".tmp"):  # of a supervisor that died here: there is only one
+            os.unlink(leftover, dir_fd=folder)
+    if name not in found:
         temporary = f".{name.removesuffix('.toml')}.tmp"
-        with contextlib.suppress(FileNotFoundError):  # of one who died here
-            os.unlink(temporary, dir_fd=folder)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(temporary, flags, 0o600, dir_fd=folder), "wb") as file:
-            file.write(raw)
-            os.fchmod(file.fileno(), 0o640)  # whatever the process masks: the desk may read it, by the folder's group
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        try:
+            with os.fdopen(os.open(temporary, flags, 0o600, dir_fd=folder), "wb") as file:
+                file.write(raw)
+                os.fchmod(
+                    file.fileno(), 0o640
+                )  # whatever the process masks: the desk may read it, by the folder's group
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
     os.fsync(folder)  # also where it was there: who renamed it may have died before this

@@ -1,6 +1,7 @@
 """The sealer's room: takes the writers' segments, builds the log, signs checkpoints. No listener; the only holder of the log key."""
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from gatebook.model.counting import Entries, Report, Sample
 from gatebook.model.deployment import Deployment
 from gatebook.model.record import Draft
 from gatebook.ports import Clock
+from gatebook.serve.diagnostics import say
 from gatebook.serve.giving_way import GiveWay
 from gatebook.serve.metering import reporting
 from gatebook.serve.sealing import Sealing, own_draft
@@ -98,6 +100,8 @@ def run(
         hand.close()
         sealing.take(look_for_ended=True)
         sealing.seal(ports.clock.now().unix_us)
+        with contextlib.suppress(OSError):  # the next start reads a little more
+            sealing.remember()
 
 
 def _seal_until(
@@ -127,9 +131,14 @@ def _seal_until(
             second = now
             for draft in (*sealing.recoveries(), *sealing.closings(clock.now().unix_us)):
                 hand.write(draft)
-            if now - beat >= deployment.heartbeat_s or whole == bool(rounds.broken):
-                hand.write(_heartbeat(sealing, rounds, behind_us))
-                beat, behind_us, whole = now, 0, not rounds.broken
+            broken = (*rounds.broken, *sealing.damaged)
+            if whole == bool(broken):
+                whole = not broken
+                say("log.whole" if whole else "log.broken", files=len(broken), first=broken[0] if broken else None)
+                beat = -math.inf
+            if now - beat >= deployment.heartbeat_s:
+                hand.write(_heartbeat(sealing, rounds, broken, behind_us))
+                beat, behind_us = now, 0
             ports.report(_counted(sealing, rounds, hand, max(late_us, _waiting_us(sealing, clock))))
             late_us = 0
         if sealing.full or now - sealed_at >= SEAL_EVERY_S:
@@ -176,7 +185,7 @@ def _counted(sealing: Sealing, rounds: Rounds, hand: OwnHand, behind_us: int) ->
     samples = (
         Sample("gatebook_log_entries", (), sealing.size),
         Sample("gatebook_log_signed_entries", (), sealing.signed),
-        Sample("gatebook_log_broken_files", (), len(rounds.broken)),
+        Sample("gatebook_log_broken_files", (), len(rounds.broken) + len(sealing.damaged)),
         Sample("gatebook_sealer_behind_seconds", (), behind_us / 1_000_000),
         *reporting.process(),
         *reporting.entries(hand.entries),
@@ -184,7 +193,7 @@ def _counted(sealing: Sealing, rounds: Rounds, hand: OwnHand, behind_us: int) ->
     return Report(samples, (reporting.commits(hand.entries),))
 
 
-def _heartbeat(sealing: Sealing, rounds: Rounds, behind_us: int) -> Draft:
+def _heartbeat(sealing: Sealing, rounds: Rounds, broken: tuple[str, ...], behind_us: int) -> Draft:
     beat = own_draft(
         "log.heartbeat",
         reason="alive",
@@ -193,7 +202,7 @@ def _heartbeat(sealing: Sealing, rounds: Rounds, behind_us: int) -> Draft:
         behind_ms=behind_us // 1000,
         compared=rounds.compared,
     )
-    if not (broken := rounds.broken):
+    if not broken:
         return beat
     # Sealing goes on: what is signed is the tree in memory, which is the true one, and nobody shall end all calls by a byte in an old file.
     facts = {**beat.detail, "broken": len(broken), "first_broken": broken[0]}

@@ -13,14 +13,15 @@ from gatebook.ledger.entry import decode, instant_us
 from gatebook.ledger.framing import Ending, Group
 from gatebook.ledger.gist import Gist, Read, Writer, read_gist
 from gatebook.ledger.growing import GrowingLog, entries_beyond
-from gatebook.ledger.merkle import Hash, Tree, range_hash
+from gatebook.ledger.merkle import TILE_WIDTH, Hash, Tree, leaf_hash, range_hash
 from gatebook.ledger.note import NoteError, Signer, load_verifier
 from gatebook.ledger.payload import PayloadError
 from gatebook.ledger.reading import archived_sizes, leaves
-from gatebook.ledger.remembering import Memory, kept, pack, unpack
+from gatebook.ledger.recomparing import broken_file
+from gatebook.ledger.remembering import Memory, pack, unpack
 from gatebook.ledger.sessions import SEALER, Sessions, closings
 from gatebook.ledger.shelving import PayloadFiles, Shelf
-from gatebook.ledger.tiles import nodes_from_tiles
+from gatebook.ledger.tiles import nodes_from_tiles, tile_name
 from gatebook.model.deployment import Deployment
 from gatebook.model.record import Draft, Event, Origin, Resource, Who
 from gatebook.serve.sealing_leftovers import edge_folders
@@ -35,6 +36,9 @@ _ARCHIVE_EVERY_US = 60_000_000
 _MEMORY = "memory"
 _REMEMBER_ENTRIES = 200_000
 _REMEMBER_PER_SESSION = 20
+_READ_ANYWAY = 1_000_000
+_LOOK_BACK = 8
+_PUT_BACK = "Put that file back as it was, from a copy of this log: docs/howto/runbooks.md, Verification failed"
 
 
 class _Promise(msgspec.Struct, frozen=True):
@@ -72,7 +76,7 @@ class Sealing:
         self._watermark = watermark
         self._log, self._state, self._tails = log, state, tails
         self._payloads = payloads
-        self._shelf = Shelf(payloads)
+        self._shelf = Shelf(payloads, in_log=self._in_log)
         self._growing = GrowingLog()
         self._sessions = Sessions()
         self._cursors: dict[Writer, int] = {}
@@ -84,6 +88,8 @@ class Sealing:
         self._archived_us: int | None = None
         self._to_thin: deque[tuple[int, str]] = deque()
         self._remembered = 0
+        self._promised = 0
+        self._oldest_held: dict[Writer, int] = {}
         self.signed = 0
 
     @property
@@ -105,6 +111,11 @@ class Sealing:
     def unsigned_since_us(self) -> int | None:
         """When the first entry that was taken and is not signed was written, by its writer's clock; None where all are signed."""
         return instant_us(self._unsigned_since) if self._unsigned_since else None
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """Payload files, below the data directory, that were met and are not as they were written; what can be read in them is kept."""
+        return tuple(f"payloads/{name}" for name in self._shelf.damaged)
 
     def is_fresh(self) -> bool:
         """True where this log has no first entry yet, neither in it nor on its way: an earlier sealer's segment may be without it, or with
@@ -189,14 +200,18 @@ class Sealing:
         """What is due for sessions that are idle; each is asked for once."""
         over = {(tail.writer, tail.epoch) for tail in self._over}
         alive = {(tail.writer, tail.epoch) for tail in self._tails.look()} - over
+        idle_us = int(self._deployment.limits.session_idle_s * 1_000_000) + _GRACE_US
         due = closings(
             self._sessions,
             now_us=now_us,
-            idle_us=int(self._deployment.limits.session_idle_s * 1_000_000) + _GRACE_US,
+            idle_us=idle_us,
             size=self.size,
             alive=frozenset(alive),
             most=_CLOSINGS,
         )
+        if self._sessions.late:
+            for name in self._sessions.set_aside(now_us, idle_us):
+                self._shelf.forget(name)
         fresh = [draft for draft in due if draft.session not in self._awaited]
         self._awaited.update(draft.session for draft in fresh if draft.session is not None)
         return fresh
@@ -230,7 +245,7 @@ class Sealing:
         self._unsigned_bytes, self._unsigned_since = 0, ""
         self.tidy()
         if checkpoint.size - self._remembered >= max(_REMEMBER_ENTRIES, _REMEMBER_PER_SESSION * self._sessions.known):
-            self._remember(checkpoint)
+            self.remember()
         return True
 
     def _thin(self, name: str, now_us: int) -> None:
@@ -307,6 +322,14 @@ class Sealing:
             facts = gist.entry().x
             self._recovered[str(facts.get("writer")), str(facts.get("epoch"))] = index
 
+    def _in_log(self, writer: Writer, sequence: int) -> bool:
+        """That entry has its place. Of an epoch without segments all have; of one that is not in what was read, all before its oldest segment."""
+        last = self._cursors.get(writer)
+        if last is not None:
+            return sequence <= last
+        oldest = [tail.first_sequence for tail in self._tails.look() if (tail.writer, tail.epoch) == writer]
+        return not oldest or sequence < oldest[0]
+
     def _last_signed(self) -> Checkpoint | None:
         sizes = archived_sizes(self._log)
         try:
@@ -340,17 +363,47 @@ class Sealing:
         for promise in promised:
             if 0 < promise.size <= self.size:
                 promise.keep(self._root_at(promise.size))
-        for leaf in entries_beyond(self._log, self._growing.size):
-            self._growing.append(leaf)
-            for promise in promised:
-                if promise.size == self._growing.size:
-                    promise.keep(self._growing.tree.root())
+        unpromised: dict[Hash, int] = {}
+        self._promised = max(self.signed, *(promise.size for promise in promised))
+        try:
+            for leaf in entries_beyond(self._log, self._growing.size):
+                if self.size >= self._promised:
+                    unpromised[leaf_hash(leaf)] = self.size
+                self._growing.append(leaf)
+                for promise in promised:
+                    if promise.size == self._growing.size:
+                        promise.keep(self._growing.tree.root())
+        except (OSError, ValueError) as error:
+            raise SealingRefused(
+                f"entries that were written behind the {self.signed} signed ones cannot be read: {error}. {_PUT_BACK}"
+            ) from error
         for promise in promised:
             if promise.size > self._growing.size:
                 raise SealingRefused(
                     f"ROLLED BACK: a log of {promise.size} entries was signed, as {promise.said_by} says, but there are {self._growing.size}. "
                     "If the missing ones cannot be brought back, `gatebook restore --in-place` goes on with a new log that says so"
                 )
+        if unpromised:
+            self._require_written(unpromised)
+
+    def _require_written(self, unpromised: dict[Hash, int]) -> None:
+        """Entries in bundles that nobody was about to sign are in segments too, for none of these goes before its entries are signed. Others were put
+        there by somebody who could write files and is no writer. `unpromised`: leaf hash → index."""
+        for tail in self._tails.look():
+            for number, leaf in enumerate(tail.held()):
+                try:
+                    if number == 0:
+                        self._oldest_held[tail.writer, tail.epoch] = decode(leaf).w.s
+                except ValueError as error:
+                    raise SealingRefused(f"{tail.writer} {tail.epoch} wrote what is no entry: {error}") from error
+                unpromised.pop(leaf_hash(leaf), None)
+        if unpromised:
+            index = min(unpromised.values())
+            raise SealingRefused(
+                f"{len(unpromised)} entries behind the {self.signed} signed ones, the first at {index}, are in no segment and were not about to be "
+                f"signed: somebody put log/{tile_name(None, index // TILE_WIDTH)}* there, or segments are gone. Look who; nothing else names them, so they may be "
+                "moved away"
+            )
 
     def _about_to_be_signed(self) -> "_Promise":
         try:
@@ -380,18 +433,53 @@ class Sealing:
             raise SealingRefused(f"the tiles of the signed log cannot be read: {error}") from error
 
     def _rebuild(self) -> None:
-        """From what was remembered and the entries since then, or else from all entries of the longest session that can be open.
-        LIMIT: without a memory this takes ten seconds for each million entries."""
-        bound = min((tail.bound for tail in self._tails.look()), default=self.size)
-        start = min(bound, self._window_start())
+        """From what was remembered and the entries since then, however many: what the memory knows of a session cannot be had otherwise but from
+        its first entry on. Without a memory from entries alone."""
         memory = self._memory()
-        if memory is not None and memory.size > start:
-            start = self._remembered = memory.size
-            self._cursors, self._recovered = {**memory.cursors}, {**memory.recovered}
-            self._sessions = Sessions.resume(memory.open, memory.closed)
-            self._shelf = Shelf(self._payloads, memory.shelved)
-        for index, leaf in leaves(self._log, start, self.size):
-            self._follow(index, read_gist(leaf))
+        if memory is None:
+            self._rebuild_from_entries()
+            return
+        self._remembered = memory.size
+        self._cursors, self._recovered = {**memory.cursors}, {**memory.recovered}
+        self._sessions = Sessions.resume(memory.open, memory.closed, late=not memory.from_first)
+        self._shelf = Shelf(self._payloads, memory.shelved, in_log=self._in_log)
+        self._follow_from(memory.size)
+
+    def _rebuild_from_entries(self) -> None:
+        """From all entries where they are no more than a million; else from those of the longest session that can be open, and from more where a
+        session among them began before, up to eight times as many. What began before those is never closed: a sum of a part is no total.
+        LIMIT: this takes ten seconds for each million entries."""
+        bound = min((tail.bound for tail in self._tails.look()), default=self.size)
+        start = max(0, min(bound, self._window_start(), self.size - _READ_ANYWAY))
+        earliest = self.size - _LOOK_BACK * (self.size - start)
+        while True:
+            self._cursors, self._recovered, self._sessions = {}, {}, Sessions(late=start > 0)
+            self._follow_from(start)
+            if start <= max(0, earliest) or all(session.whole for session in self._sessions.open.values()):
+                return
+            start = max(0, earliest, 2 * start - self.size)
+
+    def _follow_from(self, start: int) -> None:
+        """Follow what the log holds from `start` on. Raises SealingRefused where that is not what was signed: a bit in an old entry would be taken for
+        what its writer said."""
+        edge: Tree | None = None
+        for index in range(start // TILE_WIDTH, -(-self.size // TILE_WIDTH)):
+            first = index * TILE_WIDTH
+            try:
+                # Without what is not signed yet: that has no tiles.
+                edge = edge or GrowingLog.resume(self.signed, self._log.read).tree
+                broken = broken_file(index, edge, self._log.read) if first < self.signed else None
+                if broken is not None:
+                    raise ValueError(f"log/{broken} is not as it was signed")
+                for place, leaf in leaves(self._log, max(start, first), min(self.size, first + TILE_WIDTH)):
+                    gist = read_gist(leaf)
+                    if place >= self._promised:
+                        self._require_next(gist)
+                    self._follow(place, gist)
+            except (OSError, ValueError) as error:
+                raise SealingRefused(
+                    f"entries {first} to {min(self.size, first + TILE_WIDTH) - 1} cannot be read: {error}. {_PUT_BACK}"
+                ) from error
 
     def _memory(self) -> Memory | None:
         """What an earlier sealer remembered of this log; None where there is nothing that holds."""
@@ -404,37 +492,59 @@ class Sealing:
             return None
         return memory if root == memory.root else None
 
-    def _remember(self, signed: Checkpoint) -> None:
-        """The next start reads only what comes from here on."""
+    def remember(self) -> None:
+        """The next start reads only what comes from here on. Nothing where it would anyway, or while something is taken that is not signed. Raises
+        OSError."""
+        if self.size != self.signed or self.signed == self._remembered:
+            return
         living = {(tail.writer, tail.epoch) for tail in self._tails.look()}
         memory = Memory(
-            size=signed.size,
-            root=signed.root,
+            size=self.signed,
+            root=self._growing.tree.root(),
             cursors={writer: last for writer, last in self._cursors.items() if writer in living},
             recovered={writer: at for writer, at in self._recovered.items() if at is not None and writer in living},
-            open=kept(self._sessions.open.values()),
-            closed=kept(self._sessions.closed.values()),
+            open=list(self._sessions.open.values()),
+            closed=list(self._sessions.closed.values()),
             shelved=self._shelf.remember(),
+            from_first=not self._sessions.late,
         )
         self._state.replace(_MEMORY, pack(memory, self._signer))
-        self._remembered = signed.size
+        self._remembered = self.signed
 
     def _window_start(self) -> int:
-        """An index before which no entry of a session that can still be open lies; entries' times grow, but for a minute's disorder."""
+        """An index before which no entry of a session that can still be open lies, where no limit was lowered, no stream lasts longer than its
+        session, and entries' times grow, but for a minute's disorder."""
         if self.size == 0:
             return 0
         limits = self._deployment.limits
-        last = decode(next(leaves(self._log, self.size - 1, self.size))[1])
         span_s = limits.session_absolute_s + 2 * limits.session_idle_s + 120
-        earliest = instant_us(last.t) - int(span_s * 1_000_000)
+        earliest = self._written_us(self.size - 1) - int(span_s * 1_000_000)
         low, high = 0, self.size - 1
         while low < high:
             middle = (low + high) // 2
-            if instant_us(decode(next(leaves(self._log, middle, middle + 1))[1]).t) < earliest:
+            if self._written_us(middle) < earliest:
                 low = middle + 1
             else:
                 high = middle
         return low
+
+    def _require_next(self, gist: Gist) -> None:
+        """An entry that nobody was about to sign is its writer's next. Raises ValueError: those that are left out would never be taken."""
+        last = self._cursors.get(gist.writer)
+        due = self._oldest_held.get(gist.writer) if last is None else last + 1
+        if gist.sequence != due:
+            raise ValueError(
+                f"{' '.join(gist.writer)} wrote {gist.sequence} where {due} is due, and nobody was about to sign it"
+            )
+
+    def _written_us(self, index: int) -> int:
+        """When that entry was written, by its writer's clock. Raises SealingRefused."""
+        try:
+            return instant_us(decode(next(leaves(self._log, index, index + 1))[1]).t)
+        except (OSError, ValueError) as error:
+            raise SealingRefused(
+                f"log/{tile_name(None, index // TILE_WIDTH)} cannot be read at entry {index}: {error}. {_PUT_BACK}"
+            ) from error
 
 
 def own_draft(event: Event, *, ok: bool = True, reason: str, **detail: str | int | bool) -> Draft:

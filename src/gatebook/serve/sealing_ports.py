@@ -1,6 +1,6 @@
 """What the sealer needs of the world, as protocols, and its refusal where that is not as it was signed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from gatebook.ledger.framing import Ending, Group
@@ -44,6 +44,10 @@ class Tail(Protocol):
         """Its entries have this index in the log or a higher one."""
 
     @property
+    def first_sequence(self) -> int:
+        """Its entries before this one were signed, and their segments are gone."""
+
+    @property
     def position(self) -> tuple[int, int]: ...
 
     def ended(self) -> bool:
@@ -51,6 +55,9 @@ class Tail(Protocol):
 
     def take(self) -> list[Group]:
         """The next leaves, in the order they were written; of a living writer only durable ones."""
+
+    def held(self) -> Iterator[bytes]:
+        """Every whole leaf in its segments, also of those that were taken, in the order they were written. Nothing is taken by this."""
 
     def ending(self) -> Ending: ...
 

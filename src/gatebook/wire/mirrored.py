@@ -89,6 +89,12 @@ def param_values(headers: Headers) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def name_values(headers: Headers) -> tuple[str, ...]:
+    """The texts of `Mcp-Name`, for inspection: as many for each as there are wrappings to take off, as in `param_values`. Methods that we do not
+    know have names, too, which nobody compares. Raises Malformed(HEADER_MISMATCH), as that does for values."""
+    return tuple(layer for name, value in headers if name == b"mcp-name" for layer in _layers(value))
+
+
 def decoded(value: bytes) -> str:
     """The text that a header value stands for: as it is, or unwrapped from `=?base64?…?=` exactly once (§Value Encoding).
 

@@ -16,6 +16,7 @@ from gatebook.wire.strict_json import decode, spans, within_depth
 
 MAX_TEMPLATE_BYTES: Final = 2 << 10
 
+MOST_ID_BYTES: Final = 66
 _PLAIN_ID = re.compile(rb'0|[1-9][0-9]{0,17}|"[ !#-\[\]-~]{0,64}"')
 """Written in one way only. Other ids are read the long way."""
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -34,11 +35,23 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     beside: dict[str, Any]
     quick: Filler | None = None
 
+    def is_alike(self, other: "Template") -> bool:
+        """Whether both fit the same messages."""
+        return (self.before, self.between, self.after, self.id_first) == (
+            other.before,
+            other.between,
+            other.after,
+            other.id_first,
+        )
+
 
 def template_of(request: Request) -> Template | None:
-    """The template of a `request` that `parse_client` gave; None where it has no arguments, or where what is the same is large."""
+    """The template of a `request` that `parse_client` gave; None where it has no arguments, where its id is none that a template reads, or where what
+    is the same is large."""
     body = request.raw
-    if not request.arguments or len(body) - len(request.arguments) - len(request.id) > MAX_TEMPLATE_BYTES:
+    if not request.arguments or _PLAIN_ID.fullmatch(request.id) is None:
+        return None
+    if len(body) - len(request.arguments) - len(request.id) > MAX_TEMPLATE_BYTES:
         return None
     members = spans(body, _MEMBERS.decode(body))
     start, end = members["params"]
@@ -68,8 +81,13 @@ def filled(template: Template, body: bytes) -> Request | None:
         return None
     between = template.between
     start, end = len(template.before), len(body) - len(template.after)
-    # Wherever it is cut: if both parts are values, then this is the one reading there is.
-    cut = body.find(between, start, end) if template.id_first else body.rfind(between, start, end)
+    # Wherever it is cut: if both parts are values, then this is the one reading there is. Not farther from the id's end than an id is long: a caller
+    # could choose a template and a body that make a search of the whole take tens of milliseconds.
+    window = MOST_ID_BYTES + len(between)
+    if template.id_first:
+        cut = body.find(between, start, min(end, start + window))
+    else:
+        cut = body.rfind(between, max(start, end - window), end)
     if cut < 0:
         return None
     first, last = body[start:cut], body[cut + len(between) : end]

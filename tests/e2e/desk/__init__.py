@@ -325,8 +325,18 @@ class Place:
         raise AssertionError("the desk did not come back")
 
     def entries(self) -> list[dict[str, Any]]:
-        """The log, oldest first."""
-        time.sleep(1.0)  # the sealer takes what is durable within half a second
+        """The log, oldest first, with all that is in the book now.
+
+        The sealer takes what all writers made durable before it signs: once the first look's own entry is there, so is what came before it."""
+        looked = sum(entry["ev"] == "log.read" for entry in self._read())
+        for _ in range(100):
+            found = self._read()
+            if sum(entry["ev"] == "log.read" for entry in found) > looked:
+                return found
+            time.sleep(0.1)
+        raise AssertionError("nothing is sealed any more")
+
+    def _read(self) -> list[dict[str, Any]]:
         lines = self.gate.command("log", "--json", "--limit", "100000").stdout.splitlines()
         return [json.loads(line) for line in lines]
 

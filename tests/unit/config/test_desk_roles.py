@@ -113,3 +113,14 @@ def test_no_role_implies_another_and_only_people_hold_any() -> None:
     assert roles_of(person(groups=frozenset(), subject="00u2"), roles) == ("admin",)
     assert roles_of(person(kind="job"), roles) == ()
     assert roles_of(person(issuer_name="other"), roles) == ("recordings",)
+
+
+@pytest.mark.parametrize("claims", ['{ name = "cfo@example.com" }', '{ mfa = "proven", email = "a@b.example" }'])
+def test_a_role_of_people_rests_on_nothing_that_they_call_themselves(tmp_path: Path, claims: str) -> None:
+    said = problems(PCI.replace('group = "support"', f'group = "support", claims = {claims}'), tmp_path)
+    assert any("role[0].match[0]" in each and "what they call themselves" in each for each in said)
+
+
+def test_a_role_of_people_may_rest_on_how_they_logged_in(tmp_path: Path) -> None:
+    text = PCI.replace('group = "support"', 'group = "support", claims = { mfa = "proven" }')
+    assert problems(text, tmp_path) == problems(PCI, tmp_path)

@@ -2,7 +2,9 @@
 
 import hashlib
 import hmac
+import io
 import os
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatebook.ledger import payload
+from gatebook.ledger.framing import FrameKind
 from gatebook.ledger.payload import PayloadError, Place
+from gatebook.ledger.reading import sound_frames
 from gatebook.model.secret import Secret
 
 PLACE = Place("ab" * 16, "gate-0", "0" * 20, 7, 1, 0, 1)
@@ -106,3 +110,23 @@ def test_a_stored_frame_says_its_place() -> None:
     for length in range(30):
         with pytest.raises(PayloadError):
             payload.read_stored_body(payload.stored_body(PLACE, b"")[:length])
+
+
+def test_a_file_full_of_what_begins_like_a_frame_takes_linear_time(tmp_path: Path) -> None:
+    """Every 25 bytes it says that a frame of a megabyte begins: each would have to be summed up."""
+    session = bytes.fromhex("ee" * 16)
+    head = (1 << 20).to_bytes(4, "little") + bytes(4) + bytes([FrameKind.PAYLOAD]) + session
+    file = tmp_path / "hostile.pay"
+    file.write_bytes(head * ((4 << 20) // len(head)))
+    reads = 0
+
+    class Counting(io.BufferedReader):
+        def read(self, size: int | None = -1) -> bytes:
+            nonlocal reads
+            found = super().read(size)
+            reads += len(found)
+            return found
+
+    with Counting(io.FileIO(file)) as stored, pytest.raises(PayloadError, match="damaged throughout"):
+        list(sound_frames(stored, 0, session))
+    assert reads < 64 * 2**20 + 20 * file.stat().st_size

@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from gatebook.masking import Finding, Masked, MaskingFailed, mask, mask_text, self_test
+from gatebook.masking import Finding, Masked, MaskingFailed, Secrets, inspect_arguments, mask, mask_text, self_test
 
 PAN = "4111111111111111"  # Visa's published test number
 AMEX = "378282246310005"  # Amex's
@@ -83,11 +83,38 @@ def test_a_string_that_only_begins_like_json_is_text() -> None:
 
 
 def test_base64_of_an_image_passes_and_the_same_letters_elsewhere_do_not() -> None:
-    blob = "A" * 30 + PAN + "B" * 30
+    blob = "Q" * 30 + PAN + "Z" * 30
     body = json.dumps({"type": "image", "data": blob}).encode()
     assert mask(body).body is body
     assert mask(json.dumps({"text": blob}).encode()).findings
     assert mask(json.dumps({"data": PAN}).encode()).findings
+
+
+@pytest.mark.parametrize("key", ["data", "blob"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "57134111111111111111D29122010000000000000F" + "9F0607A0000000031010" * 2,
+        "5f3401005a084111111111111111" + "9f0607a0000000031010" * 2,
+        f"{PAN}_5555555555554444_{AMEX}_6011111111111117",
+        f"{PAN}-5555555555554444-{AMEX}-6011111111111117",
+        f"{PAN}/5555555555554444/{AMEX}/6011111111111117",
+        "Q" * 30 + PAN + "Z" * 31,  # neither is a length that base64 has
+        "+" + "Q" * 30 + PAN + "Z" * 30,
+        "-/" + "Q" * 30 + PAN + "Z" * 28,  # signs of both alphabets
+        "Q" * 30 + PAN + "Z" * 29 + "==",
+    ],
+)
+def test_what_is_no_base64_is_text_under_any_key(key: str, text: str) -> None:
+    body = json.dumps({key: text}).encode()
+    assert PAN not in json.dumps(masked({key: text})) and inspect_arguments(body)
+    assert mask(json.dumps({"other": text}).encode()).body == mask(body).body.replace(key.encode(), b"other", 1)
+
+
+@pytest.mark.parametrize("tail", ["QQ==", "QQQ=", "QQQQ", "+/QQ", "-_Q=", "-_QQ", "-Q", "-_Q"])
+def test_base64_of_either_alphabet_passes_under_the_keys_of_binary_content(tail: str) -> None:
+    body = json.dumps({"blob": "Q" * 52 + PAN + tail}).encode()
+    assert mask(body).body is body
 
 
 def test_columns_and_rows_are_judged_by_the_header_wherever_it_stands() -> None:
@@ -101,9 +128,62 @@ def test_columns_and_rows_are_judged_by_the_header_wherever_it_stands() -> None:
     assert masked([["id", "cvv", "pin"], *rows]) == [["id", "cvv", "pin"], *expected]
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "4222222222222\\t40000566\\u003556\\u00365\\u0035\\u0035\\u0036\\t*\\tde52 ",
+        "a long-lived-secret-of-forty-characters-or-more 4222222222222 cvv",
+    ],
+)
+def test_a_mask_that_makes_a_cell_shorter_does_not_make_a_header_of_it(cell: str) -> None:
+    secrets = Secrets((b"long-lived-secret-of-forty-characters-or-more",))
+    once = mask(f'[["{cell}"],["1234"]]'.encode(), secrets)
+    assert once.findings and mask(once.body, secrets).body is once.body
+
+
+@pytest.mark.parametrize("key", ["iso8583", "ISO_8583_raw", "emvData", "EMV", "tlv"])
+def test_a_key_that_says_payment_message_counts_as_words_beside_the_number_do(key: str) -> None:
+    before = [f"02016{PAN}0000001", {"raw": f"99{PAN}=2912201"}]
+    assert masked({key: before}) == {key: ["*****411111******1111*******", {"raw": "[track removed]"}]}
+    assert masked({key: json.dumps(before)}) == {key: json.dumps(masked({key: before})[key])}  # type: ignore[index]
+    assert inspect_arguments(json.dumps({key: before}).encode())
+    assert masked({"other": before}) == {"other": before}
+
+
+def test_a_cell_taken_for_a_header_does_not_unsay_what_the_key_above_says() -> None:
+    body = json.dumps({"track2": [["x 2223003122003222|12 security code 123"]], "pin": [["cvv"], ["12345"]]}).encode()
+    once = mask(body)
+    assert json.loads(once.body) == {"track2": [["[track removed]"]], "pin": [["cvv"], ["[pin removed]"]]}
+    assert mask(once.body).body is once.body
+
+
 def test_a_name_beside_the_value_counts_like_a_key() -> None:
     assert masked([{"name": "cvv", "value": "123"}]) == [{"name": "cvv", "value": "[cvv removed]"}]
     assert masked({"cvv": {"value": "123"}}) == {"cvv": {"value": "[cvv removed]"}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"value": "987", "name": "cvv"}, {"value": "[cvv removed]", "name": "cvv"}),
+        ({"content": 123, "label": "CVV"}, {"content": 0, "label": "CVV"}),
+        ({"text": ["1234", 12], "title": "Card security code"}, {"text": ["[cvv removed]", 0], "title": "Card security code"}),
+        ({"value": "4111111111111112", "name": "card_number"}, {"value": "411111******1112", "name": "card_number"}),
+        ({"value": "4222222222222", "id": "card"}, {"value": "*********2222", "id": "card"}),
+        ({"value": "1234", "name": "pin"}, {"value": "[pin removed]", "name": "pin"}),
+        ({"values": [{"x": 1}, "987"], "name": "cvv"}, {"values": [{"x": 1}, "[cvv removed]"], "name": "cvv"}),
+        ({"value": "987", "id": "card", "name": "cvv"}, {"value": "[cvv removed]", "id": "card", "name": "cvv"}),
+        ({"name": "cvv", "value": "987", "title": "card"}, {"name": "cvv", "value": "[cvv removed]", "title": "card"}),
+    ],
+)  # fmt: skip
+def test_a_name_counts_in_front_of_its_value_and_behind(before: dict[str, object], after: dict[str, object]) -> None:
+    """Members of an object have no order, and many serialisers sort them."""
+    quiet = [{"value": "987", "name": "floor"}, "987"]
+    for content, expected in ((before, after), ([*quiet, before, *quiet], [*quiet, after, *quiet])):
+        assert masked(content) == expected
+        assert masked({"text": json.dumps(content)}) == {"text": json.dumps(expected)}
+        assert inspect_arguments(json.dumps(content).encode())
+    assert sorted(masked(dict(reversed(before.items()))).items()) == sorted(after.items())  # type: ignore[attr-defined]
 
 
 def test_bytes_that_are_no_document_are_refused_without_a_value() -> None:

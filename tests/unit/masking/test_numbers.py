@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gatebook.masking import inspect_arguments, mask, mask_text
+from gatebook.masking import Secrets, inspect_arguments, mask, mask_text
 from gatebook.masking.networks import luhn_valid
 
 FORMS = [
@@ -15,6 +15,11 @@ FORMS = [
     (b"4.111111111111111e15", b"4.111110000001111e15"),
     (b"4.111111111111111E+15", b"4.111110000001111E+15"),
     (b"41111111111111110e-1", b"41111100000011110e-1"),
+    (b"0.4111111111111111e16", b"0.4111110000001111e16"),
+    (b"-0.0004111111111111111E+19", b"-0.0004111110000001111E+19"),
+    (b"0.41111111181e16", b"0.41111100000e16"),
+    (b"4111111111111111." + b"0" * 45, b"4111110000001111." + b"0" * 45),
+    (b"4111111111111111" + b"0" * 300 + b"e-300", b"4111110000001111" + b"0" * 300 + b"e-300"),
     (b"378282246310005", b"378282000000005"),
     (b"30569309025904", b"30569300005904"),
     (b"6205500000000000004", b"6205500000000010004"),
@@ -55,7 +60,15 @@ def test_a_key_that_says_card_number_needs_no_check_digit() -> None:
     "key", ["cvv", "CVV2", "cvc", "cardCvv", "card_security_code", "securityCode", "csc", "código de seguridad"]
 )
 def test_a_code_becomes_zero(key: str) -> None:
-    for value, expected in (("123", b"0"), ("7", b"0"), ("1234", b"0"), ("123.0", b"0.0")):
+    for value, expected in (
+        ("123", b"0"),
+        ("7", b"0"),
+        ("1234", b"0"),
+        ("123.0", b"0.0"),
+        ("12340e-1", b"0.0"),
+        ("1e2", b"0.0"),
+        ("0.123e3", b"0.0"),
+    ):
         assert mask(f'{{"{key}":{value}}}'.encode()).body == f'{{"{key}":'.encode() + expected + b"}"
 
 
@@ -63,6 +76,11 @@ def test_a_code_becomes_zero(key: str) -> None:
 def test_a_key_about_codes_keeps_its_number(key: str) -> None:
     body = f'{{"{key}":123}}'.encode()
     assert mask(body).body is body
+
+
+def test_a_secret_in_a_number_leaves_a_zero_of_its_type() -> None:
+    for token, expected in ((b"98765432109", b"0"), (b"98765432109.5", b"0.0"), (b"98765432109E1", b"0.0")):
+        assert mask(b'{"a":%b}' % token, Secrets((b"98765432109",))).body == b'{"a":%b}' % expected
 
 
 def test_a_cid_and_a_pin_depend_on_their_neighbours() -> None:

@@ -3,11 +3,13 @@
 import base64
 import json
 import pickle
+import re
 from urllib.parse import quote
 
 import pytest
 
 from gatebook.masking import MaskingFailed, Secrets, is_clean, mask, mask_text
+from gatebook.masking.patterns import compiled
 
 VALUE = 's3cr€t/"tok+en\\?x'
 SECRETS = Secrets((VALUE.encode(), b"plain-token-1234"))
@@ -33,6 +35,48 @@ def test_a_secret_is_redacted_in_leaves_keys_and_bare_text(spelling: str) -> Non
     for ascii_only in (True, False):
         body = json.dumps({"a": [f"x{spelling}y"], spelling: 1}, ensure_ascii=ascii_only).encode()
         assert json.loads(mask(body, SECRETS).body) == {"a": [f"x{NOTE}y"], NOTE: 1}
+
+
+UNRESERVED = "-._~"
+ENCODERS = {  # what each leaves as it is, of what need not be encoded everywhere
+    "Python's quote": UNRESERVED + "/",
+    "Go's url.PathEscape": UNRESERVED + "$&+=:@",
+    "JavaScript's encodeURIComponent": UNRESERVED + "!'()*",
+    "JavaScript's encodeURI": UNRESERVED + ";,/?:@&=+$!'()*#",
+    "URLSearchParams": "-._*",
+    "curl": UNRESERVED,
+    "all": "",
+}
+PASSWORD = "kX9?v#Q/1&2=3+4~5 p@ss!(7)*'x',é"
+
+
+def percent_encoded(value: str, bare: str, *, letters: bool = True) -> str:
+    return "".join(
+        chr(byte) if chr(byte) in bare or (letters and chr(byte).isascii() and chr(byte).isalnum()) else f"%{byte:02X}"
+        for byte in value.encode()
+    )
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_a_secret_is_redacted_whatever_an_encoder_leaves_as_it_is(encoder: str) -> None:
+    secrets = Secrets((PASSWORD.encode(),))
+    spelling = percent_encoded(PASSWORD, ENCODERS[encoder])
+    lower = re.sub("%..", lambda encoded: encoded.group().lower(), spelling)
+    for text in (spelling, lower, spelling.replace("%20", "+")):
+        url = f"https://x.example/?key={text}&other"
+        assert mask_text(url, secrets)[0] == f"https://x.example/?key={NOTE}&other"
+        assert json.loads(mask(json.dumps([url]).replace("%", "\\u0025").encode(), secrets).body)[0].count(NOTE) == 1
+
+
+def test_a_secret_of_which_every_byte_is_encoded_is_redacted() -> None:
+    spelling = percent_encoded(VALUE, "", letters=False)
+    assert mask_text(f"x{spelling}y{spelling.lower()}z", SECRETS)[0] == f"x{NOTE}y{NOTE}z"
+    assert not is_clean(spelling.encode(), SECRETS)
+
+
+def test_a_secret_that_begins_with_another_one_is_taken_whole() -> None:
+    secrets = Secrets((b"token", b"token/12"))
+    assert mask_text("a token%2F12 b token%2F1", secrets)[0] == f"a {NOTE} b {NOTE}%2F1"
 
 
 @pytest.mark.parametrize("before", ["", "u", "us", "user:"])
@@ -79,6 +123,21 @@ def test_many_sets_of_secrets_each_find_their_own(joined: int) -> None:
     fresh = Secrets((b"fresh-secret-1",))
     assert json.loads(mask(body, fresh).body) == {"text": f"other-secret-0003 and {NOTE}"}
     assert [mask(body, secrets).body != body for secrets in others] == [n == 3 for n in range(joined)]
+
+
+def test_the_sketch_of_long_secrets_is_short_and_each_of_their_spellings_holds_one() -> None:
+    value = b"".join(b"%x/" % (n * n) for n in range(2000))
+    secrets = Secrets((value,))
+    assert secrets.trigger is not None and secrets.sketch is not None
+    assert len(secrets.sketch) < 4_000 < len(secrets.trigger)
+    for spelling in (
+        value,
+        quote(value, safe="").encode(),
+        value.replace(b"/", b"\\/"),
+        base64.b64encode(b"ab" + value),
+    ):
+        assert secrets.positions(spelling) and compiled(secrets.sketch).search(spelling)
+    assert compiled(secrets.sketch).search(b"no 4/9/10/19/24/31/40/51/64/79/90") is None
 
 
 @pytest.mark.slow

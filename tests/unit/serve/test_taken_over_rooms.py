@@ -2,6 +2,7 @@
 and a folder of somebody else's in which it was started."""
 
 import asyncio
+import errno
 import hashlib
 import os
 import socket
@@ -18,6 +19,7 @@ from gatebook.model.deployment import Deployment, Trust
 from gatebook.model.errors import ConfigurationError
 from gatebook.model.spans import Span
 from gatebook.model.users import Account, Users
+from gatebook.serve import configs_kept
 from gatebook.serve.activation import Activation, DeskSide
 from gatebook.serve.configs_kept import keep_by_hash
 from gatebook.serve.control import (
@@ -272,6 +274,38 @@ def test_a_folder_of_the_sealers_gets_nothing(deployment: Deployment) -> None:
     os.chown(configs, 61002, 61002)
     with pytest.raises(ConfigurationError, match="not the supervisor's alone"):
         keep_by_hash(with_users(deployment), RAW, SHA256)
+
+
+def test_a_configuration_that_could_not_be_kept_leaves_nothing_in_the_log(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies there and no entry names is BROKEN for verify, for ever."""
+    configs = Path(deployment.data_dir) / "log" / "configs"
+
+    class FullDisk:
+        def __getattr__(self, name: str) -> object:
+            return getattr(os, name)
+
+        def fsync(self, descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(configs_kept, "os", FullDisk())
+    with pytest.raises(ConfigurationError, match="No space left"):
+        keep_by_hash(deployment, RAW, SHA256)
+    assert list(configs.iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_a_supervisor_left_that_died_while_it_kept_a_configuration_is_cleared_away(
+    deployment: Deployment, kept: bool
+) -> None:
+    configs = Path(deployment.data_dir) / "log" / "configs"
+    if kept:
+        keep_by_hash(deployment, RAW, SHA256)
+    configs.mkdir(parents=True, exist_ok=True)
+    (configs / f".{hashlib.sha256(b'another').hexdigest()}.tmp").write_bytes(b"half of ano")
+    keep_by_hash(deployment, RAW, SHA256)
+    assert [file.name for file in configs.iterdir()] == [f"{SHA256}.toml"]
 
 
 # Where it was started

@@ -9,7 +9,7 @@ import pytest
 from gatebook.model.errors import Malformed, Reason
 from gatebook.model.http import Headers
 from gatebook.wire.jsonrpc import Batch, Message, parse_client
-from gatebook.wire.mirrored import check_mirrored, decoded, param_values, stated
+from gatebook.wire.mirrored import check_mirrored, decoded, name_values, param_values, stated
 
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
 
@@ -183,6 +183,14 @@ def test_nothing_hides_in_a_second_wrapping() -> None:
 def test_a_parameter_that_cannot_be_read_is_refused(sent: Headers) -> None:
     with pytest.raises(Malformed) as caught:
         param_values(sent)
+    assert caught.value.reason is Reason.HEADER_MISMATCH
+
+
+def test_a_name_is_unwrapped_for_inspection_as_often_as_it_is_wrapped() -> None:
+    names = ((b"mcp-name", b"plain"), (b"mcp-name", wrapped(wrapped("größe"))), (b"mcp-method", b"x"))
+    assert name_values(names) == ("plain", wrapped("größe").decode(), "größe")
+    with pytest.raises(Malformed) as caught:
+        name_values(((b"mcp-name", b"=?bAse64?eA==?="),))
     assert caught.value.reason is Reason.HEADER_MISMATCH
 
 

@@ -2,7 +2,7 @@
 
 Names: `<writer>-<epoch>-<NNNNNN>.seg`, `<writer>-<epoch>.mark`. The mark is eight bytes in memory shared with the sealer: segment number
 << 40 | offset up to which everything is synced. It is never synced itself: after a power loss the frames say how far they go.
-A lock (flock) is held on every segment while the writer lives, so whoever can take it knows that the writer is gone.
+A lock (flock) is held on the mark and on every segment while the writer lives, so whoever can take it knows that the writer is gone.
 """
 
 import contextlib
@@ -278,6 +278,8 @@ class SegmentChain:
     def _open_mark(self) -> memoryview:
         descriptor = self._made(self._mark_path)
         try:
+            # The mapping keeps it. Before there is a segment, this says that its writer lives.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Written, not only sized: a full disk is an error here, and would be SIGBUS in the mapping.
             os.write(descriptor, bytes(8))
             shared = mmap.mmap(descriptor, 8)

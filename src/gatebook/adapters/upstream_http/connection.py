@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
         self._untouched = True
         """No byte of the present answer has come."""
         self._last_known: KnownHead | None = None
-        self._reading_paused = False
+        self._reading_paused = self._had_paused = False
         self._peek: select.poll | None = None
         self.clock = Deadline(self._time_is_up)
         """Until when the server must have begun to answer, or have gone on; or nobody else have asked."""
@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
         elif first and response.whole_at_once and not self._spoilt:
             self._remember(response, data)
         elif response.unread_bytes > UNREAD_BYTES and not self._reading_paused and self._transport is not None:
-            self._reading_paused = True
+            self._reading_paused = self._had_paused = True
             self._transport.pause_reading()
 
     def _known(self, data: bytes) -> KnownHead | None:
@@ -192,6 +192,7 @@ class Connection(asyncio.Protocol):
         response = self._response = HttpResponse(self, method, idle_s, self.clock.loop)
         self._silent_bytes = 0
         self._untouched = True
+        self._had_paused = False
         clock = self.clock
         clock.at = at = clock.now() + first_byte_s
         if at < clock.timer_at:
@@ -219,6 +220,11 @@ class Connection(asyncio.Protocol):
         if response is None or self._transport is None:
             return
         if not response.complete or self._spoilt or self._transport.get_write_buffer_size():
+            self.abort()
+            return
+        if self._had_paused and self._tls is not None:
+            # What came behind the answer may have been decrypted while reading paused, and be given to us a turn of the loop later: the kernel does
+            # not know of it, and the next caller would get it.
             self.abort()
             return
         if self._reading_paused:

@@ -35,6 +35,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     server: str
     resource: str
     code_challenge: str
+    not_by: str | None = None
+    """The client asks for a login that is yet to be made (OIDC Core §3.1.2.1, `prompt=login`): the one that this browser had then, by its id, will not
+    do; "" where it had none."""
 
 
 async def authorize(request: Request, world: DeskWorld) -> Response:
@@ -72,11 +75,20 @@ async def authorize(request: Request, world: DeskWorld) -> Response:
         server=machine.server.name,
         resource=machine.server.resource,
         code_challenge=parameters["code_challenge"],
+        not_by=await _login_now(request, world) if "login" in parameters.get("prompt", "").split(" ") else None,
     )
-    return await go_on(request, world, wanted, fresh="login" in parameters.get("prompt", "").split(" "))
+    return await go_on(request, world, wanted)
 
 
-async def go_on(request: Request, world: DeskWorld, wanted: Asked, *, fresh: bool) -> Response:
+async def _login_now(request: Request, world: DeskWorld) -> str:
+    session = answers.cookie(world, request, answers.SESSION_COOKIE)
+    if session is None:
+        return ""
+    login = await in_thread(world.store.login_of_browser, hashed(session), world.now_s())
+    return "" if login is None else login.id
+
+
+async def go_on(request: Request, world: DeskWorld, wanted: Asked) -> Response:
     """The request is kept, for this browser alone; the next page is consent, a choice of providers, or the one provider."""
     browser = answers.cookie(world, request, answers.LOGIN_COOKIE)
     made = browser is None
@@ -89,7 +101,7 @@ async def go_on(request: Request, world: DeskWorld, wanted: Asked, *, fresh: boo
         expires_at=world.now_s() + TRANSACTION_S,
     )
     await in_thread(world.store.begin, transaction)
-    login = None if fresh else await session_of(request, world, wanted)
+    login = await session_of(request, world, wanted)
     where = "/consent" if login is not None else "/login"
     response = answers.redirect(f"{where}?{urlencode({'request': handle})}")
     if made:
@@ -130,6 +142,8 @@ async def session_of(request: Request, world: DeskWorld, wanted: Asked | None = 
         return None
     login = await in_thread(world.store.login_of_browser, hashed(session), world.now_s())
     if login is None or world.idp_of(login) is None:
+        return None
+    if wanted is not None and login.id == wanted.not_by:
         return None
     if wanted is not None and not _proves(world, wanted, login):
         return None

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from typing import Any
 
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -14,7 +15,8 @@ from gatebook.serve.asgi_server import Server
 from gatebook.serve.http import reload
 
 CONNECTION_S = 60.0
-"""A connection's longest life. The desk's answers are short, so whoever needs longer sends or reads on purpose slowly."""
+"""A connection's longest life; of one with a request under way, twice that. The desk's answers are short, so whoever needs longer sends or reads on
+purpose slowly."""
 
 
 class Bounded(H11Protocol):
@@ -24,7 +26,16 @@ class Bounded(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._end_of_life = self.loop.call_later(self.life_s, transport.abort)
+        self._end_of_life = self.loop.call_later(self.life_s, self._grow_old)
+
+    def _grow_old(self) -> None:
+        cycle: Any = self.cycle  # None before the first request, whatever its type says
+        if cycle is None or cycle.response_complete:
+            self.transport.abort()
+            return
+        # What is under way is answered first: a refresh token that was made and did not arrive is lost to its owner.
+        cycle.keep_alive = False
+        self._end_of_life = self.loop.call_later(self.life_s, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_of_life.cancel()

@@ -45,24 +45,26 @@ async def choose(request: Request, world: DeskWorld) -> Response:
         if idp.saml is not None:
             # A wish names no classes: SAML has no way to say "if you can", and a provider that cannot would let nobody in.
             classes = () if demand_in(world, wanted) is None else idp.mfa.acr
-            fresh = demand is not None
+            fresh = demand is not None or wanted.not_by is not None
             return answers.redirect(
                 await in_thread(saml_url, world, idp, browser, handle, fresh=fresh, classes=classes)
             )
         return answers.redirect(
-            await world.providers.authorize_url(idp, _request_to(world, idp, browser, handle, demand))
+            await world.providers.authorize_url(idp, _request_to(world, idp, browser, handle, wanted, demand))
         )
     except (LoginRefused, ProviderFailed) as failure:
         return await refuse(request, world, failure, name)
 
 
 def _request_to(
-    world: DeskWorld, idp: IdentityProvider, browser: str, handle: str, demand: stepping_up.Demand | None
+    world: DeskWorld, idp: IdentityProvider, browser: str, handle: str, wanted: Asked, demand: stepping_up.Demand | None
 ) -> dict[str, str]:
     """OIDC Core §3.1.2.1."""
     way = PRESETS[idp.preset]
     again = dict(way.offline) if not way.offline_scope or OFFLINE in idp.scopes else {}
     fresh = stepping_up.parameters(idp, demand)
+    if wanted.not_by is not None:
+        fresh = {"prompt": "login", **fresh}
     prompts = [each["prompt"] for each in (fresh, again) if "prompt" in each]
     return (
         again

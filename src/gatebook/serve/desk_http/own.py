@@ -34,7 +34,7 @@ async def show(request: Request, world: DeskWorld) -> Response:
         login = await session_of(request, world)
         if login is None:
             asked.demand_pace(request, world, "authorize", "Too many logins began from here; try again in a minute.")
-            return await go_on(request, world, _WANTED, fresh=False)
+            return await go_on(request, world, _WANTED)
         # `session_of` has asked the provider, where that was due: this only tells how it went.
         standing = await world.rereading.of_login(world, login.id, book.origin_of(request))
     except LoginRefused as refused:
