@@ -22,6 +22,7 @@ _LENGTH_BYTES = 4
 _LARGEST_FRAME_BYTES = 2 << 20
 """No writer makes one of more than a mebibyte and what belongs around it."""
 _LOOK_BYTES = 64 << 10
+_STORED = (FrameKind.PAYLOAD, FrameKind.DATA_KEY)
 _SPARE_BYTES, _SPARE_TIMES = 64 << 20, 8
 
 
@@ -121,7 +122,7 @@ def payload_name(session: str) -> str:
 def stored_frames(file: BinaryIO) -> Iterator[Stored]:
     """The frames of a payload file. Raises PayloadError at the first byte that belongs to none, and UnfinishedFrame where one has only begun there."""
     for frame in frames_of(file):
-        if frame.kind not in (FrameKind.PAYLOAD, FrameKind.DATA_KEY):
+        if frame.kind not in _STORED:
             raise payload.PayloadError(f"a frame of kind {frame.kind} before offset {frame.end}")
         yield _stored(frame)
 
@@ -139,7 +140,7 @@ def sound_frames(file: BinaryIO, start: int, session: bytes) -> Iterator[Stored]
             offset = found.end
             continue
         spare -= max(0, file.tell() - offset)
-        offset = _next_named(file, offset + 1, session)
+        offset = _next_head(file, offset + 1, session)
         spare -= _LOOK_BYTES
         if spare < 0:
             raise payload.PayloadError(f"what is before offset {offset} is no frame, and damaged throughout")
@@ -148,10 +149,12 @@ def sound_frames(file: BinaryIO, start: int, session: bytes) -> Iterator[Stored]
 def _sound_frame(file: BinaryIO, offset: int, session: bytes) -> Stored | None:
     file.seek(offset)
     head = file.read(FRAME_BYTES + len(session))
-    if head[FRAME_BYTES:] != session:
+    length = int.from_bytes(head[:4], "little")
+    # No writer makes frames as long as a chunk, and a damaged length can say anything.
+    if head[FRAME_BYTES:] != session or not len(session) < length < _CHUNK_BYTES:
         return None
-    frame = read_frame(head + file.read(max(0, int.from_bytes(head[:4], "little") - len(session))), 0)
-    if frame is None or frame.kind not in (FrameKind.PAYLOAD, FrameKind.DATA_KEY):
+    frame = read_frame(head + file.read(length - len(session)), 0)
+    if frame is None or frame.kind not in _STORED:
         return None
     try:
         return _stored(frame, offset)
@@ -159,15 +162,19 @@ def _sound_frame(file: BinaryIO, offset: int, session: bytes) -> Stored | None:
         return None
 
 
-def _next_named(file: BinaryIO, offset: int, session: bytes) -> int:
-    """Where the next frame at `offset` or behind it may begin; below 0 where none does."""
-    base, data = offset + FRAME_BYTES, b""
+def _next_head(file: BinaryIO, offset: int, session: bytes) -> int:
+    """Where the next frame at `offset` or behind it may begin; below 0 where none does. What is zeros, or of no kind that is stored here, is no head: a
+    session may be named by bytes that are everywhere."""
+    overlap = FRAME_BYTES + len(session) - 1
+    base, data = offset, b""
     file.seek(base)
     while more := file.read(_LOOK_BYTES):
         data += more
-        if (at := data.find(session)) >= 0:
-            return base + at - FRAME_BYTES
-        base, data = base + len(data) - len(session) + 1, data[1 - len(session) :]
+        at = FRAME_BYTES - 1
+        while (at := data.find(session, at + 1)) >= 0:
+            if data[at - 1] in _STORED and any(data[at - FRAME_BYTES : at - FRAME_BYTES + 4]):
+                return base + at - FRAME_BYTES
+        base, data = base + max(0, len(data) - overlap), data[-overlap:]
     return -1
 
 

@@ -38,7 +38,7 @@ _REMEMBER_ENTRIES = 200_000
 _REMEMBER_PER_SESSION = 20
 _READ_ANYWAY = 1_000_000
 _LOOK_BACK = 8
-_PUT_BACK = "Put that file back as it was, from a copy of this log: docs/howto/runbooks.md, Verification failed"
+_PUT_BACK = "Copy everything as it is; then that file may be put back from a backup of this log: docs/howto/runbooks.md, Verification failed"
 
 
 class _Promise(msgspec.Struct, frozen=True):
@@ -401,8 +401,8 @@ class Sealing:
             index = min(unpromised.values())
             raise SealingRefused(
                 f"{len(unpromised)} entries behind the {self.signed} signed ones, the first at {index}, are in no segment and were not about to be "
-                f"signed: somebody put log/{tile_name(None, index // TILE_WIDTH)}* there, or segments are gone. Look who; nothing else names them, so they may be "
-                "moved away"
+                f"signed: somebody put log/{tile_name(None, index // TILE_WIDTH)}* there, or segments are gone. "
+                "Copy everything as it is and look who; then they may be moved away, for nothing else names them: docs/howto/runbooks.md, Verification failed"
             )
 
     def _about_to_be_signed(self) -> "_Promise":

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatebook.ledger import payload
-from gatebook.ledger.framing import FrameKind
+from gatebook.ledger.framing import FrameKind, frame
 from gatebook.ledger.payload import PayloadError, Place
 from gatebook.ledger.reading import sound_frames
 from gatebook.model.secret import Secret
@@ -130,3 +130,19 @@ def test_a_file_full_of_what_begins_like_a_frame_takes_linear_time(tmp_path: Pat
     with Counting(io.FileIO(file)) as stored, pytest.raises(PayloadError, match="damaged throughout"):
         list(sound_frames(stored, 0, session))
     assert reads < 64 * 2**20 + 20 * file.stat().st_size
+
+
+@pytest.mark.parametrize("session", ["00" * 16, "ee" * 16])
+@pytest.mark.parametrize("lost", [1, 24, 25, 26, 65_536 - 60, 65_536, 500_000])
+def test_frames_behind_sectors_that_are_lost_are_found_whatever_the_session_is_named(
+    session: str, lost: int, tmp_path: Path
+) -> None:
+    places = [msgspec.structs.replace(PLACE, session=session, sequence=number, part=0) for number in range(1, 4)]
+    one, two, three = (frame(FrameKind.PAYLOAD, payload.stored_body(place, b"sealed")) for place in places)
+    file = tmp_path / "torn.pay"
+    file.write_bytes(one + bytes(lost) + two + b"torn" + three + three[:-1])
+    with file.open("rb") as stored:
+        found = list(sound_frames(stored, 0, bytes.fromhex(session)))
+        assert [each.place for each in found] == places
+        assert [file.read_bytes()[each.start : each.end] for each in found] == [one, two, three]
+        assert list(sound_frames(stored, found[0].end, bytes.fromhex(session))) == found[1:]
