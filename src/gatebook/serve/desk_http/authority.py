@@ -39,8 +39,9 @@ PUBLISH_AFTER_LOOKS = 60
 PRESENT_S = 4 * PERIOD_S
 """How long after its last period a desk counts as working on its database: one that was killed must not keep another out for long."""
 PACE = (120, 60.0)
-PACE_OF_ALL = (1200, 60.0)
 """Acts of one source at once, and as many in each minute."""
+PACE_OF_ALL = (1200, 60.0)
+"""The same of all sources together."""
 READINGS = 2
 """Walks over the log at once, for people who read it through the desk."""
 
