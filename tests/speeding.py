@@ -63,11 +63,11 @@ class TwoWays:
         self, draft: Draft, *, unix_us: int = START_US, number: int = 7, count: int | None = 3, clock: Clocked = CLOCK
     ) -> Composed | None:
         """None where it leaves the draft to Python."""
-        told = self.quick.compose(draft, unix_us, clock, chance_for(draft), number, count, self.key.quick)
+        composed = self.quick.compose(draft, unix_us, clock, chance_for(draft), number, count, self.key.quick)
         assert self.quick.fits(draft, unix_us, clock, chance_for(draft), number, count, self.key.quick) is (
-            told is not None
+            composed is not None
         )
-        return None if told is None else Composed(*told)
+        return composed
 
 
 def chance_for(draft: Draft) -> bytes:

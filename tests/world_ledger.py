@@ -12,7 +12,7 @@ import msgspec
 
 from gatebook.ledger import note, payload
 from gatebook.ledger.entry import Clocked, Entry, decode
-from gatebook.ledger.framing import FrameKind, read_frame
+from gatebook.ledger.framing import FrameKind, apart, read_frame
 from gatebook.ledger.scribe import Scribe
 from gatebook.model.deployment import Deployment, Limits
 from gatebook.model.errors import LedgerUnavailable
@@ -88,14 +88,14 @@ class MemoryLedger:
             raise LedgerUnavailable(self.failed)
         if self._left is not None:
             self._left -= 1
-        composed = self._scribe.compose(draft, self.clock.unix_us, Clocked(src="kernel", off=0, ok=True))
+        frames, leaf = self._scribe.compose(draft, self.clock.unix_us, Clocked(src="kernel", off=0, ok=True))
         self.drafts.append(draft)
-        for stored in composed.frames:
+        for stored in apart(frames):
             found = read_frame(stored, 0)
             assert found is not None
             if found.kind is FrameKind.LEAF:
                 self.leaves.append(found.body)
-        return composed.leaf
+        return leaf
 
 
 PERSON = Who(

@@ -259,25 +259,32 @@ static int seal_apart(const Composer *self, struct drafted *drafted, unsigned ch
     return failed ? -1 : 0;
 }
 
-/* Sealed payloads as the first items of `frames`. 1: done. 0: nothing is to be made of them. -1: an exception. */
-static int seal_into(const Composer *self, struct drafted *drafted, PyObject *frames)
+/* What the frames of all payloads take. */
+static size_t sealed_frames_bytes(const Composer *self, const struct drafted *drafted)
+{
+    size_t bytes = 0;
+    for (size_t each = 0; each < drafted->facts.payloads; each++) {
+        const size_t sealed = sealed_bytes(&drafted->bodies[each]);
+        bytes += sealed + pieces_of(sealed, self->most) * (FRAME_BYTES + drafted->facts.key->place_bytes);
+    }
+    return bytes;
+}
+
+/* The frames of all payloads, one behind the other. 1: done. 0: nothing is to be made of them. -1: an exception. */
+static int seal_into(const Composer *self, struct drafted *drafted, unsigned char *frames)
 {
     unsigned char *few[16], **places = few;
     size_t at = 0;
-    int done = -1;
+    int done;
     if (drafted->pieces > sizeof few / sizeof few[0] && (places = PyMem_Calloc(drafted->pieces, sizeof *places)) == NULL) {
         PyErr_NoMemory();
         return -1;
     }
     for (size_t each = 0; each < drafted->facts.payloads; each++) {
-        size_t sealed = sealed_bytes(&drafted->bodies[each]), count = pieces_of(sealed, self->most);
+        const size_t sealed = sealed_bytes(&drafted->bodies[each]), count = pieces_of(sealed, self->most);
         for (size_t piece = 0; piece < count; piece++, at++) {
-            size_t length = FRAME_BYTES + drafted->facts.key->place_bytes + piece_bytes(sealed, self->most, piece);
-            PyObject *frame = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)length);
-            if (frame == NULL)
-                goto end;
-            PyList_SET_ITEM(frames, (Py_ssize_t)at, frame);
-            places[at] = (unsigned char *)PyBytes_AS_STRING(frame);
+            places[at] = frames;
+            frames += FRAME_BYTES + drafted->facts.key->place_bytes + piece_bytes(sealed, self->most, piece);
         }
     }
     if (drafted->body_bytes >= LARGE_BYTES) {
@@ -288,21 +295,15 @@ static int seal_into(const Composer *self, struct drafted *drafted, PyObject *fr
         struct tools shared = {shared_inner, shared_sealed, drafted->facts.key->cipher};
         done = seal_all(self, drafted, &shared, places) == 0;
     }
-end:
     if (places != few)
         PyMem_Free(places);
     return done;
 }
 
-static PyObject *leaf_frame(const char *leaf, size_t count)
+static void leaf_frame(unsigned char *frame, const char *leaf, size_t count)
 {
-    PyObject *frame = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(FRAME_BYTES + count));
-    if (frame != NULL) {
-        unsigned char *bytes = (unsigned char *)PyBytes_AS_STRING(frame);
-        frame_header(bytes, (uint32_t)count, crc32c_extend(frame_begun((uint32_t)count, LEAF_KIND), leaf, count), LEAF_KIND);
-        memcpy(bytes + FRAME_BYTES, leaf, count);
-    }
-    return frame;
+    frame_header(frame, (uint32_t)count, crc32c_extend(frame_begun((uint32_t)count, LEAF_KIND), leaf, count), LEAF_KIND);
+    memcpy(frame + FRAME_BYTES, leaf, count);
 }
 
 static PyObject *composer_compose(PyObject *object, PyObject *const *args, Py_ssize_t count)
@@ -320,10 +321,12 @@ static PyObject *composer_compose(PyObject *object, PyObject *const *args, Py_ss
     size_t length = leaf_write(self->all, &self->by, args[0], &drafted.facts, leaf);
     if (length == 0)
         Py_RETURN_NONE;
-    PyObject *frames = PyList_New((Py_ssize_t)drafted.pieces + 1);
+    const size_t before = sealed_frames_bytes(self, &drafted);
+    PyObject *frames = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(before + FRAME_BYTES + length));
     if (frames == NULL)
         return NULL;
-    int sealed = drafted.facts.payloads > 0 ? seal_into(self, &drafted, frames) : 1;
+    unsigned char *bytes = (unsigned char *)PyBytes_AS_STRING(frames);
+    int sealed = drafted.facts.payloads > 0 ? seal_into(self, &drafted, bytes) : 1;
     if (sealed < 0)
         goto failed;
     if (!sealed || sha256_of(shared_inner, "", 1, leaf, length, hash)) {
@@ -331,10 +334,7 @@ static PyObject *composer_compose(PyObject *object, PyObject *const *args, Py_ss
         Py_DECREF(frames);
         Py_RETURN_NONE;
     }
-    PyObject *last = leaf_frame(leaf, length);
-    if (last == NULL)
-        goto failed;
-    PyList_SET_ITEM(frames, (Py_ssize_t)drafted.pieces, last);
+    leaf_frame(bytes + before, leaf, length);
     PyObject *hashed = PyBytes_FromStringAndSize((const char *)hash, sizeof hash);
     if (hashed == NULL)
         goto failed;
@@ -364,7 +364,7 @@ static PyObject *composer_fits(PyObject *object, PyObject *const *args, Py_ssize
 static PyMethodDef composer_methods[] = {
     {"key", composer_key, METH_VARARGS, "key(data_key, name, session): the data key of a session, ready to seal; None where OpenSSL takes it not. Raises ValueError."},
     {"compose", (PyCFunction)(void (*)(void))composer_compose, METH_FASTCALL,
-     "compose(draft, unix_us, clock, chance, number, count, key): (frames in the order they are stored, the leaf's hash), or None: unusual.\n"
+     "compose(draft, unix_us, clock, chance, number, count, key): (frames, one behind the other as they are stored; the leaf's hash), or None: unusual.\n"
      "Any thread may call it; what it makes is its arguments' alone."},
     {"fits", (PyCFunction)(void (*)(void))composer_fits, METH_FASTCALL,
      "fits(draft, unix_us, clock, chance, number, count, key): whether `compose` of the same gives an entry, as far as the draft decides it."},

@@ -18,7 +18,7 @@ from gatebook.adapters.log_files import LogFiles
 from gatebook.adapters.segment_tails import SegmentTails
 from gatebook.ledger import reading
 from gatebook.ledger.entry import Entry
-from gatebook.ledger.framing import FRAME_BYTES, FrameKind, frame, read_frame
+from gatebook.ledger.framing import FRAME_BYTES, FrameKind, apart, frame, read_frame
 from gatebook.ledger.merkle import leaf_hash
 from gatebook.ledger.note import load_signer
 from gatebook.ledger.payload import PayloadError, read_stored_body, stored_body
@@ -139,8 +139,8 @@ def forged(place: Place, **wrong: object) -> None:
         compose = ledger._scribe.compose
 
         def forge(*arguments: object) -> Composed:
-            composed = compose(*arguments)  # type: ignore[arg-type]
-            return msgspec.structs.replace(composed, frames=[_forged(stored, **wrong) for stored in composed.frames])
+            frames, leaf = compose(*arguments)  # type: ignore[arg-type]
+            return b"".join(_forged(stored, **wrong) for stored in apart(frames)), leaf
 
         ledger._scribe.compose = forge  # type: ignore[method-assign]
         await ledger.record_intent(a_draft(1))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gatebook.adapters.ledger_segment.chain import SegmentChain
-from gatebook.ledger.framing import FrameKind, frame, segment_name
+from gatebook.ledger.framing import HEADER_BYTES, FrameKind, frame, read_frames, segment_name
 
 WRITER, EPOCH = "gate-0", "01a2000000000badc0de"
 SEGMENT_BYTES, FRAME = 3 << 20, frame(FrameKind.LEAF, b"x" * 60_000)
@@ -35,6 +35,24 @@ def turned(tmp_path: Path, chain: SegmentChain) -> Path:
     chain.publish()
     until(lambda: len(chain._spares) == 2)
     return tmp_path / segment_name(WRITER, EPOCH, 1)
+
+
+def test_frames_given_together_are_parted_where_a_segment_ends(tmp_path: Path, chain: SegmentChain) -> None:
+    """And nowhere but between two of them; the last one of each segment says that another one follows."""
+    given = [frame(FrameKind.PAYLOAD, b"%03d" % number * 18_000) for number in range(130)]
+    for first in range(0, len(given), 8):
+        until(lambda: chain.admit(8 * len(given[0])))
+        chain.append([b"".join(given[first : first + 3]), b"".join(given[first + 3 : first + 8])])
+    chain.sync()
+    stored: list[bytes] = []
+    for number in range(1, chain._current.number + 1):
+        data = (tmp_path / segment_name(WRITER, EPOCH, number)).read_bytes()
+        found = list(read_frames(data, HEADER_BYTES))
+        assert not any(data[found[-1].end :])
+        assert (found[-1].kind is FrameKind.TURN) is (number < chain._current.number)
+        stored += [frame(each.kind, each.body) for each in found if each.kind is not FrameKind.TURN]
+    assert chain._current.number > 2
+    assert stored == given
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -30,7 +30,7 @@ def stored() -> tuple[list[bytes], list[str]]:
         )
         for event in ("call.intent", "call.result")
     ]
-    return [b"".join(each.frames) for each in made], [each.leaf.hex() for each in made]
+    return [frames for frames, _ in made], [leaf.hex() for _, leaf in made]
 
 
 (INTENT, RESULT), (_, RESULT_LEAF) = stored()

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gatebook.ledger import entry
+from gatebook.ledger.framing import apart
 from gatebook.model.finding import Action, Detector, Finding
 from gatebook.model.record import Asked, Draft, Event, Origin, Payload, PolicyRef, Resource, Who
 from tests.examples import up_to
@@ -176,7 +177,7 @@ def test_more_kinds_of_findings_than_there_are_and_longer_names_are_left_to_pyth
 def test_an_entry_may_be_eight_kibibytes_long_and_no_longer(beyond: int) -> None:
     without = ways(False).by_c(a_draft(reason=" ", detail={"a": "x"}))
     assert without is not None
-    room = entry.MAX_ENTRY_BYTES - (len(without.frames[-1]) - 9)
+    room = entry.MAX_ENTRY_BYTES - (len(apart(without[0])[-1]) - 9)
     draft = a_draft(reason=" ", detail={"a": "x" * (1 + room + beyond)})
     wanted = ways(False).by_python(draft)
     assert ways(False).by_c(draft) == (None if beyond > 0 else wanted)

@@ -136,6 +136,16 @@ def frame(kind: FrameKind, body: bytes) -> bytes:
     return _pack_frame(length, _extend(_value(_pack_start(length, kind)), body), kind) + body
 
 
+def apart(frames: bytes) -> list[bytes]:
+    """Each of these whole frames, which lie one behind the other, by itself."""
+    found, start = [], 0
+    while start < len(frames):
+        end = start + FRAME_BYTES + _FRAME.unpack_from(frames, start)[0]
+        found.append(frames[start:end])
+        start = end
+    return found
+
+
 def read_frame(data: bytes | memoryview, offset: int) -> Frame | None:
     """The frame at `offset`; None where none is whole and sound there: zeros, the end of `data`, or a torn write."""
     if offset + FRAME_BYTES > len(data):

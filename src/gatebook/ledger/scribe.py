@@ -5,8 +5,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Protocol
 
-import msgspec
-
 from gatebook.ledger import entry, payload
 from gatebook.ledger.entry import Clocked, Pay, Written
 from gatebook.ledger.framing import FRAME_BYTES, FrameKind, frame
@@ -27,11 +25,8 @@ them silent."""
 _LEAF, _PAYLOAD = FrameKind.LEAF, FrameKind.PAYLOAD
 
 
-class Composed(msgspec.Struct, frozen=True, gc=False):
-    """One draft as frames, in the order they are stored (its leaf last), and its leaf's hash."""
-
-    frames: list[bytes]
-    leaf: Hash
+Composed = tuple[bytes, Hash]
+"""One draft as frames, one behind the other as they are stored (its leaf last), and its leaf's hash."""
 
 
 class Quick(Protocol):
@@ -42,8 +37,8 @@ class Quick(Protocol):
 
     def compose(
         self, draft: Draft, unix_us: int, clock: Clocked, chance: bytes, number: int, count: int | None, key: object, /
-    ) -> tuple[list[bytes], Hash] | None:
-        """The frames and the leaf's hash. None for what is unusual and for whatever fails: nothing was made."""
+    ) -> Composed | None:
+        """None for what is unusual and for whatever fails: nothing was made."""
 
     def fits(
         self, draft: Draft, unix_us: int, clock: Clocked, chance: bytes, number: int, count: int | None, key: object, /
@@ -98,26 +93,33 @@ class Scribe:
     def compose(self, draft: Draft, unix_us: int, clock: Clocked) -> Composed:
         """The frames of `draft`, numbered. Raises LedgerUnavailable; then no number was taken."""
         # Two records are made for each call: what a known session needs is written out here.
-        frames: list[bytes] = []
-        number = self.sequence + 1
         session = self._sessions.get(draft.session)
-        key = session.ready if session is not None else None
-        if session is None or key is None:
-            session, number = self._begin(draft, unix_us, clock, frames)
-            key = self._ready(session)
+        if session is None or session.ready is None:
+            return self._compose_first(draft, unix_us, clock)
+        number, count, key = self.sequence + 1, session.count + 1, session.ready
         # One drawing for all: the identifier's bytes, then a salt for each payload.
         chance = self._entropy(_CHANCE_BYTES + SALT_BYTES * len(draft.payloads))
-        count = session.count + 1 if session is not None else None
-        composed = self.write_out(draft, unix_us, clock, chance, number, count, key)
+        composed = None
+        if self._quick is not None:
+            composed = self._quick.compose(draft, unix_us, clock, chance, number, count, key.quick)
+        if composed is None:
+            composed = self._written_out(draft, unix_us, clock, chance, number, count, key)
         # Only now is the number taken.
-        if session is not None and session.seen_us:
-            self.sequence = number
-            session.count += 1
-            session.seen_us = unix_us
-            self._sessions.move_to_end(session.name)
-        else:
-            self._commit(session, number, unix_us)
-        return Composed(frames + composed.frames, composed.leaf) if frames else composed
+        self.sequence = number
+        session.count, session.seen_us = count, unix_us
+        self._sessions.move_to_end(session.name)
+        return composed
+
+    def _compose_first(self, draft: Draft, unix_us: int, clock: Clocked) -> Composed:
+        """As `compose`, where there is no session, or its key is not ready."""
+        frames: list[bytes] = []
+        session, number = self._begin(draft, unix_us, clock, frames)
+        key = self._ready(session)
+        count = session.count + 1 if session is not None else None
+        chance = self._entropy(_CHANCE_BYTES + SALT_BYTES * len(draft.payloads))
+        written, leaf = self.write_out(draft, unix_us, clock, chance, number, count, key)
+        self._commit(session, number, unix_us)
+        return b"".join((*frames, written)), leaf
 
     def defer(self, draft: Draft, unix_us: int, clock: Clocked) -> Callable[[], Composed]:
         """As `compose`, but sealing and hashing of the payloads is left to what is returned, which may run in another thread, once.
@@ -138,8 +140,8 @@ class Scribe:
         self._commit(session, number, unix_us)
 
         def finish() -> Composed:
-            composed = self.write_out(draft, unix_us, clock, chance, number, count, key)
-            return Composed(frames + composed.frames, composed.leaf)
+            written, leaf = self.write_out(draft, unix_us, clock, chance, number, count, key)
+            return b"".join((*frames, written)), leaf
 
         return finish
 
@@ -161,12 +163,25 @@ class Scribe:
                 draft, unix_us, clock, chance, number, count, key.quick if key is not None else None
             )
             if made is not None:
-                return Composed(*made)
+                return made
+        return self._written_out(draft, unix_us, clock, chance, number, count, key)
+
+    def _written_out(
+        self,
+        draft: Draft,
+        unix_us: int,
+        clock: Clocked,
+        chance: bytes,
+        number: int,
+        count: int | None,
+        key: SessionKey | None,
+    ) -> Composed:
+        """As `write_out`, in Python."""
         frames: list[bytes] = []
         pay = self._seal(draft.payloads, key, chance, number, frames) if draft.payloads else ()
         leaf = self._leaf(draft, unix_us, clock, chance, number, count, pay)
         frames.append(frame(_LEAF, leaf))
-        return Composed(frames, leaf_hash(leaf))
+        return b"".join(frames), leaf_hash(leaf)
 
     def _begin(self, draft: Draft, unix_us: int, clock: Clocked, frames: list[bytes]) -> tuple[_Session | None, int]:
         """The session of `draft` (opened where it is new: `frames` gets what that takes) and the draft's own number."""

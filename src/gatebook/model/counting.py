@@ -61,10 +61,9 @@ class Entries:
 
     def add(self, draft: Draft) -> None:
         key = (draft.event, draft.resource.server, draft.reason)
-        if key in self.events:
-            self.events[key] += 1
-        elif len(self.events) < MOST_KEYS:
-            self.events[key] = 1
+        before = self.events.get(key, 0)
+        if before or len(self.events) < MOST_KEYS:
+            self.events[key] = before + 1
         if draft.findings:
             self._add_findings(draft)
         if draft.event == "auth.failed":

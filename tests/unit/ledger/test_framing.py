@@ -9,6 +9,7 @@ from gatebook.ledger.framing import (
     FrameKind,
     SegmentError,
     SegmentHeader,
+    apart,
     decode_header,
     encode_header,
     frame,
@@ -46,6 +47,12 @@ def test_a_newer_format_is_refused_by_its_number() -> None:
 def test_frames_read_back_up_to_the_zeros(written: list[tuple[FrameKind, bytes]], zeros: int) -> None:
     data = b"".join(frame(kind, body) for kind, body in written)
     assert [(found.kind, found.body) for found in read_frames(data + bytes(zeros), 0)] == written
+
+
+@given(frames)
+def test_what_lies_one_behind_the_other_is_taken_apart(written: list[tuple[FrameKind, bytes]]) -> None:
+    each = [frame(kind, body) for kind, body in written]
+    assert apart(b"".join(each)) == each
 
 
 @given(frames.filter(bool), st.data())

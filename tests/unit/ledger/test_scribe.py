@@ -4,7 +4,7 @@ import pytest
 
 from gatebook.ledger import payload
 from gatebook.ledger.entry import Clocked, decode
-from gatebook.ledger.framing import FrameKind, read_frame
+from gatebook.ledger.framing import FrameKind, apart, read_frame
 from gatebook.ledger.scribe import _READY, Scribe
 from gatebook.model.secret import Secret
 from tests.speeding import quick_of
@@ -26,9 +26,9 @@ def test_every_payload_opens_although_few_sessions_are_kept_ready(composed: str)
     for turn in range(3):
         for name in names:
             draft = a_draft(session=name)
-            composed = scribe.compose(draft, START_US + turn, CLOCK)
+            frames, _ = scribe.compose(draft, START_US + turn, CLOCK)
             sealed = b""
-            for stored in composed.frames:
+            for stored in apart(frames):
                 found = read_frame(stored, 0)
                 assert found is not None
                 if found.kind is FrameKind.LEAF:

@@ -21,6 +21,7 @@ from gatebook.ledger.framing import (
     TURN_FRAME_BYTES,
     FrameKind,
     SegmentHeader,
+    apart,
     encode_header,
     frame,
     segment_name,
@@ -115,21 +116,23 @@ class SegmentChain:
             self._capacity += size
 
     def append(self, frames: Sequence[bytes]) -> None:
-        """Write admitted frames behind the last; not durable yet. Raises OSError; then nothing may be appended any more."""
+        """Write admitted frames behind the last, each of `frames` one or several whole ones; not durable yet. Raises OSError; then nothing may
+        be appended any more."""
         room = self._segment_bytes - TURN_FRAME_BYTES
-        if self._offset + sum(map(len, frames)) <= room:
-            self._write(frames)
+        data = b"".join(frames)
+        if self._offset + len(data) <= room:
+            self._write(data)
             return
         batch: list[bytes] = []
         end = self._offset
-        for stored in frames:
+        for stored in apart(data):
             if end + len(stored) > room:
-                self._write([*batch, frame(FrameKind.TURN, b"\0")])
+                self._write(b"".join((*batch, frame(FrameKind.TURN, b"\0"))))
                 self._turn()
                 batch, end = [], self._offset
             batch.append(stored)
             end += len(stored)
-        self._write(batch)
+        self._write(b"".join(batch))
 
     def sync(self) -> None:
         """What was appended survives a power loss. Raises OSError; then nothing is known of the pages and this writer is over."""
@@ -151,7 +154,7 @@ class SegmentChain:
         self._thread.join()
         if clean:
             with contextlib.suppress(OSError):
-                self._write([frame(FrameKind.END, b"\0")])
+                self._write(frame(FrameKind.END, b"\0"))
                 self.sync()
                 self.publish()
         for spare in self._spares:
@@ -162,8 +165,7 @@ class SegmentChain:
         self._held.clear()
         self._spares.clear()
 
-    def _write(self, batch: Sequence[bytes]) -> None:
-        data = b"".join(batch)
+    def _write(self, data: bytes) -> None:
         if not data:
             return
         descriptor = self._current.descriptor

@@ -173,7 +173,7 @@ class SegmentLedger:
             finish = scribe.defer(draft, instant.unix_us, clocked)
         else:
             composed = scribe.compose(draft, instant.unix_us, clocked)
-            size = sum(map(len, composed.frames))
+            size = len(composed[0])
         settled = loop.create_future()
         self._admitted -= size
         if self._scarce:
@@ -262,9 +262,9 @@ class SegmentLedger:
             if composed is None:
                 assert queued.finish is not None
                 composed = queued.finish()
-                self._chain.refund(queued.admitted - sum(map(len, composed.frames)))
-            frames += composed.frames
-            leaves.append(composed.leaf)
+                self._chain.refund(queued.admitted - len(composed[0]))
+            frames.append(composed[0])
+            leaves.append(composed[1])
         self._chain.append(frames)
         return leaves
 
@@ -281,22 +281,20 @@ class SegmentLedger:
         """On the event loop: those who waited for `batch` go on, and what came meanwhile is the next. After a failure nothing is."""
         self._committing = False
         if refusal is not None:
-            batch = batch + self._queue
+            batch += self._queue
             self._queue, self._queued_bytes = [], 0
-        else:
             for queued in batch:
-                self.entries.add(queued.draft)
-            if self._queue and not self._gathering:
-                self._begin_to_gather()
-        for position, queued in enumerate(batch):
-            # One waiter's trouble (cancelled, its loop's handler) must not keep the others waiting.
-            try:
-                if refusal is None:
-                    queued.settled.set_result(queued.proof(origin=self._origin, leaf=leaves[position]))
-                else:
+                if not queued.settled.done():
                     queued.settled.set_exception(refusal)
-            except asyncio.InvalidStateError:
-                continue
+            return
+        if self._queue and not self._gathering:
+            self._begin_to_gather()
+        count, origin = self.entries.add, self._origin
+        for queued, leaf in zip(batch, leaves, strict=True):
+            count(queued.draft)
+            # One that was cancelled must not keep the others waiting.
+            if not queued.settled.done():
+                queued.settled.set_result(queued.proof(origin=origin, leaf=leaf))
 
 
 class SegmentHand:
@@ -318,10 +316,10 @@ class SegmentHand:
             raise LedgerUnavailable("no free segment")
         instant = self._clock.now()
         clocked = Clocked(src=instant.source, off=instant.offset_us, ok=instant.synchronised)
-        composed = self._scribe.compose(draft, instant.unix_us, clocked)
-        self._chain.refund(bound - sum(map(len, composed.frames)))
+        frames, _ = self._scribe.compose(draft, instant.unix_us, clocked)
+        self._chain.refund(bound - len(frames))
         begun = time.monotonic()
-        self._chain.append(composed.frames)
+        self._chain.append([frames])
         self._chain.sync()
         self._chain.publish()
         self.entries.commits.add(time.monotonic() - begun)
