@@ -9,7 +9,8 @@ A call like one before goes the same way with what is known of it filled in (`_o
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
+from typing import Any
 
 import msgspec
 
@@ -54,20 +55,11 @@ class _Way(msgspec.Struct):
     """How long the server took until the head of its answer was here; None where none came."""
 
 
-async def exchange(arrival: Arrival, gone: Gone, world: World) -> Answer:
-    """One HTTP request to its answer. Never raises but for cancellation; `gone` is set when the client has hung up."""
-    if again.BESIDE in arrival.said:
-        began = world.stopwatch()
-        try:
-            call = again.recognised(arrival, world)
-        except (Refused, CallerError, UpstreamError):  # the whole way meets it again, refuses and records
-            call = None
-        except Exception as bug:
-            world.report_bug("recognising a call", bug)
-            call = None
-        if call is not None:
-            return await _once_more(call, gone, world, began)
-    return await _whole(arrival, gone, world)
+def exchange(arrival: Arrival, gone: Gone, world: World) -> Coroutine[Any, Any, Answer]:
+    """When awaited: one HTTP request to its answer. Never raises but for cancellation; `gone` is set when the client has hung up."""
+    # No coroutine of its own: each time a call is woken, it would be gone through once more.
+    way = _once_more if again.BESIDE in arrival.said else _whole
+    return way(arrival, gone, world)
 
 
 async def _whole(arrival: Arrival, gone: Gone, world: World) -> Answer:
@@ -110,8 +102,12 @@ async def _whole(arrival: Arrival, gone: Gone, world: World) -> Answer:
     return answered
 
 
-async def _once_more(call: Call, gone: Gone, world: World, began: float) -> Answer:
+async def _once_more(arrival: Arrival, gone: Gone, world: World) -> Answer:
     """As `_whole`, from the intent on, for a call like one before. What nobody expects of it goes on as there."""
+    began = world.stopwatch()
+    call = _recognised(arrival, world)
+    if call is None:
+        return await _whole(arrival, gone, world)
     found, place = call.again, call.place
     caller = found.caller
     limits = caller.standing.snapshot.deployment.limits
@@ -134,7 +130,7 @@ async def _once_more(call: Call, gone: Gone, world: World, began: float) -> Answ
             looked = call.looked(body) if body and len(body) <= OFF_LOOP_BYTES else None
             if head is not None and looked is not None:
                 recorded = await world.ledger.record(call.outcome(*looked))
-                headers = headers_of(head, recorded, call.id, call.arrival)
+                headers = headers_of(head, recorded, call.id, arrival)
                 answered: Answer = Reply(status=200, headers=headers, body=looked[1].body)
             else:
                 question = call.question()
@@ -151,12 +147,23 @@ async def _once_more(call: Call, gone: Gone, world: World, began: float) -> Answ
         question = call.question()
         if sent is not None and releaser is None:
             releaser = Releaser(question, world, found.injected)
-        way = _Way(call.arrival, caller.standing, caller.server, caller, question, releaser)
+        way = _Way(arrival, caller.standing, caller.server, caller, question, releaser)
         answered = await _refuse(failure, way, world)
     if head_s is not None:
         upstream_s = head_s + (releaser.reading_s if releaser is not None else 0.0)
         world.times.add(caller.server.name, world.stopwatch() - began - upstream_s, upstream_s)
     return answered
+
+
+def _recognised(arrival: Arrival, world: World) -> Call | None:
+    """See `again.recognised`. What fails there is met again, refused and recorded on the whole way."""
+    try:
+        return again.recognised(arrival, world)
+    except (Refused, CallerError, UpstreamError):
+        return None
+    except Exception as bug:
+        world.report_bug("recognising a call", bug)
+        return None
 
 
 def _trace(way: _Way, question: Question, traced: Traced, status: int, began: float, world: World) -> None:
