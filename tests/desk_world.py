@@ -32,6 +32,7 @@ from gatebook.federation.ports import Renewed, Tokens
 from gatebook.gate.attempts import Attempts
 from gatebook.gate.world import FingerprintKey
 from gatebook.identity.sessions import session_key
+from gatebook.ledger.entry import Clocked
 from gatebook.model.deployment import (
     Allow,
     Client,
@@ -101,7 +102,7 @@ class StillClock:
         self.now_s = NOW_S
 
     def now(self) -> Instant:
-        return Instant(unix_us=int(self.now_s * 1_000_000), source="test", offset_us=0, synchronised=True)
+        return Instant(unix_us=int(self.now_s * 1_000_000), clocked=Clocked(src="test", off=0, ok=True))
 
 
 class Provider:

@@ -14,6 +14,7 @@ from gatebook.gate.turns import Turns
 from gatebook.gate.world import FingerprintKey, Standing, World
 from gatebook.identity.errors import TokenRefused
 from gatebook.identity.tokens import Judged
+from gatebook.ledger.entry import Clocked
 from gatebook.model.deployment import (
     Allow,
     Credential,
@@ -110,7 +111,7 @@ class FixedClock:
 
     def now(self) -> Instant:
         self.unix_us += 1000
-        return Instant(unix_us=self.unix_us, source="test", offset_us=0, synchronised=True)
+        return Instant(unix_us=self.unix_us, clocked=Clocked(src="test", off=0, ok=True))
 
 
 class JournalLedger:

@@ -30,7 +30,7 @@ class StillClock:
         self.synchronised = synchronised
 
     def now(self) -> Instant:
-        return Instant(unix_us=self.unix_us, source="kernel", offset_us=0, synchronised=self.synchronised)
+        return Instant(unix_us=self.unix_us, clocked=Clocked(src="kernel", off=0, ok=self.synchronised))
 
 
 class CountingEntropy:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from gatebook.ledger.entry import Clocked
 from gatebook.model.deployment import SecretReference, Server
 from gatebook.model.http import Headers, UpstreamRequest
 from gatebook.model.record import Draft
@@ -26,12 +27,10 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Instant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A reading of the clock: microseconds since the epoch, UTC; where it is synchronised from, its offset, and whether it is."""
+    """A reading of the clock: microseconds since the epoch, UTC, and its state as entries say it."""
 
     unix_us: int
-    source: str
-    offset_us: int
-    synchronised: bool
+    clocked: Clocked
 
     @property
     def unix_s(self) -> float:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from gatebook.adapters import clock_system
-from gatebook.adapters.clock_system import Synchronisation, SystemClock, from_kernel, observe, read_tracking
+from gatebook.adapters.clock_system import SystemClock, from_kernel, observe, read_tracking
+from gatebook.ledger.entry import Clocked
 from gatebook.ports import Clock
 
 TRACKING = (
@@ -31,7 +32,7 @@ def test_now_is_now() -> None:
     before = time.time_ns() // 1000
     instant = clock.now()
     assert before <= instant.unix_us <= time.time_ns() // 1000
-    assert instant.source in ("chrony", "kernel", "none")
+    assert instant.clocked.src in ("chrony", "kernel", "none")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_now_is_now() -> None:
     [("Normal", True), ("Insert second", True), ("Delete second", True), ("Not synchronised", False), ("", False)],
 )
 def test_chrony_says_whether_and_how_far(leap: str, synchronised: bool) -> None:
-    assert read_tracking(TRACKING.replace("Normal", leap)) == Synchronisation("chrony", -123, synchronised)
+    assert read_tracking(TRACKING.replace("Normal", leap)) == Clocked(src="chrony", off=-123, ok=synchronised)
 
 
 @pytest.mark.parametrize("line", ["", "506 Cannot talk to daemon", TRACKING.replace("-0.000123456", "x")])
@@ -49,20 +50,20 @@ def test_another_answer_is_none(line: str) -> None:
 
 def test_chrony_is_asked_where_it_is(chronyc: Path) -> None:
     script(chronyc, f'[ "$*" = "-c tracking" ] && echo {TRACKING.replace(" ", "_")}')
-    assert observe() == Synchronisation("chrony", -123, True)
+    assert observe() == Clocked(src="chrony", off=-123, ok=True)
 
 
 @pytest.mark.parametrize("body", ["exit 1", "echo '506 Cannot talk to daemon'; exit 1", "echo nonsense"])
 def test_the_kernel_is_asked_where_chrony_does_not_answer(chronyc: Path, body: str) -> None:
     script(chronyc, body)
     assert observe() == from_kernel()
-    assert observe().source in ("kernel", "none")
+    assert observe().src in ("kernel", "none")
 
 
 def test_an_answer_that_is_too_old_counts_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock_system, "observe", lambda: Synchronisation("chrony", 5, True))
+    monkeypatch.setattr(clock_system, "observe", lambda: Clocked(src="chrony", off=5, ok=True))
     clock = SystemClock()
-    assert clock.now().synchronised
+    assert clock.now().clocked.ok
     monkeypatch.setattr(clock, "_observed_at", time.monotonic() - clock_system.STALE_S - 1)
-    assert not clock.now().synchronised
+    assert not clock.now().clocked.ok
     clock.close()

@@ -20,6 +20,7 @@ from gatebook.gate.handles import SessionHandles
 from gatebook.gate.leaving import Gone
 from gatebook.gate.turns import Turns
 from gatebook.gate.world import Standing
+from gatebook.ledger.entry import Clocked
 from gatebook.model.deployment import Deployment, Limits, ToolRule, Trust
 from gatebook.model.errors import Reason, UpstreamError
 from gatebook.model.http import Arrival, EventStream, Headers
@@ -40,7 +41,7 @@ class Clock:
     synchronised = True
 
     def now(self) -> Instant:
-        return Instant(unix_us=self.unix_us, source="test", offset_us=0, synchronised=self.synchronised)
+        return Instant(unix_us=self.unix_us, clocked=Clocked(src="test", off=0, ok=self.synchronised))
 
 
 class Sessions:

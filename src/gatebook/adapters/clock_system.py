@@ -9,6 +9,7 @@ from time import monotonic, time_ns
 
 import msgspec
 
+from gatebook.ledger.entry import Clocked
 from gatebook.ports import Instant
 
 REFRESH_S = 45.0
@@ -18,15 +19,8 @@ _STA_UNSYNC = 0x0040
 _STA_NANO = 0x2000
 
 
-class Synchronisation(msgspec.Struct, frozen=True):
-    """`source`: "chrony", "kernel", or "none" where nobody can say."""
-
-    source: str
-    offset_us: int
-    synchronised: bool
-
-
-UNKNOWN = Synchronisation("none", 0, False)
+UNKNOWN = Clocked(src="none", off=0, ok=False)
+"""Nobody can say; other sources are "chrony" and "kernel"."""
 
 
 class _Timex(ctypes.Structure):
@@ -47,20 +41,13 @@ class SystemClock:
     """Asks once when made (at most two seconds), then every 45 s in a thread of its own. An answer older than 60 s counts as unsynchronised."""
 
     def __init__(self) -> None:
-        self._observed = observe()
-        self._observed_at = monotonic()
+        self._observe()
         self._stop = threading.Event()
         threading.Thread(target=self._refresh, name="clock", daemon=True).start()
 
     def now(self) -> Instant:
-        observed = self._observed
         fresh = monotonic() - self._observed_at <= STALE_S
-        return Instant(
-            unix_us=time_ns() // 1000,
-            source=observed.source,
-            offset_us=observed.offset_us,
-            synchronised=observed.synchronised and fresh,
-        )
+        return Instant(unix_us=time_ns() // 1000, clocked=self._observed if fresh else self._outdated)
 
     def close(self) -> None:
         """End the thread. Idempotent; a process that ends need not call it."""
@@ -68,16 +55,20 @@ class SystemClock:
 
     def _refresh(self) -> None:
         while not self._stop.wait(REFRESH_S):
-            self._observed = observe()
-            self._observed_at = monotonic()
+            self._observe()
+
+    def _observe(self) -> None:
+        self._observed = observe()
+        self._outdated = msgspec.structs.replace(self._observed, ok=False)
+        self._observed_at = monotonic()
 
 
-def observe() -> Synchronisation:
+def observe() -> Clocked:
     """What is known now: chrony's word where `chronyc` is on the PATH and its daemon answers, else the kernel's. Never raises."""
     return from_chrony() or from_kernel()
 
 
-def from_chrony() -> Synchronisation | None:
+def from_chrony() -> Clocked | None:
     """None where there is no `chronyc` or no answer. The last field of its CSV is the leap status, the fifth the offset in seconds."""
     program = shutil.which("chronyc")
     if program is None:
@@ -91,7 +82,7 @@ def from_chrony() -> Synchronisation | None:
     return read_tracking(done.stdout.decode("ascii", "replace"))
 
 
-def read_tracking(line: str) -> Synchronisation | None:
+def read_tracking(line: str) -> Clocked | None:
     """The answer of `chronyc -c tracking`; None where it is none. Any leap status but "Not synchronised" is a synchronised clock."""
     fields = line.strip().split(",")
     if len(fields) < 14:
@@ -101,10 +92,10 @@ def read_tracking(line: str) -> Synchronisation | None:
     except ValueError:
         return None
     leap = fields[-1]
-    return Synchronisation("chrony", offset_us, leap in ("Normal", "Insert second", "Delete second"))
+    return Clocked(src="chrony", off=offset_us, ok=leap in ("Normal", "Insert second", "Delete second"))
 
 
-def from_kernel() -> Synchronisation:
+def from_kernel() -> Clocked:
     """adjtimex(2): synchronised where the state is not TIME_ERROR and STA_UNSYNC is not set."""
     timex = _Timex()
     try:
@@ -114,7 +105,7 @@ def from_kernel() -> Synchronisation:
     if state < 0:
         return UNKNOWN
     offset_us = timex.offset // 1000 if timex.status & _STA_NANO else timex.offset
-    return Synchronisation("kernel", offset_us, state != _TIME_ERROR and not timex.status & _STA_UNSYNC)
+    return Clocked(src="kernel", off=offset_us, ok=state != _TIME_ERROR and not timex.status & _STA_UNSYNC)
 
 
 def _environment() -> dict[str, str]:

@@ -65,7 +65,7 @@ def problems(examined: Examined, probe: Probe) -> list[Problem]:
 
 def _clock(deployment: Deployment | None, probe: Probe) -> Iterator[Problem]:
     now = probe.clock.now()
-    if not now.synchronised:
+    if not now.clocked.ok:
         make = warning if deployment is not None and deployment.profile == "dev" else error
         yield make(
             "clock",

@@ -71,7 +71,7 @@ def session_of(known: Known, arrival: Arrival, now: Instant, world: World) -> st
 def time_of(standing: Standing, world: World) -> Instant:
     """The time at which an arrival is judged. Raises Refused where nobody may be judged now."""
     now = world.clock.now()
-    if standing.snapshot.deployment.profile == "pci" and not now.synchronised:
+    if standing.snapshot.deployment.profile == "pci" and not now.clocked.ok:
         raise Refused(
             Reason.CLOCK_UNSYNCHRONISED
         )  # PCI DSS 10.6: an entry whose time nobody keeps in step is no evidence

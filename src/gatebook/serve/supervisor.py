@@ -177,7 +177,7 @@ class Supervisor:
 
 def _require_clock(deployment: Deployment, clock: Clock) -> None:
     """PCI DSS 10.6: a record whose time nobody keeps in step is no evidence."""
-    if deployment.profile == "pci" and not clock.now().synchronised:
+    if deployment.profile == "pci" and not clock.now().clocked.ok:
         raise ConfigurationError(
             ("the clock is not synchronised; start chrony or another time service (`chronyc tracking` says why)",)
         )

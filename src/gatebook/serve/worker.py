@@ -373,8 +373,8 @@ class Worker:
         yield Sample("gatebook_connections_accepted", (), connections.accepted)
         yield Sample("gatebook_connections_turned_away", (), connections.turned_away)
         yield Sample("gatebook_buffered_bytes", (), connections.buffered_bytes)
-        yield Sample("gatebook_clock_synchronised", (), float(now.synchronised))
-        yield Sample("gatebook_clock_offset_seconds", (), now.offset_us / 1_000_000)
+        yield Sample("gatebook_clock_synchronised", (), float(now.clocked.ok))
+        yield Sample("gatebook_clock_offset_seconds", (), now.clocked.off / 1_000_000)
 
     async def _record_attempts(self, *, all_windows: bool = False) -> None:
         try:

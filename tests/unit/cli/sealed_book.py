@@ -9,7 +9,7 @@ from gatebook.adapters.log_files import LogFiles
 from gatebook.config import load
 from gatebook.demo.place import Place, configuration
 from gatebook.ledger import reading
-from gatebook.ledger.entry import Entry
+from gatebook.ledger.entry import Clocked, Entry
 from gatebook.model.deployment import Deployment
 from gatebook.model.finding import Finding
 from gatebook.model.record import Asked, Draft, Origin, Payload, PolicyRef, Resource, Who
@@ -26,7 +26,7 @@ EVIL_NAME = "tool\x1b[2J\x1b]0;owned\x07"
 
 class FixedClock:
     def now(self) -> Instant:
-        return Instant(unix_us=1_795_365_088_123_456, source="test", offset_us=0, synchronised=True)
+        return Instant(unix_us=1_795_365_088_123_456, clocked=Clocked(src="test", off=0, ok=True))
 
 
 class SealedBook:

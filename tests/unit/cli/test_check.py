@@ -8,12 +8,13 @@ import typer
 from typer.testing import CliRunner, Result
 
 from gatebook.cli import check as command
+from gatebook.ledger.entry import Clocked
 from gatebook.ports import Instant
 
 
 class FixedClock:
     def now(self) -> Instant:
-        return Instant(unix_us=1_795_000_000_000_000, source="test", offset_us=0, synchronised=True)
+        return Instant(unix_us=1_795_000_000_000_000, clocked=Clocked(src="test", off=0, ok=True))
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,7 @@ from gatebook.config.checking.probe import Probe
 from gatebook.config.names import certificate_covers, certificates
 from gatebook.config.reach import reach
 from gatebook.ledger import note, payload
+from gatebook.ledger.entry import Clocked
 from gatebook.ports import Instant
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
@@ -57,7 +58,7 @@ class FixedClock:
 
     def now(self) -> Instant:
         return Instant(
-            unix_us=int(NOW.timestamp() * 1_000_000), source="test", offset_us=0, synchronised=self._synchronised
+            unix_us=int(NOW.timestamp() * 1_000_000), clocked=Clocked(src="test", off=0, ok=self._synchronised)
         )
 
 

@@ -15,7 +15,6 @@ import msgspec
 from gatebook import formats
 from gatebook.adapters.ledger_segment.chain import SegmentChain
 from gatebook.ledger.checkpoint import claimed
-from gatebook.ledger.entry import Clocked
 from gatebook.ledger.merkle import Hash
 from gatebook.ledger.note import NoteError
 from gatebook.ledger.payload import PayloadError, PublicKey, load_public_key
@@ -82,7 +81,6 @@ class SegmentLedger:
         self._closing = False
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._clocked = Clocked(src="none", off=0, ok=False)
         self._kept_for_outcomes = chain.segment_bytes // _KEPT_FOR_OUTCOMES
         self._batches: SimpleQueue[list[_Queued] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._commit_all, name=f"commits of {scribe.writer}", daemon=True)
@@ -164,15 +162,11 @@ class SegmentLedger:
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
         instant = self._clock.now()
-        clocked = self._clocked
-        if clocked.off != instant.offset_us or clocked.ok is not instant.synchronised or clocked.src != instant.source:
-            clocked = Clocked(src=instant.source, off=instant.offset_us, ok=instant.synchronised)
-            self._clocked = clocked
         composed, finish, size = None, None, bound
         if bound > _INLINE_BYTES:
-            finish = scribe.defer(draft, instant.unix_us, clocked)
+            finish = scribe.defer(draft, instant.unix_us, instant.clocked)
         else:
-            composed = scribe.compose(draft, instant.unix_us, clocked)
+            composed = scribe.compose(draft, instant.unix_us, instant.clocked)
             size = len(composed[0])
         settled = loop.create_future()
         self._admitted -= size
@@ -315,8 +309,7 @@ class SegmentHand:
         if not self._chain.admit(bound):
             raise LedgerUnavailable("no free segment")
         instant = self._clock.now()
-        clocked = Clocked(src=instant.source, off=instant.offset_us, ok=instant.synchronised)
-        frames, _ = self._scribe.compose(draft, instant.unix_us, clocked)
+        frames, _ = self._scribe.compose(draft, instant.unix_us, instant.clocked)
         self._chain.refund(bound - len(frames))
         begun = time.monotonic()
         self._chain.append([frames])
