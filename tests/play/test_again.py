@@ -11,6 +11,7 @@ from gatebook.gate import again, asking, exchange
 from gatebook.gate.leaving import Gone
 from gatebook.gate.quarantine import Seen
 from gatebook.gate.world import OFF_LOOP_BYTES, Traced
+from gatebook.ledger.entry import Clocked
 from gatebook.model.deployment import Command, Deployment, ToolRule, Trust
 from gatebook.model.errors import Reason
 from gatebook.model.http import Arrival, EventStream, Headers, Reply
@@ -305,8 +306,8 @@ async def test_of_somebody_who_is_not_let_in_nothing_is_inspected(why: str, monk
 async def test_in_pci_nobody_is_judged_by_a_clock_that_nobody_keeps(short: list[bool]) -> None:
     play = Play(profile="pci")
     arrival = await warm(play)
-    now = play.clock.now
-    play.world.clock = type("Clock", (), {"now": lambda _: msgspec.structs.replace(now(), synchronised=False)})()
+    now, unkept = play.clock.now, Clocked(src="test", off=0, ok=False)
+    play.world.clock = type("Clock", (), {"now": lambda _: msgspec.structs.replace(now(), clocked=unkept)})()
     answer = await ask(play, arrival)
     assert b"clock_unsynchronised" in answer.body and short == [False]
 

@@ -110,7 +110,7 @@ class Call(msgspec.Struct, kw_only=True):
             or envelope.id is None
             or envelope.error_code is not None
             or envelope.result_type not in (None, "complete")
-            or jsonrpc.plain_id(envelope.id) != jsonrpc.plain_id(self.message.id)
+            or (envelope.id != self.message.id and jsonrpc.plain_id(envelope.id) != jsonrpc.plain_id(self.message.id))
         ):
             return None
         return envelope, mask(envelope.raw, self.again.injected.secrets)

@@ -136,6 +136,12 @@ def frame(kind: FrameKind, body: bytes) -> bytes:
     return _pack_frame(length, _extend(_value(_pack_start(length, kind)), body), kind) + body
 
 
+def frame_head(kind: FrameKind, place: bytes, content: bytes) -> bytes:
+    """What stands before `place` and `content` in the frame whose body they are: where that is large, it need not be copied."""
+    length = len(place) + len(content)
+    return _pack_frame(length, _extend(_extend(_value(_pack_start(length, kind)), place), content), kind)
+
+
 def apart(frames: bytes) -> list[bytes]:
     """Each of these whole frames, which lie one behind the other, by itself."""
     found, start = [], 0

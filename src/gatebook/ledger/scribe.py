@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gatebook.ledger import entry, payload
 from gatebook.ledger.entry import Clocked, Pay, Written
-from gatebook.ledger.framing import FRAME_BYTES, FrameKind, frame
+from gatebook.ledger.framing import FRAME_BYTES, FrameKind, frame, frame_head
 from gatebook.ledger.merkle import Hash, leaf_hash
 from gatebook.ledger.payload import SALT_BYTES, SessionKey
 from gatebook.model.errors import LedgerUnavailable
@@ -16,6 +16,7 @@ from gatebook.model.secret import Secret
 
 _SESSION = re.compile(r"[0-9a-f]{32}")
 _OVERHEAD_BYTES = 512
+_ENTRY_BYTES = entry.MAX_ENTRY_BYTES + _OVERHEAD_BYTES
 _OPENING_BYTES = 2 * entry.MAX_ENTRY_BYTES
 _CHANCE_BYTES = 10
 _READY = 1024
@@ -85,9 +86,10 @@ class Scribe:
 
     def bound(self, draft: Draft) -> int:
         """Not fewer bytes than the frames of `draft` will take."""
-        size = entry.MAX_ENTRY_BYTES + _OVERHEAD_BYTES
+        size = _ENTRY_BYTES
         for part in draft.payloads:
-            size += len(part.body) + _OVERHEAD_BYTES * (1 + len(part.body) // self._piece_bytes)
+            length = len(part.body)
+            size += length + _OVERHEAD_BYTES * (1 + length // self._piece_bytes)
         return size if draft.session in self._sessions or draft.session is None else size + _OPENING_BYTES
 
     def compose(self, draft: Draft, unix_us: int, clock: Clocked) -> Composed:
@@ -251,12 +253,14 @@ class Scribe:
             at += SALT_BYTES
             told.append(pay)
             if len(sealed) <= most:
-                frames.append(frame(_PAYLOAD, key.place(number, part) + sealed))
+                place = key.place(number, part)
+                frames += (frame_head(_PAYLOAD, place, sealed), place, sealed)
                 continue
             pieces = -(-len(sealed) // most)
             for piece in range(pieces):
                 content = sealed[piece * most : (piece + 1) * most]
-                frames.append(frame(_PAYLOAD, key.place(number, part, piece, pieces) + content))
+                place = key.place(number, part, piece, pieces)
+                frames += (frame_head(_PAYLOAD, place, content), place, content)
         return tuple(told)
 
     def _leaf(

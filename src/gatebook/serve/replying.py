@@ -44,11 +44,10 @@ def as_sent(
     for field in headers:  # A comprehension would be a call.
         if field[0] not in _OURS:
             lines.append(b": ".join(field))
-    ends = 2 * len(lines)
     lines.append(b"")
     fields = b"\r\n".join(lines)
-    # One look for all three: nothing but the line ends that were set here.
-    if len(fields.translate(None, b"\r\n\0")) != len(fields) - ends:
+    # No line ends but those that were set here.
+    if len(fields.splitlines()) != len(lines) - 1 or b"\0" in fields:
         raise ValueError("a header field of the answer holds a line break")
     if framing is None:
         if status in _BODILESS:

@@ -13,6 +13,7 @@ from gatebook.ledger.framing import (
     decode_header,
     encode_header,
     frame,
+    frame_head,
     read_frame,
     read_frames,
     take_groups,
@@ -47,6 +48,12 @@ def test_a_newer_format_is_refused_by_its_number() -> None:
 def test_frames_read_back_up_to_the_zeros(written: list[tuple[FrameKind, bytes]], zeros: int) -> None:
     data = b"".join(frame(kind, body) for kind, body in written)
     assert [(found.kind, found.body) for found in read_frames(data + bytes(zeros), 0)] == written
+
+
+@given(st.binary(min_size=1, max_size=40), st.binary(max_size=40))
+def test_a_body_in_two_parts_has_the_head_of_the_whole(place: bytes, content: bytes) -> None:
+    head = frame_head(FrameKind.PAYLOAD, place, content)
+    assert head + place + content == frame(FrameKind.PAYLOAD, place + content)
 
 
 @given(frames)
