@@ -254,6 +254,7 @@ class FullDisk:
 def test_a_full_disk_refuses_calls_and_mends_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = a_place(tmp_path / "data")
     disk = FullDisk()
+    monkeypatch.setattr(writer, "_STANDSTILL_S", 0.3)
 
     async def write() -> None:
         ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
@@ -287,6 +288,7 @@ def test_where_room_is_short_nothing_takes_that_of_an_outcome_and_an_outcome_is_
 ) -> None:
     place = a_place(tmp_path / "data", segment_bytes=segment_bytes)
     disk = FullDisk()
+    monkeypatch.setattr(writer, "_STANDSTILL_S", 0.3)
 
     async def write() -> None:
         ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
@@ -330,6 +332,7 @@ def test_where_room_is_short_nothing_takes_that_of_an_outcome_and_an_outcome_is_
 
 def test_callers_faster_than_the_room_that_comes_wait_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """None is refused while the sealer goes on, however many there are."""
+    monkeypatch.setattr(writer, "_STANDSTILL_S", 0.5)
     place = a_place(tmp_path / "data")
     segments = place.directory / "segments"
     stopped = threading.Event()

@@ -38,8 +38,8 @@ _WORTH_RECORDS = 16
 _WORTH_BYTES = 256 << 10
 _QUIET_TURNS = 2
 _QUICK_S, _UNKNOWN_S = 0.001, 0.01
-_PATIENCE_S, _STANDSTILL_S = 3.0, 0.5
-"""How long room is waited for. Where none came for half a second only what has happened already goes on to wait: without its record the answer is
+_PATIENCE_S, _STANDSTILL_S = 5.0, 2.0
+"""How long room is waited for. Where none comes only what has happened already waits longer than the second: without its record the answer is
 withheld from a caller who must not simply ask again."""
 _STEP_S = 0.01
 _KEPT_FOR_OUTCOMES = 8
@@ -140,8 +140,7 @@ class SegmentLedger:
 
     async def _recorded(self, draft: Draft, proof: type[Proof]) -> Proof:
         """As `_enqueued`, once there is room."""
-        # Callers can be faster than the disk and the sealer: then they get the room that comes, and go as fast as that. Nobody waits for a sealer
-        # that stands still.
+        # Callers can be faster than the disk and the sealer: then they get the room that comes, and go as fast as that.
         begun_s = now_s = time.monotonic()
         while now_s - begun_s < _PATIENCE_S:
             if draft.event not in CLOSING and now_s - max(begun_s, self._chain.grown_s) > _STANDSTILL_S:
