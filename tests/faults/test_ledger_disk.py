@@ -331,7 +331,7 @@ def test_where_room_is_short_nothing_takes_that_of_an_outcome_and_an_outcome_is_
 
 
 def test_callers_faster_than_the_room_that_comes_wait_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """None is refused while the sealer goes on, however many there are."""
+    """None is refused while the sealer goes on, however many there are, and nobody is passed over."""
     monkeypatch.setattr(writer, "_STANDSTILL_S", 0.5)
     place = a_place(tmp_path / "data")
     segments = place.directory / "segments"
@@ -346,13 +346,20 @@ def test_callers_faster_than_the_room_that_comes_wait_for_it(tmp_path: Path, mon
         sealer = threading.Thread(target=seal_slowly)
         sealer.start()
         large = (Payload(part="request", body=b"x" * 30_000),)
+        done: list[int] = []
+
+        async def intend(number: int) -> None:
+            await ledger.record_intent(a_draft(number, payloads=large))
+            done.append(number)
+
         begun = time.monotonic()
         try:
-            await asyncio.gather(*(ledger.record_intent(a_draft(number, payloads=large)) for number in range(60)))
+            await asyncio.gather(*(intend(number) for number in range(60)))
         finally:
             stopped.set()
             sealer.join()
         assert time.monotonic() - begun > writer._STANDSTILL_S, "all of them had room at once: nothing was tried"
+        assert done == list(range(60)), "who came first goes first"
         await ledger.close()
 
     asyncio.run(write())

@@ -76,6 +76,7 @@ class SegmentChain:
         self._mutex = threading.Lock()
         self._wanted = threading.Condition(self._mutex)
         self._capacity = 0
+        self._short = False
         self._last = 0
         self._held: list[_Segment] = []
         self._spares: deque[_Segment] = deque()
@@ -109,7 +110,9 @@ class SegmentChain:
         the disk is full."""
         with self._mutex:
             if self._capacity < size + leaving:
-                self._wanted.notify()
+                if not self._short:
+                    self._short = True
+                    self._wanted.notify()
                 return False
             self._capacity -= size
             return True
@@ -202,7 +205,7 @@ class SegmentChain:
                     self._held.remove(segment)
                 due = len(self._spares) < self._spare_count and len(self._held) + len(self._spares) < self._most
                 if not due and not gone:
-                    self._wanted.wait(_RETRY_S)
+                    self._wanted.wait(_BREATH_S if self._short else _RETRY_S)
             if due:
                 self._add_spare()
             for segment in gone:
@@ -218,6 +221,7 @@ class SegmentChain:
             if made is not None:
                 self._spares.append(made)
                 self._capacity += self._yield
+                self._short = False
                 self.grown_s = time.monotonic()
             else:
                 self._wanted.wait(_RETRY_S)

@@ -1,6 +1,7 @@
 """ports.Ledger on a segment chain: one queue, one thread, one fdatasync for all that arrived meanwhile."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 import threading
@@ -74,6 +75,10 @@ class SegmentLedger:
         self._queued_bytes = 0
         self._admitted = 0  # bytes of the chain that are ours, and no record's yet
         self._scarce = False  # the chain had no more for us than one record lacked
+        self._first_of = {
+            True: asyncio.Lock(),
+            False: asyncio.Lock(),
+        }  # who waits for room for an outcome, and for all else, looks for it
         self._committing = False
         self._gathering = False
         self._seen = 0
@@ -140,17 +145,18 @@ class SegmentLedger:
 
     async def _recorded(self, draft: Draft, proof: type[Proof]) -> Proof:
         """As `_enqueued`, once there is room."""
-        # Callers can be faster than the disk and the sealer: then they get the room that comes, and go as fast as that.
-        begun_s = now_s = time.monotonic()
-        while now_s - begun_s < _PATIENCE_S:
-            if draft.event not in CLOSING and now_s - max(begun_s, self._chain.grown_s) > _STANDSTILL_S:
-                break
-            await asyncio.sleep(_STEP_S)
-            now_s = time.monotonic()
-            settled = self._enqueued(draft, proof)
-            if settled is not None:
-                return await settled
-        raise LedgerUnavailable("no free segment: the sealer is behind, or the disk is full or slow")
+        # Callers can be faster than the disk and the sealer: then they get the room that comes in the order in which they came, and go as fast as that.
+        outcome, begun_s = draft.event in CLOSING, time.monotonic()
+        settled: asyncio.Future[Proof] | None = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S), self._first_of[outcome]:
+                while (settled := self._enqueued(draft, proof)) is None:
+                    if not outcome and time.monotonic() - max(begun_s, self._chain.grown_s) > _STANDSTILL_S:
+                        break
+                    await asyncio.sleep(_STEP_S)
+        if settled is None:
+            raise LedgerUnavailable("no free segment: the sealer is behind, or the disk is full or slow")
+        return await settled
 
     def _enqueued(self, draft: Draft, proof: type[Proof]) -> "asyncio.Future[Proof] | None":
         """The draft has its number and is in the queue; what is returned is the proof once it is durable. None where there is no room now."""
