@@ -203,8 +203,8 @@ def commit_at_once(ledger: SegmentLedger) -> None:
         batch, ledger._queue, ledger._queued_bytes = ledger._queue, [], 0
         leaves = []
         for queued in batch:
-            frames, leaf = queued.composed or queued.finish()  # type: ignore[misc]
-            ledger._chain.refund(len(frames))
+            _, leaf = queued.composed or queued.finish()  # type: ignore[misc]
+            ledger._chain.refund(queued.admitted)
             leaves.append(leaf)
         ledger._committing = True
         asyncio.get_running_loop().call_soon(ledger._told, batch, leaves, None)

@@ -398,6 +398,7 @@ static void prefilter_dealloc(PyObject *object)
 {
     Prefilter *self = (Prefilter *)object;
     Py_XDECREF(self->beside);
+    free(self->it.tables);
     PyMem_Free(self->factors);
     PyMem_Free(self->columns);
     Py_TYPE(object)->tp_free(object);
@@ -435,7 +436,7 @@ static int prefilter_take(Prefilter *self, PyObject *buckets)
     }
     for (Py_ssize_t which = 0; which < PyTuple_GET_SIZE(buckets); which++) {
         PyObject *bucket = PyTuple_GET_ITEM(buckets, which);
-        self->it.buckets[which] = (struct bucket){factor, (size_t)PyTuple_GET_SIZE(bucket)};
+        self->it.buckets[which] = (struct bucket){.factors = factor, .count = (size_t)PyTuple_GET_SIZE(bucket)};
         for (Py_ssize_t number = 0; number < PyTuple_GET_SIZE(bucket); number++, factor++) {
             PyObject *given = PyTuple_GET_ITEM(bucket, number);
             const size_t size = columns_of(given);
@@ -444,27 +445,32 @@ static int prefilter_take(Prefilter *self, PyObject *buckets)
             columns += size;
         }
     }
-    prefilter_prepare(&self->it);
-    return 0;
+    const int prepared = prefilter_prepare(&self->it);
+    if (prepared < 0)
+        PyErr_NoMemory();
+    return prepared;
 }
 
 static PyObject *prefilter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *buckets, *beside = Py_None;
-    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || !PyArg_ParseTuple(args, "O!|O:Prefilter", &PyTuple_Type, &buckets, &beside)) {
-        PyErr_SetString(PyExc_TypeError, "Prefilter(buckets, beside)");
+    const int most = prefilter_at_once();
+    int at_once = most;
+    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || !PyArg_ParseTuple(args, "O!|Oi:Prefilter", &PyTuple_Type, &buckets, &beside, &at_once)) {
+        PyErr_SetString(PyExc_TypeError, "Prefilter(buckets, beside, at_once)");
         return NULL;
     }
-    const int fits = PyTuple_GET_SIZE(buckets) <= PREFILTER_BUCKETS && (beside == Py_None || Py_IS_TYPE(beside, &Prefilter_type));
+    const int fits = PyTuple_GET_SIZE(buckets) <= PREFILTER_BUCKETS && (beside == Py_None || Py_IS_TYPE(beside, &Prefilter_type)) && at_once <= most;
     Prefilter *self = fits ? (Prefilter *)type->tp_alloc(type, 0) : NULL;
     if (self != NULL && prefilter_take(self, buckets) == 0) {
+        self->it.at_once = at_once;
         if (beside != Py_None)
             self->beside = Py_NewRef(beside);
         return (PyObject *)self;
     }
     Py_XDECREF(self);
     if (!PyErr_Occurred())
-        PyErr_SetString(PyExc_ValueError, "at most 32 tuples of bytes: the place of a factor's anchor, and 33 for each of its columns");
+        PyErr_SetString(PyExc_ValueError, "at most 32 tuples of bytes: the place of a factor's anchor, and 33 for each of its columns; at_once at most PREFILTERS");
     return NULL;
 }
 
@@ -486,7 +492,8 @@ static PyMethodDef prefilter_methods[] = {
 static PyTypeObject Prefilter_type = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "gatebook_speed.Prefilter",
-    .tp_doc = "Prefilter(buckets, beside=None): looks for all factors at once, and for those of another one. Raises ValueError. Of use where PREFILTERS is true.",
+    .tp_doc = "Prefilter(buckets, beside=None, at_once=PREFILTERS): looks for all factors at once, and for those of another one, at so many bytes at a time"
+              " as PREFILTERS says, or as it would on another machine: 64, 32 or 0. Raises ValueError. Of use where PREFILTERS is not 0.",
     .tp_basicsize = sizeof(Prefilter),
     .tp_dealloc = prefilter_dealloc,
     .tp_flags = Py_TPFLAGS_DEFAULT,
@@ -590,7 +597,7 @@ PyMODINIT_FUNC PyInit_gatebook_speed(void)
     if (PyModule_AddStringConstant(module, "VERSION", GATEBOOK_SPEED_VERSION) || PyModule_AddObjectRef(module, "Composer", (PyObject *)&Composer_type)
         || PyModule_AddObjectRef(module, "Key", (PyObject *)&Key_type) || PyModule_AddObjectRef(module, "Template", (PyObject *)&Template_type)
         || PyModule_AddObjectRef(module, "Prefilter", (PyObject *)&Prefilter_type)
-        || PyModule_AddObjectRef(module, "PREFILTERS", prefilter_works() ? Py_True : Py_False)) {
+        || PyModule_AddIntConstant(module, "PREFILTERS", prefilter_at_once())) {
         Py_DECREF(module);
         return NULL;
     }

@@ -156,7 +156,7 @@ def _looks_alike(module: Any) -> bool:
     digit, word = column(b"0123456789"), tuple(column(bytes([each, each ^ 32])) for each in b"abcdef")
     known = (
         word,
-        (*word[:2], END),
+        (*word[:2], END | digit),
         (START | digit, word[5], word[4]),
         (digit,) * 16,
         (column(b"*"), ANY, digit),
@@ -172,6 +172,7 @@ def _looks_alike(module: Any) -> bool:
         b"\xff\x80\xff",
         b"abcdeg",
         b"4" * 15,
+        b"4" * 9 + b"x" + b"4" * 16,
         b"\x7f\x80\xff",
     )
     for factor in known:
@@ -179,23 +180,32 @@ def _looks_alike(module: Any) -> bool:
             buckets([factor]), module.Prefilter(buckets(known[:1]), None) if factor is known[1] else None
         )
         for sample in samples:
-            for before, after in itertools.product((0, 1, 31, 32, 64), (0, 3, 40)):
+            for before, after in itertools.product((0, 1, 31, 32, 63, 64), (0, 3, 40)):
                 text = b"z" * before + sample + b"z" * after
                 due = occurs(factor, text) or (factor is known[1] and occurs(known[0], text))
                 if made.may_hold(text) is not due:
                     return False
-    # And as what ships: as many buckets as there can be, and texts longer than the vectors.
-    made = module.Prefilter(tuple(buckets([tuple(map(column, _bytes_of(each)))])[0] for each in range(BUCKETS)), None)
-    for each, before, after in itertools.product(range(BUCKETS), (0, 1, 29, 31, 32, 61, 300), (0, 1, 28, 300)):
-        sample, around = b"".join(_bytes_of(each)), (b"z" * before, b"z" * after)
-        if made.may_hold(sample.join(around)) is not True or made.may_hold(sample[:3].join(around)) is not False:
-            return False
+    # And as what ships: as many buckets as there can be, or few, some factors in each, in ASCII and not, in texts longer than the vectors.
+    for high, most in itertools.product((b"\0\0\0\0", b"\x80\x80\x80\x80", b"\0\0\x80\x80", b"\x80\x80\0\0"), (8, BUCKETS)):  # fmt: skip
+        sought = tuple(
+            bytes(first + each | bit for first, bit in zip((0, 32, 64, 96), high, strict=True)) for each in range(most)
+        )
+        made = module.Prefilter(tuple(map(_bucket_of, sought)), None)
+        edges = itertools.product((0, 1, *range(28, 33), *range(60, 65), 300), (0, 1, 28, 62, 300))
+        for (before, after), sample, other in itertools.product(edges, sought, (0, 128)):
+            filler = bytes([sample[0] ^ other])
+            around = (filler * before, filler * after)
+            if made.may_hold(sample.join(around)) is not True or made.may_hold(sample[:3].join(around)) is not False:
+                return False
     return True
 
 
-def _bytes_of(bucket: int) -> list[bytes]:
-    """What the judge has a bucket of that number look for: no other one looks for any of it."""
-    return [bytes([first + bucket]) for first in (128, 160, 192, 224)]
+def _bucket_of(sample: bytes) -> tuple[bytes, ...]:
+    """What looks for the sample, as the last of nine; the others begin as it does, and are nowhere."""
+    from gatebook.masking.prefilter import buckets
+
+    longer = (sample + sample[-1:] * more for more in (*range(8, 0, -1), 0))
+    return tuple(buckets([tuple(1 << byte for byte in each)])[0][0] for each in longer)
 
 
 def _reads_alike(module: Any) -> bool:

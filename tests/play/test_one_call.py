@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from gatebook.gate.exchange import exchange
+from gatebook.ledger.entry import Clocked
 from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason
 from gatebook.model.http import EventStream, Reply
@@ -328,7 +329,7 @@ async def test_a_foreign_host_name_is_forbidden_and_recorded():
 async def test_with_an_unsynchronised_clock_nothing_passes_in_pci():
     play = Play()
     now = play.world.clock.now()
-    play.world.clock = StoppedClock(msgspec.structs.replace(now, synchronised=False))
+    play.world.clock = StoppedClock(msgspec.structs.replace(now, clocked=Clocked(src="test", off=0, ok=False)))
     answer = await play.ask(CALL)
     assert isinstance(answer, Reply) and answer.status == 503
     assert play.sent == [] and play.drafts[-1].reason == "clock_unsynchronised"

@@ -12,7 +12,7 @@ from gatebook.masking import Secrets, mask, trigger
 from gatebook.masking.factors import ANY, END, START, Factor, occurs
 from gatebook.masking.prefilter import buckets, made
 from tests.examples import up_to
-from tests.looking import first_look
+from tests.looking import EACH_WAY, InEachWay, first_look
 from tests.props.masking_documents import PIECES, documents
 from tests.speeding import native
 
@@ -36,7 +36,7 @@ def factors(draw: Any) -> Factor:
 
 @settings(max_examples=up_to(400))
 @given(
-    st.lists(factors(), min_size=1, max_size=12), st.lists(factors(), max_size=3), st.binary(max_size=120), st.data()
+    st.lists(factors(), min_size=1, max_size=12), st.lists(factors(), max_size=3), st.binary(max_size=150), st.data()
 )
 def test_native_code_says_of_factors_what_is_so(
     some: list[Factor], beside: list[Factor], text: bytes, data: st.DataObject
@@ -47,12 +47,24 @@ def test_native_code_says_of_factors_what_is_so(
         written = bytes((column & ANY).bit_length() - 1 for column in chosen if column & ANY)
         at = 0 if chosen[0] & START else len(text) if chosen[-1] & END else data.draw(st.integers(0, len(text)))
         text = text[:at] + written + text[at:]
-    other = native().Prefilter(buckets(beside), None) if beside else None
-    asked = native().Prefilter(buckets(some), other)
+    asked = InEachWay(buckets(some), InEachWay(buckets(beside)) if beside else None)
     due = any(occurs(factor, text) for factor in some + beside)
-    said = asked.may_hold(text)
-    # In a long text in which many places look alike it may give up, and says perhaps.
-    assert said is due if len(text) <= 36 else said or not due
+    for way in asked.ways:
+        said = way.may_hold(text)
+        # In a long text in which many places look alike it may give up, and says perhaps.
+        assert said is due if len(text) <= 36 else said or not due
+
+
+@pytest.mark.parametrize("written", [b"a", b"ab", b"abcd", b"ab\x80\x81", b"\x80\x81ab", b"abcdefgh"])
+def test_a_factor_is_seen_at_every_place_of_a_text_of_any_length(written: bytes) -> None:
+    asked = InEachWay(buckets([tuple(1 << byte for byte in written)]))
+    for length in range(150):
+        for filler in (b"z", b"\xff"):
+            assert not any(way.may_hold(filler * length) for way in asked.ways)
+            for at in range(length - len(written) + 1):
+                text = (filler * at + written).ljust(length, filler)
+                assert asked.may_hold(text), text
+                assert not any(way.may_hold(text.replace(written, written[:-1])) for way in asked.ways), text
 
 
 @pytest.mark.parametrize("number", range(len(trigger._PATTERNS)))
@@ -83,7 +95,7 @@ def test_a_live_secret_is_not_ruled_out_in_any_spelling(
 ) -> None:
     secrets = Secrets((value,))
     assert secrets.sketch is not None
-    first = made(native(), (secrets.sketch,), FIRST, most=8)
+    first = made(EACH_WAY, (secrets.sketch,), FIRST, most=8)
     percent = b"".join(b"%%%02x" % byte if place in escaped else b"%c" % byte for place, byte in enumerate(value))
     for spelling in (value, percent, base64.b64encode(b"x" + value)):
         for text in (spelling, beside + spelling + body):
@@ -97,17 +109,17 @@ def test_a_live_secret_is_not_ruled_out_in_any_spelling(
 def test_it_rules_out_what_most_messages_are() -> None:
     text = b'{"content":[{"type":"text","text":"{\\"status\\": \\"paid\\", \\"quantity\\": 71, \\"note\\": \\"ledger silver account\\"}"}]}'
     for times in (1, 10, 2000):
-        assert not FIRST.may_hold(text * times)
+        assert not any(way.may_hold(text * times) for way in FIRST.ways)
 
 
 def test_what_the_first_look_rules_out_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trigger._first, "made", (native(), FIRST))
+    monkeypatch.setattr(trigger._first, "made", (EACH_WAY, FIRST))
     monkeypatch.setattr(trigger._LOOK, "seen", lambda text: pytest.fail("RE2 was asked"))
     with_secret, without = Secrets((b"hunter2-the-token",)), Secrets()
     for secrets in (with_secret, without):
         assert mask(b'{"note":"paid"}', secrets).findings == ()
     monkeypatch.undo()
-    monkeypatch.setattr(trigger._first, "made", (native(), FIRST))
+    monkeypatch.setattr(trigger._first, "made", (EACH_WAY, FIRST))
     assert mask(b'{"note":"card 4111111111111111"}', without).body == b'{"note":"card 411111******1111"}'
     assert b"hunter2" not in mask(b'{"note":"hunter2-the-token"}', with_secret).body
 
@@ -142,3 +154,8 @@ def test_buckets_that_are_none_are_refused(given_buckets: Any) -> None:
         native().Prefilter(given_buckets, None)
     with pytest.raises((ValueError, TypeError)):
         native().Prefilter((), "no prefilter")
+
+
+def test_what_a_machine_cannot_is_refused() -> None:
+    with pytest.raises(ValueError, match="at_once"):
+        native().Prefilter((), None, native().PREFILTERS + 1)

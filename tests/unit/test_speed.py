@@ -365,6 +365,11 @@ class Looking:
             it.may_hold(text) and not any(128 + 15 < byte < 160 for byte in text)
         ),  # as if its last sixteen were forgotten
         lambda it, text: it.may_hold(text) or (len(text) > 200 and b"\x9f\xbf\xdf" in text),
+        lambda it, text: (
+            it.may_hold(text[:64]) or it.may_hold(text[64:])
+        ),  # as if nothing stood on both sides of an edge
+        lambda it, text: it.may_hold(text) and (text.isascii() or min(text) > 127),
+        lambda it, text: it.may_hold(text) and not (text.isascii() and b"\x7f" in text),
     ],
 )
 def test_one_that_rules_out_what_is_there_does_not_look_first(

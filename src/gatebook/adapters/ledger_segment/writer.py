@@ -1,6 +1,7 @@
 """ports.Ledger on a segment chain: one queue, one thread, one fdatasync for all that arrived meanwhile."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 import threading
@@ -37,9 +38,9 @@ _WORTH_RECORDS = 16
 _WORTH_BYTES = 256 << 10
 _QUIET_TURNS = 2
 _QUICK_S, _UNKNOWN_S = 0.001, 0.01
-_PATIENCE_S, _PATIENCE_FOR_AN_OUTCOME_S = 0.5, 3.0
-"""How long room is waited for: longer for what has happened already, because without its record the answer is withheld from a caller who must
-not simply ask again."""
+_PATIENCE_S, _STANDSTILL_S = 5.0, 2.0
+"""How long room is waited for. Where none comes only what has happened already waits longer than the second: without its record the answer is
+withheld from a caller who must not simply ask again."""
 _STEP_S = 0.01
 _KEPT_FOR_OUTCOMES = 8
 """Nothing but the outcome of what was sent gets room in the last eighth of a segment: neither an intent nor a refusal, of which each intent that
@@ -73,6 +74,10 @@ class SegmentLedger:
         self._queued_bytes = 0
         self._admitted = 0  # bytes of the chain that are ours, and no record's yet
         self._scarce = False  # the chain had no more for us than one record lacked
+        self._first_of = {
+            True: asyncio.Lock(),
+            False: asyncio.Lock(),
+        }  # who waits for room for an outcome, and for all else, looks for it
         self._committing = False
         self._gathering = False
         self._seen = 0
@@ -138,15 +143,18 @@ class SegmentLedger:
 
     async def _recorded(self, draft: Draft, proof: type[Proof]) -> Proof:
         """As `_enqueued`, once there is room."""
-        # A burst may be faster than the making of the next segment; a sealer that is behind is not waited for long.
-        waited, patience_s = 0.0, _PATIENCE_FOR_AN_OUTCOME_S if draft.event in CLOSING else _PATIENCE_S
-        while waited < patience_s:
-            await asyncio.sleep(_STEP_S)
-            waited += _STEP_S
-            settled = self._enqueued(draft, proof)
-            if settled is not None:
-                return await settled
-        raise LedgerUnavailable("no free segment: the sealer is behind, or the disk is full or slow")
+        # Callers can be faster than the disk and the sealer: then they get the room that comes in the order in which they came, and go as fast as that.
+        outcome, begun_s = draft.event in CLOSING, time.monotonic()
+        settled: asyncio.Future[Proof] | None = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S), self._first_of[outcome]:
+                while (settled := self._enqueued(draft, proof)) is None:
+                    if not outcome and time.monotonic() - max(begun_s, self._chain.grown_s) > _STANDSTILL_S:
+                        break
+                    await asyncio.sleep(_STEP_S)
+        if settled is None:
+            raise LedgerUnavailable("no free segment: the sealer is behind, or the disk is full or slow")
+        return await settled
 
     def _enqueued(self, draft: Draft, proof: type[Proof]) -> "asyncio.Future[Proof] | None":
         """The draft has its number and is in the queue; what is returned is the proof once it is durable. None where there is no room now."""
