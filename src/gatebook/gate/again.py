@@ -26,6 +26,8 @@ from gatebook.wire.jsonrpc import Envelope, Request
 
 BESIDE = "again"
 """Under this name it stands in what is said of a head."""
+# Looked up once: a member of an enumeration is found by three calls.
+_PERMITTED, _COMPLETED, _TOOL_ERROR = str(Reason.PERMITTED), str(Reason.COMPLETED), str(Reason.TOOL_ERROR)
 
 
 class Again(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +78,7 @@ class Call(msgspec.Struct, kw_only=True):
         return Draft(
             event="call.intent",
             ok=True,
-            reason=str(Reason.PERMITTED),
+            reason=_PERMITTED,
             who=caller.who,
             origin=caller.origin,
             resource=again.repeated.resource,
@@ -117,12 +119,12 @@ class Call(msgspec.Struct, kw_only=True):
 
     def outcome(self, envelope: Envelope, masked: Masked) -> Draft:
         """What is recorded of that answer: see `drafting.result`."""
-        again, reason = self.again, Reason.TOOL_ERROR if envelope.is_error else Reason.COMPLETED
+        again = self.again
         caller = again.caller
         return Draft(
             event="call.result",
-            ok=reason is Reason.COMPLETED,
-            reason=str(reason),
+            ok=not envelope.is_error,
+            reason=_TOOL_ERROR if envelope.is_error else _COMPLETED,
             who=caller.who,
             origin=caller.origin,
             resource=again.repeated.resource,

@@ -129,9 +129,10 @@ async def _once_more(arrival: Arrival, gone: Gone, world: World) -> Answer:
             body = response.at_once(limits.response_bytes) if head is not None else None
             looked = call.looked(body) if body and len(body) <= OFF_LOOP_BYTES else None
             if head is not None and looked is not None:
-                recorded = await world.ledger.record(call.outcome(*looked))
+                envelope, masked = looked
+                recorded = await world.ledger.record(call.outcome(envelope, masked))
                 headers = headers_of(head, recorded, call.id, arrival)
-                answered: Answer = Reply(status=200, headers=headers, body=looked[1].body)
+                answered: Answer = Reply(status=200, headers=headers, body=masked.body)
             else:
                 question = call.question()
                 releaser = Releaser(question, world, found.injected)

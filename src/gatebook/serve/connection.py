@@ -118,7 +118,8 @@ class HttpProtocol(asyncio.Protocol):
         if self._task is None:
             whole = None if registry.buffered_bytes > self._most_bytes else self._reader.at_once(data)
             if whole is not None:
-                self._start(*whole)
+                head, body = whole
+                self._start(head, body)
             else:
                 self._reader.feed(data)
                 self._read()

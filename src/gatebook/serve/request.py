@@ -153,9 +153,10 @@ class RequestReader:
             # Or they speak for others who have names of the same length. No head that is known has an empty line before its end.
             if data[end - 4 : end] != _END:
                 end = data.find(_END) + 4
-            head = self._heads.known(data[:end]) if end <= self._limits.header_bytes else None
+            raw = data[:end]
+            head = self._heads.known(raw) if end <= self._limits.header_bytes else None
             if head is not None:
-                self._last, self._last_raw = head, data[:end]
+                self._last, self._last_raw = head, raw
         if head is None or len(data) - end != head.length:
             return None
         return head, data[end:]

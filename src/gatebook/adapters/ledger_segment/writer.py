@@ -286,7 +286,7 @@ class SegmentLedger:
             batch += self._queue
             self._queue, self._queued_bytes = [], 0
             for queued in batch:
-                if not queued.settled.done():
+                with contextlib.suppress(asyncio.InvalidStateError):
                     queued.settled.set_exception(refusal)
             return
         if self._queue and not self._gathering:
@@ -294,9 +294,10 @@ class SegmentLedger:
         count, origin = self.entries.add, self._origin
         for queued, leaf in zip(batch, leaves, strict=True):
             count(queued.draft)
-            # One that was cancelled must not keep the others waiting.
-            if not queued.settled.done():
+            try:
                 queued.settled.set_result(queued.proof(origin=origin, leaf=leaf))
+            except asyncio.InvalidStateError:
+                continue  # it was cancelled, and must not keep the others waiting
 
 
 class SegmentHand:

@@ -36,14 +36,11 @@ class Line(Protocol):
 class HttpResponse:
     """ports.UpstreamResponse. Whole or broken: nothing is taken for an end but the framing's own, or a clean close where that is it."""
 
-    # How every answer begins: on the class, where most never become anything else, or nobody looks before they have.
-    status = 0
-    headers: Headers = ()
-    unread_bytes = 0
-    _gathered: list[tuple[bytes, bytes]] | None = None
-    _gathered_bytes = 0
-    _interim = 0
-    _ends_with_connection = False
+    # Slots, all of them set: what an object has only from its class is looked for anew each time.
+    __slots__ = (
+        "_connection", "_ends_with_connection", "_gathered", "_gathered_bytes", "_idle_s", "_interim", "_loop", "_pieces", "_waiter",
+        "begun", "bodiless", "complete", "failure", "headers", "judged", "status", "unread_bytes",
+    )  # fmt: skip
 
     def __init__(self, connection: Line, method: str, idle_s: float, loop: asyncio.AbstractEventLoop) -> None:
         self.begun = self.complete = self.judged = False
@@ -51,6 +48,10 @@ class HttpResponse:
         self.failure: UpstreamError | None = None
         """Why nothing more will come; None while it may."""
         self.bodiless = method == "HEAD"
+        self.status = self.unread_bytes = self._gathered_bytes = self._interim = 0
+        self.headers: Headers = ()
+        self._gathered: list[tuple[bytes, bytes]] | None = None
+        self._ends_with_connection = False
         self._loop = loop
         self._waiter: asyncio.Future[None] | None = None
         self._connection: Line | None = connection
