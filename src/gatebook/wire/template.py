@@ -76,7 +76,8 @@ def filled(template: Template, body: bytes) -> Request | None:
     """What `parse_client(body)` gives, where `body` is the template around a plain id and other arguments. None: read it the long way, which
     also says what is wrong with it. Never raises."""
     if template.quick is not None and (found := template.quick.fill(body)) is not None:
-        return _request(template, body, *found)
+        token, arguments, values = found
+        return _request(template, body, token, arguments, values)
     if not (body.startswith(template.before) and body.endswith(template.after)):
         return None
     between = template.between

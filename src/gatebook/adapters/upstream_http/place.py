@@ -15,7 +15,8 @@ from gatebook.model.http import Headers, UpstreamRequest
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELDS = possessive.compiled(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++: [^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+")
-_CONTROLS = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
+_AS_LINE_ENDS = bytes(byte if byte == 0x09 or 0x20 <= byte != 0x7F else 0x0A for byte in range(256))
+"""Every control character but the tab ends a line."""
 _TOKENS = frozenset({b"gatebook-call-id", b"gatebook-caller", b"mcp-session-id", b"traceparent"})
 """Names that the gate sets on nearly every request: tokens, and none of them in `_OURS`."""
 _BODILESS = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS"})
@@ -119,14 +120,14 @@ def _block(headers: Headers) -> bytes:
                 continue
             tokens = False
         lines.append(b": ".join(field))
-    ends = 2 * len(lines)
+    controls = 2 * len(lines)
     lines.append(b"")
     block = b"\r\n".join(lines)
     # Where every name is known to be a token, what is left to see is that the only control characters are the line ends set here.
     if tokens:
-        sound = len(block.translate(None, _CONTROLS)) == len(block) - ends
+        sound = len(block.translate(_AS_LINE_ENDS).splitlines()) == controls
     else:
-        sound = _FIELDS.fullmatch(block) is not None and 2 * block.count(b"\n") == ends
+        sound = _FIELDS.fullmatch(block) is not None and 2 * block.count(b"\n") == controls
     if not sound:
         raise _unsendable("a request header's name is not a token, or its value holds a control character")
     return block
