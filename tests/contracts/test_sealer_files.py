@@ -252,7 +252,7 @@ def test_frames_that_come_again_are_written_once_also_behind_a_bit_that_rots(pla
     for _ in range(2):
         dying = sealing_of(place)
         dying.take(look_for_ended=True)
-        dying._shelf.flush()
+        dying._standing.shelf.flush()
         let_go(place.directory)
     seal_once(place)
     found = frames_in(file)
@@ -268,7 +268,7 @@ def test_what_a_power_loss_left_of_the_last_append_is_written_again_whole(place:
     asyncio.run(written(place, [a_draft(number, session="ee" * 16) for number in range(50, 60)]))
     dying = sealing_of(place)
     dying.take(look_for_ended=True)
-    dying._shelf.flush()
+    dying._standing.shelf.flush()
     let_go(place.directory)
     with_a_bit_changed(file, end + 50)
     seal_once(place)
