@@ -16,7 +16,7 @@ from gatebook.adapters.ledger_segment import SegmentHand, SegmentLedger
 from gatebook.adapters.ledger_segment.chain import SegmentChain
 from gatebook.adapters.log_files import LogFiles
 from gatebook.adapters.segment_tails import SegmentTails
-from gatebook.ledger import reading
+from gatebook.ledger import payload_frames, reading
 from gatebook.ledger.entry import Entry
 from gatebook.ledger.framing import FRAME_BYTES, FrameKind, frame, read_frame
 from gatebook.ledger.merkle import leaf_hash
@@ -173,7 +173,7 @@ def recorded(place: Place, session: str = "ee" * 16, count: int = 40) -> Path:
     """The file of a session with so many recorded requests, sealed by a sealer whose memory is lost."""
     write_and_seal(place, [a_draft(number, session=session) for number in range(count)])
     (place.directory / "sealer" / "memory").unlink()
-    return place.payloads / reading.payload_name(session)
+    return place.payloads / payload_frames.payload_name(session)
 
 
 def with_a_bit_changed(file: Path, at: int) -> bytes:
@@ -195,8 +195,8 @@ def frames_in(file: Path, session: str = "ee" * 16) -> list[tuple[str, int, int]
         return [(each.place.epoch, each.place.sequence, each.place.part) for each in sound(stored, session)]
 
 
-def sound(stored: BinaryIO, session: str) -> list[reading.Stored]:
-    return list(reading.sound_frames(stored, 0, bytes.fromhex(session)))
+def sound(stored: BinaryIO, session: str) -> list[payload_frames.Stored]:
+    return list(payload_frames.sound_frames(stored, 0, bytes.fromhex(session)))
 
 
 @pytest.mark.parametrize("at", [0, 5, 8, 12, 100, 1300], ids=["length", "crc", "kind", "session", "key", "payload"])

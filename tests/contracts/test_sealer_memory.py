@@ -11,7 +11,7 @@ import pytest
 from gatebook.adapters.ledger_segment import SegmentLedger
 from gatebook.adapters.log_files import LogFiles
 from gatebook.adapters.segment_tails import SegmentTails
-from gatebook.ledger import note, reading, remembering
+from gatebook.ledger import note, payload_frames, reading, remembering
 from gatebook.ledger.entry import Entry
 from gatebook.ledger.gist import Gist
 from gatebook.ledger.note import load_signer
@@ -207,7 +207,7 @@ def test_payload_files_shorter_than_remembered_are_read_again(place: Place) -> N
     file.write_bytes(whole[: len(whole) // 2])
     write_and_seal(place, [a_draft(999, session=name)])
     with file.open("rb") as stored:
-        assert [each.place.sequence for each in reading.stored_frames(stored)][-1] == 2
+        assert [each.place.sequence for each in payload_frames.stored_frames(stored)][-1] == 2
 
 
 # --- sessions that are longer than anybody expected

@@ -10,7 +10,7 @@ from gatebook.ledger import payload
 from gatebook.ledger.entry import Entry, Pay
 from gatebook.ledger.files import Files
 from gatebook.ledger.framing import FrameKind
-from gatebook.ledger.reading import Stored, UnfinishedFrame, payload_name, stored_frames
+from gatebook.ledger.payload_frames import Stored, UnfinishedFrame, payload_name, stored_frames
 from gatebook.model.secret import Secret
 
 Say = Callable[[str, str], None]

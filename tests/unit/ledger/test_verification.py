@@ -12,7 +12,7 @@ import pytest
 
 from gatebook.adapters.ledger_segment import SegmentLedger
 from gatebook.adapters.log_files import LogFiles
-from gatebook.ledger import note, payload, reading
+from gatebook.ledger import note, payload, payload_frames, reading
 from gatebook.ledger.checkpoint import Checkpoint, sign_checkpoint
 from gatebook.ledger.framing import FrameKind, frame
 from gatebook.ledger.growing import GrowingLog
@@ -221,7 +221,7 @@ def a_frame(session: str, content: bytes = b"sealed") -> bytes:
 @pytest.mark.parametrize("known", [True, False])
 def test_a_recording_that_is_being_written_is_pending(copy: Place, known: bool, cut: int) -> None:
     session = f"{3:032x}" if known else "f" * 32
-    file = copy.payloads / reading.payload_name(session)
+    file = copy.payloads / payload_frames.payload_name(session)
     file.parent.mkdir(exist_ok=True)
     before = file.read_bytes() if known else b""
     file.write_bytes(before + a_frame(session) + a_frame(session)[:cut])
@@ -439,7 +439,7 @@ def test_a_recording_opens_with_the_private_key(sealed: Place) -> None:
 
 @pytest.mark.parametrize("tail", [b"\0\2\0\0half of a frame", b"\xff" * 500])
 def test_what_is_torn_behind_a_recording_takes_nothing_from_it(copy: Place, tail: bytes) -> None:
-    file = copy.payloads / reading.payload_name(f"{3:032x}")
+    file = copy.payloads / payload_frames.payload_name(f"{3:032x}")
     file.write_bytes(file.read_bytes() + tail)
     recordings = reading.Recordings(LogFiles(copy.payloads), copy.payload_key)
     found = list(reading.find(LogFiles(copy.log), call="call-00000003", session=f"{3:032x}"))

@@ -26,7 +26,8 @@ from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
 from gatebook.ledger.merkle import TILE_HEIGHT, TILE_WIDTH
 from gatebook.ledger.note import NoteError, load_verifier
 from gatebook.ledger.payload import PayloadError
-from gatebook.ledger.reading import archived_sizes, stored_frames
+from gatebook.ledger.payload_frames import stored_frames
+from gatebook.ledger.reading import archived_sizes
 from gatebook.ledger.tiles import BundleError, join_bundle, parse_tile_name, read_bundle, read_tile, tile_name, widths
 from gatebook.ledger.verification import Report, verify
 from gatebook.locks import alone
