@@ -60,8 +60,10 @@ def sound_frames(file: BinaryIO, start: int, session: bytes) -> Iterator[Stored]
         spare -= max(0, file.tell() - offset)
         offset = _next_head(file, offset + 1, session)
         spare -= _LOOK_BYTES
-        if spare < 0:
-            raise payload.PayloadError(f"what is before offset {offset} is no frame, and damaged throughout")
+        if offset >= 0 > spare:
+            raise payload.PayloadError(
+                f"it is damaged throughout before offset {offset}: what is behind that was not looked at"
+            )
 
 
 def _sound_frame(file: BinaryIO, offset: int, session: bytes) -> Stored | None:
@@ -88,11 +90,19 @@ def _next_head(file: BinaryIO, offset: int, session: bytes) -> int:
     file.seek(base)
     while more := file.read(_LOOK_BYTES):
         data += more
-        at = FRAME_BYTES - 1
-        while (at := data.find(session, at + 1)) >= 0:
-            if data[at - 1] in _STORED and any(data[at - FRAME_BYTES : at - FRAME_BYTES + 4]):
-                return base + at - FRAME_BYTES
+        found = (_first_head(data, bytes([kind]) + session) for kind in _STORED)
+        if (at := min((each for each in found if each >= 0), default=-1)) >= 0:
+            return base + at
         base, data = base + max(0, len(data) - overlap), data[-overlap:]
+    return -1
+
+
+def _first_head(data: bytes, mark: bytes) -> int:
+    """Where in `data` the first head is that ends in `mark`, a kind and a session's name, and does not say that nothing follows; below 0 where none is."""
+    at = FRAME_BYTES - 2
+    while (at := data.find(mark, at + 1)) >= 0:
+        if any(data[at - FRAME_BYTES + 1 : at - FRAME_BYTES + 5]):
+            return at - FRAME_BYTES + 1
     return -1
 
 
@@ -112,20 +122,24 @@ def frames_of(file: BinaryIO) -> Iterator[Frame]:
         found = read_frame(data, offset)
         if found is None:
             more = file.read(_CHUNK_BYTES)
-            if more and len(data) - offset < 64 * _CHUNK_BYTES:
+            if more and len(data) - offset < _CHUNK_BYTES:
                 base, data, offset = base + offset, data[offset:] + more, 0
                 continue
             if offset < len(data):
                 left = data[offset:]
-                kind = UnfinishedFrame if _has_begun(left) else payload.PayloadError
-                raise kind(f"{len(left)} bytes at offset {base + offset} are no frame")
+                kind = (
+                    UnfinishedFrame
+                    if not more and _has_begun(left[:_LENGTH_BYTES], len(left))
+                    else payload.PayloadError
+                )
+                raise kind(f"what is at offset {base + offset} is no frame")
             return
         yield Frame(found.kind, found.body, base + found.end)
         offset = found.end
 
 
-def _has_begun(left: bytes) -> bool:
-    """Whether the end of a file may be the beginning of a frame. Only its length is asked: of a write that was torn the rest may be anything.
-    Zeros are the beginning of none that was written."""
-    length = int.from_bytes(left[:_LENGTH_BYTES], "little")
-    return 0 < length <= _LARGEST_FRAME_BYTES and FRAME_BYTES + length > len(left)
+def _has_begun(beginning: bytes, left: int) -> bool:
+    """Whether the last `left` bytes of a file may be the beginning of a frame. Only its length is asked: of a write that was torn the rest may be
+    anything. Zeros are the beginning of none that was written."""
+    length = int.from_bytes(beginning, "little")
+    return 0 < length <= _LARGEST_FRAME_BYTES and FRAME_BYTES + length > left
