@@ -28,6 +28,15 @@ class Stored(msgspec.Struct, frozen=True):
     end: int
 
 
+class Damage(msgspec.Struct, frozen=True):
+    """Bytes of a payload file, from offset `start` up to `end`, that are no frame of its session. `begun`: they end the file, and may be the
+    beginning of a frame that its sealer is writing."""
+
+    start: int
+    end: int
+    begun: bool
+
+
 class UnfinishedFrame(payload.PayloadError):
     """A payload file ends within a frame: its sealer is writing it, or ended before it had. The next one writes it once more."""
 
@@ -64,6 +73,21 @@ def sound_frames(file: BinaryIO, start: int, session: bytes) -> Iterator[Stored]
             raise payload.PayloadError(
                 f"it is damaged throughout before offset {offset}: what is behind that was not looked at"
             )
+
+
+def frames_and_damage(file: BinaryIO, session: bytes) -> Iterator[Stored | Damage]:
+    """All of the payload file of `session`, in its order: every sound frame, and every stretch that is none. Linear in the file's length, whatever
+    is in it. Raises PayloadError as `sound_frames` does; then what is behind the last frame was not looked at."""
+    # Known before a frame is read: what a sealer appends meanwhile is no damage.
+    size, end = file.seek(0, SEEK_END), 0
+    for stored in sound_frames(file, 0, session):
+        if stored.start > end:
+            yield Damage(end, stored.start, begun=False)
+        yield stored
+        end = stored.end
+    if end < size:
+        file.seek(end)
+        yield Damage(end, size, begun=_has_begun(file.read(_LENGTH_BYTES), size - end))
 
 
 def _sound_frame(file: BinaryIO, offset: int, session: bytes) -> Stored | None:

@@ -10,7 +10,14 @@ from gatebook.ledger import payload
 from gatebook.ledger.entry import Entry, Pay
 from gatebook.ledger.files import Files
 from gatebook.ledger.framing import FrameKind
-from gatebook.ledger.payload_frames import Stored, UnfinishedFrame, payload_name, stored_frames
+from gatebook.ledger.payload_frames import (
+    Damage,
+    Stored,
+    UnfinishedFrame,
+    frames_and_damage,
+    payload_name,
+    stored_frames,
+)
 from gatebook.model.secret import Secret
 
 Say = Callable[[str, str], None]
@@ -20,6 +27,8 @@ Written = Callable[[str, str], int]
 _SESSION = re.compile(r"[0-9a-f]{32}")
 _NAME = re.compile(r"[0-9a-f]{2}/([0-9a-f]{32})\.pay")
 _Where = tuple[str, str, int, int]
+_MOST_TOLD = 1001
+"""Of what is wrong with one file, before what its entries miss: as many as a report has room for, and one that says there are more."""
 
 
 class _Due(msgspec.Struct):
@@ -127,76 +136,100 @@ class PayloadCheck:
         return None
 
     def _compare(self, session: str, due: _Due, written: Written) -> list[tuple[str, str]]:
-        name, problems = f"payloads/{payload_name(session)}", []
-        pays, keys = dict(due.pays), dict(due.keys)
-        reading = _Reading(session, pays, keys, written, self._private)
+        name = f"payloads/{payload_name(session)}"
+        problems: list[tuple[str, str]] = []
+        reading = _Reading(dict(due.pays), dict(due.keys), written, self._private)
         assert self._files is not None
         try:
             with self._files.open(payload_name(session)) as file:
                 self.found_files += session not in self.again
-                for stored in stored_frames(file):
-                    problems += [(name, what) for what in reading.take(stored)]
-                problems += [(name, what) for what in reading.finish()]
-        except UnfinishedFrame:
-            # What no entry names yet. Where it was the frame of one, that entry's payload is missing, and is said to be.
-            problems += [(name, what) for what in reading.finish()]
-            reading.pending += 1
+                for found in frames_and_damage(file, bytes.fromhex(session)):
+                    what = reading.pass_over(found) if isinstance(found, Damage) else reading.take(found)
+                    if len(problems) < _MOST_TOLD:
+                        problems += [(name, each) for each in what]
+                problems += [(name, each) for each in reading.finish()]
         except FileNotFoundError:
             if session in self._shredded:
                 return []
         except (payload.PayloadError, OSError) as error:
+            reading.damaged = True
             problems.append((name, str(error)))
-        problems += [(f"entry {index}", f"its {pay.part} is not in {name}") for index, pay in pays.values()]
-        problems += [(f"entry {index}", f"the data key {key} is not in {name}") for index, key, _ in keys.values()]
+        problems += [(f"entry {index}", f"{what} {reading.lost} {name}") for index, what in reading.missing()]
         self.pending += reading.pending if not problems else 0
         self.opened += reading.opened if not problems else 0
         return problems
 
 
 class _Reading:
-    """One pass over a payload file; what fits is taken out of `pays` and `keys`."""
+    """One pass over a payload file; what fits is taken out of `pays` and `keys`. `damaged`: some of it could not be read."""
 
     def __init__(
         self,
-        session: str,
         pays: dict[_Where, tuple[int, Pay]],
         keys: dict[_Where, tuple[int, str, str]],
         written: Written,
         private: payload.PrivateKey | None,
     ) -> None:
-        self._session, self._pays, self._keys = session, pays, keys
+        self._pays, self._keys = pays, keys
         self._written, self._private = written, private
         self._data_keys: dict[str, Secret[bytes]] = {}
         self._pieces: list[Stored] = []
+        self._behind_damage = False
+        self._changed: set[_Where] = set()
+        self.damaged = False
         self.pending = 0
         self.opened = 0
 
-    def take(self, stored: Stored) -> list[str]:
-        """What is wrong with the next frame."""
-        place = stored.place
-        if self._pieces and (stored.kind is not FrameKind.PAYLOAD or not _continues(self._pieces[-1].place, place)):
-            self._pieces = []
-            return [f"a payload before offset {stored.end} is not whole"]
-        if place.session != self._session:
-            return [f"the frame before offset {stored.end} is of session {place.session}"]
-        if place.sequence > self._written(place.writer, place.epoch):
+    def pass_over(self, damage: Damage) -> list[str]:
+        """What is wrong with bytes that are no frame. Pieces on both sides of them may still be one payload: its digest tells."""
+        if damage.begun:
+            # What no entry names yet. Where it was the frame of one, that entry's payload is missing, and is said to be.
             self.pending += 1
             return []
+        self.damaged = self._behind_damage = True
+        return [f"{damage.end - damage.start} bytes at offset {damage.start} are no frame of its session"]
+
+    def take(self, stored: Stored) -> list[str]:
+        """What is wrong with the next frame."""
+        place, told = stored.place, []
+        if self._pieces and (stored.kind is not FrameKind.PAYLOAD or not _continues(self._pieces[-1].place, place)):
+            told = self._unless_behind_damage(f"a payload before offset {stored.start} is not whole")
+            self._pieces = []
+        if place.sequence > self._written(place.writer, place.epoch):
+            self.pending += 1
+            return told
         if stored.kind is FrameKind.DATA_KEY:
-            return self._take_key(stored)
+            return told + self._take_key(stored)
         if not self._pieces and place.piece != 0:
-            return [f"a payload before offset {stored.end} begins in its middle"]
+            return told + self._unless_behind_damage(f"a payload before offset {stored.end} begins in its middle")
+        self._behind_damage = False
         self._pieces.append(stored)
         if place.piece + 1 < place.pieces:
-            return []
+            return told
         whole, self._pieces = self._pieces, []
-        return self._take_payload(whole)
+        return told + self._take_payload(whole)
 
     def finish(self) -> list[str]:
-        return ["the last payload is not whole"] if self._pieces else []
+        return self._unless_behind_damage("the last payload is not whole") if self._pieces else []
+
+    def missing(self) -> Iterator[tuple[int, str]]:
+        """(entry index, what of it) for all that did not come, neither as it was nor changed."""
+        yield from (
+            (index, f"its {pay.part}") for where, (index, pay) in self._pays.items() if where not in self._changed
+        )
+        yield from ((index, f"the data key {key}") for index, key, _ in self._keys.values())
+
+    @property
+    def lost(self) -> str:
+        """Where that is, in words that a file's name follows."""
+        return "is damaged in, or gone from," if self.damaged else "is not in"
+
+    def _unless_behind_damage(self, what: str) -> list[str]:
+        """Pieces that damage has parted from theirs are not told one by one."""
+        return [] if self._behind_damage else [what]
 
     def _take_key(self, stored: Stored) -> list[str]:
-        place = stored.place
+        place, self._behind_damage = stored.place, False
         where = (place.writer, place.epoch, place.sequence, place.part)
         if (place.piece, place.pieces) != (0, 1) or where not in self._keys:
             return [f"a data key before offset {stored.end} that no entry names"]
@@ -217,23 +250,29 @@ class _Reading:
         if where not in self._pays:
             return [f"a payload before offset {whole[-1].end} that no entry names"]
         index, pay = self._pays[where]
-        if self._private is None:
-            digest = hashlib.sha256()
-            for stored in whole:
-                digest.update(stored.content)
-            if digest.hexdigest() != pay.x:
-                return [f"the {pay.part} of entry {index} has changed bytes"]
-        else:
-            try:
-                data_key = self._data_keys[pay.key]
-                payload.open_sealed(b"".join(stored.content for stored in whole), data_key, pay, first)
-            except KeyError:
-                return [f"the data key {pay.key} of entry {index} does not come before its payload"]
-            except payload.PayloadError as error:
-                return [f"the {pay.part} of entry {index}: {error}"]
-            self.opened += 1
+        # Before all else: whoever can write files can lay any frame under any name, but none with the digest that was signed.
+        if _digest(whole) != pay.x:
+            self._changed.add(where)
+            return [f"the {pay.part} of entry {index} has changed bytes"]
         del self._pays[where]
+        if self._private is None:
+            return []
+        data_key = self._data_keys.get(pay.key)
+        if data_key is None:
+            return [f"the {pay.part} of entry {index} is whole, but its data key {pay.key} does not come before it"]
+        try:
+            payload.open_sealed(b"".join(stored.content for stored in whole), data_key, pay, first)
+        except payload.PayloadError as error:
+            return [f"the {pay.part} of entry {index}: {error}"]
+        self.opened += 1
         return []
+
+
+def _digest(pieces: list[Stored]) -> str:
+    digest = hashlib.sha256()
+    for stored in pieces:
+        digest.update(stored.content)
+    return digest.hexdigest()
 
 
 def _continues(last: payload.Place, place: payload.Place) -> bool:
