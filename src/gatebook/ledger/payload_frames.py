@@ -1,5 +1,6 @@
 """The frames of a payload file: one session's data keys and payloads, as the sealer laid them down, and what is left of them where bytes are damaged."""
 
+import re
 from collections.abc import Iterator
 from io import SEEK_END
 from typing import BinaryIO
@@ -14,6 +15,7 @@ _LENGTH_BYTES = 4
 _LARGEST_FRAME_BYTES = 2 << 20
 """No writer makes one of more than a mebibyte and what belongs around it."""
 _LOOK_BYTES = 64 << 10
+_NAME = re.compile(r"[0-9a-f]{2}/([0-9a-f]{32})\.pay")
 _STORED = (FrameKind.PAYLOAD, FrameKind.DATA_KEY)
 _SPARE_BYTES, _SPARE_TIMES = 64 << 20, 8
 
@@ -44,6 +46,12 @@ class UnfinishedFrame(payload.PayloadError):
 def payload_name(session: str) -> str:
     """Where a session's payloads lie under the payload directory."""
     return f"{session[:2]}/{session}.pay"
+
+
+def session_of(name: str) -> str | None:
+    """The session whose payloads lie under that name, the inverse of `payload_name`; None where it is no session's."""
+    match = _NAME.fullmatch(name)
+    return match[1] if match is not None and payload_name(match[1]) == name else None
 
 
 def stored_frames(file: BinaryIO) -> Iterator[Stored]:

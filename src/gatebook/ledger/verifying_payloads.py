@@ -16,6 +16,7 @@ from gatebook.ledger.payload_frames import (
     UnfinishedFrame,
     frames_and_damage,
     payload_name,
+    session_of,
     stored_frames,
 )
 from gatebook.model.secret import Secret
@@ -25,7 +26,6 @@ Written = Callable[[str, str], int]
 """(writer, epoch) → its last sequence in the log."""
 
 _SESSION = re.compile(r"[0-9a-f]{32}")
-_NAME = re.compile(r"[0-9a-f]{2}/([0-9a-f]{32})\.pay")
 _Where = tuple[str, str, int, int]
 _MOST_TOLD = 1001
 """Of what is wrong with one file, before what its entries miss: as many as a report has room for, and one that says there are more."""
@@ -97,7 +97,7 @@ class PayloadCheck:
         would not tell."""
         count = 0
         for name in names:
-            if _NAME.fullmatch(name) is None:
+            if session_of(name) is None:
                 return False
             count += 1
         return count == self.found_files
@@ -106,8 +106,8 @@ class PayloadCheck:
         """Those of `names` that are of no session in the log. Asked only where their number differs: it takes memory for each session."""
         seen = {bytes(self._seen[at : at + 16]) for at in range(0, len(self._seen), 16)}
         for name in names:
-            match = _NAME.fullmatch(name)
-            if match is None or payload_name(match[1]) != name or bytes.fromhex(match[1]) not in seen:
+            session = session_of(name)
+            if session is None or bytes.fromhex(session) not in seen:
                 yield name
 
     def stray(self, name: str, written: Written) -> str | None:
@@ -115,8 +115,7 @@ class PayloadCheck:
         where it is gone by now."""
         if self._files is None:
             return None
-        match = _NAME.fullmatch(name)
-        if match is None or payload_name(match[1]) != name:
+        if session_of(name) is None:
             return "is not accounted for"
         frames = 0
         try:
