@@ -1,7 +1,9 @@
 """How the sealer sees the writers' segments and writes the log's files: nothing half, nothing missed, nothing in another's name."""
 
 import asyncio
+import contextlib
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Callable
@@ -81,6 +83,42 @@ def test_a_body_larger_than_what_is_taken_at_once_is_sealed_whole_after_its_writ
     assert (report.problems, report.pending, report.opened) == ([], 0, 2)
     calls = [each.entry.call for each in reading.entries(LogFiles(place.log)) if each.entry.ev == "call.intent"]
     assert calls == ["call-00000001", "call-00000002"]
+
+
+def opened_in(folder: Path) -> list[str]:
+    """The names of the files in `folder` that this process has open."""
+    names = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if (path := descriptor.readlink()).is_relative_to(folder):
+                names.append(path.name)
+    return sorted(names)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_of_epochs_that_are_over_and_taken_only_the_locks_are_held(place: Place, clean: bool) -> None:
+    """Each command leaves one, and a sealer that was away finds hundreds: it may have no more than 1,024 files open."""
+    for _ in range(7):
+        hand = SegmentHand(place.deployment, "cli", StillClock())
+        hand.write(a_service_draft())
+        hand.close(clean=clean)
+    let_go(place.directory)
+    segments = place.directory / "segments"
+    sealing = sealing_of(place)
+    assert sealing.take(look_for_ended=True) == 7
+    names = sorted(path.name for path in segments.glob("*.seg"))
+    assert (opened_in(segments), len(names)) == (names, 7)
+    for path in segments.glob("*.seg"):
+        with path.open("rb+") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # Nor does what follows open them again for good.
+    sealing.take(look_for_ended=True)
+    assert opened_in(segments) == names
+    recovered = [draft.detail["taken_after_mark"] for draft in sealing.recoveries()]
+    assert recovered == ([] if clean else [0] * 7), "the mark is known although its file is closed"
+    sealing.seal(StillClock().now().unix_us)
+    if clean:
+        assert (opened_in(segments), list(segments.iterdir())) == ([], [])
 
 
 def test_no_segment_goes_while_what_was_taken_from_it_is_not_signed(tmp_path: Path) -> None:
