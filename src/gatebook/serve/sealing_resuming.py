@@ -126,12 +126,22 @@ class Resuming:
             ) from error
         for promise in promised:
             if promise.size > self._growing.size:
-                raise SealingRefused(
-                    f"ROLLED BACK: a log of {promise.size} entries was signed, as {promise.said_by} says, but there are {self._growing.size}. "
-                    "If the missing ones cannot be brought back, `gatebook restore --in-place` goes on with a new log that says so"
-                )
+                raise SealingRefused(self._rolled_back(promise, signed))
         if unpromised:
             self._require_written(unpromised, signed)
+
+    def _rolled_back(self, promise: _Promise, signed: int) -> str:
+        """What is missing, and what helps: a log of which nothing is signed cannot be ended in its place."""
+        said = f"ROLLED BACK: a log of {promise.size} entries was signed, as {promise.said_by} says, but"
+        if signed:
+            return (
+                f"{said} there are {self._growing.size}. If the missing ones cannot be brought back, `gatebook restore --in-place` goes on with a "
+                "new log that says so"
+            )
+        return (
+            f"{said} there is no signed log in {self._deployment.data_dir}. If it cannot be brought back, move what is left there aside and put the "
+            "newest backup back, `gatebook restore FROM`: a new log goes on that says so. docs/howto/operate.md, Restore"
+        )
 
     def _require_written(self, unpromised: dict[Hash, int], signed: int) -> None:
         """Entries in bundles that nobody was about to sign are in segments too, for none of these goes before its entries are signed. Others were put

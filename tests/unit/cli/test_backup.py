@@ -23,6 +23,7 @@ from gatebook.model.errors import ConfigurationError
 from gatebook.model.record import Payload
 from gatebook.serve.keys import publish_desk_keys
 from gatebook.serve.premises import require_restored
+from gatebook.serve.sealing_ports import SealingRefused
 from tests.unit.cli.by_commands import Deployed
 from tests.world_ledger import a_draft, a_sealed_log, seal_once, write_and_seal
 
@@ -525,6 +526,45 @@ def test_in_place_goes_on_from_what_a_snapshot_of_a_running_gate_looks_like(depl
     deployed.write(5)
     deployed.intact()
     deployed.intact(deployed.data_dir / "former/1")
+
+
+@pytest.mark.parametrize("remembers", ["sealer/state", "the watermark"])
+@pytest.mark.parametrize("left", ["an older log", "bundles without a checkpoint", "nothing of the log"])
+def test_what_the_sealer_says_of_a_roll_back_is_what_helps(tmp_path: Path, left: str, remembers: str) -> None:
+    deployed = Deployed(tmp_path / "gate")
+    if remembers == "the watermark":
+        mark = tmp_path / "elsewhere" / "mark"
+        mark.parent.mkdir()
+        deployed.config.write_text(deployed.config.read_text().replace("[log]\n", f'[log]\nwatermark = "{mark}"\n', 1))
+    deployed.write(1, 2, 3)
+    shutil.copytree(deployed.data_dir / "log", tmp_path / "older")
+    deployed.backup()
+    deployed.write(4)
+    size = reading.head(LogFiles(deployed.data_dir / "log")).size
+    shutil.rmtree(deployed.data_dir / "log")
+    if remembers == "the watermark":
+        shutil.rmtree(deployed.data_dir / "sealer")
+    if left != "nothing of the log":
+        shutil.copytree(tmp_path / "older", deployed.data_dir / "log")
+    if left == "bundles without a checkpoint":
+        (deployed.data_dir / "log" / "checkpoint").unlink()
+        shutil.rmtree(deployed.data_dir / "log" / "checkpoints")
+    with pytest.raises(
+        SealingRefused, match=f"ROLLED BACK: a log of {size} entries was signed, as {remembers} "
+    ) as told:
+        seal_once(deployed.place)
+    if left == "an older log":
+        assert "`gatebook restore --in-place`" in str(told.value) and "FROM" not in str(told.value)
+        assert deployed.restore("--in-place")["rolled_back"]
+    else:
+        assert f"there is no signed log in {deployed.data_dir}" in str(told.value)
+        assert "move what is left there aside" in str(told.value) and "`gatebook restore FROM`" in str(told.value)
+        assert "--in-place" not in str(told.value)
+        assert "`gatebook restore FROM`" in deployed.restore("--in-place", code=1)["why"]
+        deployed.data_dir.rename(tmp_path / "aside")
+        assert deployed.restore()["rolled_back"]
+    deployed.write(5)
+    deployed.intact()
 
 
 def test_in_pci_two_persons_restore(tmp_path: Path) -> None:
