@@ -1,6 +1,5 @@
 """Payload files against the entries that name what is in them, byte for byte, and with the private key also what is inside."""
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 
@@ -27,6 +26,8 @@ Written = Callable[[str, str], int]
 
 _SESSION = re.compile(r"[0-9a-f]{32}")
 _Where = tuple[str, str, int, int]
+_AROUND_BYTES = 256
+"""More than there is around a body when it is sealed: its part's name, a salt, a tag."""
 _MOST_TOLD = 1001
 """Of what is wrong with one file, before what its entries miss: as many as a report has room for, and one that says there are more."""
 
@@ -172,7 +173,7 @@ class _Reading:
         self._pays, self._keys = pays, keys
         self._written, self._private = written, private
         self._data_keys: dict[str, Secret[bytes]] = {}
-        self._pieces: list[Stored] = []
+        self._payload: _Payload | None = None
         self._behind_damage = False
         self._changed: set[_Where] = set()
         self.damaged = False
@@ -191,25 +192,29 @@ class _Reading:
     def take(self, stored: Stored) -> list[str]:
         """What is wrong with the next frame."""
         place, told = stored.place, []
-        if self._pieces and (stored.kind is not FrameKind.PAYLOAD or not _continues(self._pieces[-1].place, place)):
+        if self._payload is not None and not (stored.kind is FrameKind.PAYLOAD and self._payload.goes_on_with(place)):
             told = self._unless_behind_damage(f"a payload before offset {stored.start} is not whole")
-            self._pieces = []
+            self._payload = None
         if place.sequence > self._written(place.writer, place.epoch):
             self.pending += 1
             return told
         if stored.kind is FrameKind.DATA_KEY:
             return told + self._take_key(stored)
-        if not self._pieces and place.piece != 0:
-            return told + self._unless_behind_damage(f"a payload before offset {stored.end} begins in its middle")
+        if self._payload is None:
+            if place.piece != 0:
+                return told + self._unless_behind_damage(f"a payload before offset {stored.end} begins in its middle")
+            due = self._pays.get(_where(place))
+            self._payload = _Payload(place, place, 0 if due is None else due[1].bytes + _AROUND_BYTES)
         self._behind_damage = False
-        self._pieces.append(stored)
+        whole = self._payload
+        whole.add(stored)
         if place.piece + 1 < place.pieces:
             return told
-        whole, self._pieces = self._pieces, []
-        return told + self._take_payload(whole)
+        self._payload = None
+        return told + self._take_payload(whole, stored.end)
 
     def finish(self) -> list[str]:
-        return self._unless_behind_damage("the last payload is not whole") if self._pieces else []
+        return self._unless_behind_damage("the last payload is not whole") if self._payload is not None else []
 
     def missing(self) -> Iterator[tuple[int, str]]:
         """(entry index, what of it) for all that did not come, neither as it was nor changed."""
@@ -229,7 +234,7 @@ class _Reading:
 
     def _take_key(self, stored: Stored) -> list[str]:
         place, self._behind_damage = stored.place, False
-        where = (place.writer, place.epoch, place.sequence, place.part)
+        where = _where(place)
         if (place.piece, place.pieces) != (0, 1) or where not in self._keys:
             return [f"a data key before offset {stored.end} that no entry names"]
         _, key, digest = self._keys[where]
@@ -243,14 +248,14 @@ class _Reading:
                 return [str(error)]
         return []
 
-    def _take_payload(self, whole: list[Stored]) -> list[str]:
-        first = whole[0].place
-        where = (first.writer, first.epoch, first.sequence, first.part)
+    def _take_payload(self, whole: "_Payload", end: int) -> list[str]:
+        where = _where(whole.first)
         if where not in self._pays:
-            return [f"a payload before offset {whole[-1].end} that no entry names"]
+            return [f"a payload before offset {end} that no entry names"]
         index, pay = self._pays[where]
+        sealed = b"".join(whole.content)
         # Before all else: whoever can write files can lay any frame under any name, but none with the digest that was signed.
-        if _digest(whole) != pay.x:
+        if payload.digest(sealed) != pay.x:
             self._changed.add(where)
             return [f"the {pay.part} of entry {index} has changed bytes"]
         del self._pays[where]
@@ -260,19 +265,34 @@ class _Reading:
         if data_key is None:
             return [f"the {pay.part} of entry {index} is whole, but its data key {pay.key} does not come before it"]
         try:
-            payload.open_sealed(b"".join(stored.content for stored in whole), data_key, pay, first)
+            payload.open_sealed(sealed, data_key, pay, whole.first)
         except payload.PayloadError as error:
             return [f"the {pay.part} of entry {index}: {error}"]
         self.opened += 1
         return []
 
 
-def _digest(pieces: list[Stored]) -> str:
-    digest = hashlib.sha256()
-    for stored in pieces:
-        digest.update(stored.content)
-    return digest.hexdigest()
+class _Payload(msgspec.Struct):
+    """One that is being read, piece by piece. `room`: bytes that it may still have; below 0 its content is forgotten, or whoever can write files could
+    have us hold a whole file."""
+
+    first: payload.Place
+    last: payload.Place
+    room: int
+    content: list[bytes] = []
+
+    def goes_on_with(self, place: payload.Place) -> bool:
+        return place == msgspec.structs.replace(self.last, piece=self.last.piece + 1)
+
+    def add(self, stored: Stored) -> None:
+        """Take the next piece."""
+        self.last = stored.place
+        self.room -= len(stored.content)
+        if self.room < 0:
+            self.content = []
+        elif stored.content:
+            self.content.append(stored.content)
 
 
-def _continues(last: payload.Place, place: payload.Place) -> bool:
-    return place == msgspec.structs.replace(last, piece=last.piece + 1)
+def _where(place: payload.Place) -> _Where:
+    return (place.writer, place.epoch, place.sequence, place.part)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -440,6 +441,24 @@ def test_a_frame_planted_in_damage_is_no_entrys_payload(copy: Place, true_one: s
     said = [problem.what for problem in report.problems]
     index = entry_of(copy, stored)
     assert [what for what in said if "are no frame" not in what] == [f"the request of {index} has changed bytes"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_pieces_without_end_are_not_held_in_memory(copy: Place, known: bool) -> None:
+    """Whoever can write files can lay down a payload of a thousand million pieces."""
+    file, frames = recorded(copy, FULL)
+    place = frames[20].place if known else msgspec.structs.replace(frames[20].place, part=9)
+    with file.open("ab") as stored:
+        for number in range(48):
+            piece = msgspec.structs.replace(place, piece=number, pieces=48)
+            stored.write(frame(FrameKind.PAYLOAD, payload.stored_body(piece, bytes(1 << 20))))
+    tracemalloc.start()
+    try:
+        [problem] = judged(copy).problems
+        assert tracemalloc.get_traced_memory()[1] < 24 << 20
+    finally:
+        tracemalloc.stop()
+    assert "that no entry names" in problem.what
 
 
 def test_a_recording_full_of_what_begins_like_a_frame_is_broken_in_the_end(copy: Place) -> None:
