@@ -204,7 +204,7 @@ def commit_at_once(ledger: SegmentLedger) -> None:
         leaves = []
         for queued in batch:
             composed = queued.composed or queued.finish()  # type: ignore[misc]
-            ledger._chain.refund(sum(map(len, composed.frames)))
+            ledger._chain.refund(queued.admitted)
             leaves.append(composed.leaf)
         ledger._committing = True
         asyncio.get_running_loop().call_soon(ledger._told, batch, leaves, None)

@@ -353,7 +353,8 @@ async def written(place: Place, count: int) -> None:
     await ledger.close()
 
 
-def test_the_sealer_lets_others_go_first_while_it_keeps_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sealer_lets_others_go_first_while_it_keeps_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = a_place(tmp_path / "data", segment_bytes=4 << 20)
     with watched_sealer(place, StillClock(), monkeypatch) as watched:
         for _ in range(10):
             asyncio.run(written(place, 100))
@@ -361,6 +362,16 @@ def test_the_sealer_lets_others_go_first_while_it_keeps_up(place: Place, monkeyp
         assert watched.pauses > 10, "a thousand entries are more than ten stretches of work"
     assert watched.told[0] and watched.told[-1], "neither at its start, when it does not know yet, nor at its end"
     assert not any(watched.told[1:-1])
+
+
+def test_the_sealer_lets_nobody_go_first_where_a_writer_may_soon_have_no_segment(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with watched_sealer(place, StillClock(), monkeypatch) as watched:
+        known = len(watched.told)
+        while not any(watched.told[known:]):
+            asyncio.run(written(place, 100))
+        wait_until(lambda: not watched.told[-1])
 
 
 def test_the_sealer_lets_nobody_go_first_while_entries_wait_long(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from gatebook.adapters.ledger_segment import chain as chain_module
 from gatebook.adapters.ledger_segment.chain import SegmentChain
-from gatebook.ledger.framing import FrameKind, frame, segment_name
+from gatebook.ledger.framing import HEADER_BYTES, FrameKind, frame, segment_name
 
 WRITER, EPOCH = "gate-0", "01a2000000000badc0de"
 SEGMENT_BYTES, FRAME = 3 << 20, frame(FrameKind.LEAF, b"x" * 60_000)
@@ -108,6 +109,65 @@ def test_who_has_no_spare_takes_no_time_to_free_anything(
         assert os.fstat(descriptor).st_size == SEGMENT_BYTES
     finally:
         os.close(descriptor)
+
+
+def hurry(written: SegmentChain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two segments within less than the time in which one is filled with zeros beside commits, however slow this machine is."""
+    monkeypatch.setattr(chain_module, "_GENTLE_S", 10.0)
+    for _ in range(2 * SEGMENT_BYTES // len(FRAME)):
+        until(lambda: written.admit(len(FRAME)))
+        written.append([FRAME])
+
+
+def test_a_writer_in_a_hurry_gets_room_that_nobody_writes_zeros_into(
+    tmp_path: Path, chain: SegmentChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_apart, asked = os.posix_fallocate, list[tuple[int, int]]()
+
+    def counted(descriptor: int, offset: int, count: int) -> None:
+        asked.append((offset, count))
+        set_apart(descriptor, offset, count)
+
+    until(lambda: len(chain._spares) == 2)
+    monkeypatch.setattr(os, "posix_fallocate", counted)
+    hurry(chain, monkeypatch)
+    until(lambda: len(chain._spares) + len(chain._held) == 4)
+    assert asked
+    assert {offset + count for offset, count in asked} == {SEGMENT_BYTES}
+    last = chain._spares[-1].path
+    assert last.stat().st_blocks * 512 >= SEGMENT_BYTES
+    assert set(last.read_bytes()[HEADER_BYTES:]) == {0}
+
+
+def test_a_writer_that_takes_its_time_gets_zeros(
+    tmp_path: Path, chain: SegmentChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: pytest.fail("no need to set anything apart"))
+    for _ in range(2 * SEGMENT_BYTES // len(FRAME)):
+        until(lambda: chain.admit(len(FRAME)))
+        chain.append([FRAME])
+        time.sleep(0.003)
+    until(lambda: len(chain._spares) + len(chain._held) == 4)
+    assert not chain._hurried
+
+
+@pytest.mark.parametrize(
+    ("error", "grows"), [(errno.EOPNOTSUPP, True), (errno.ENOSPC, False)], ids=["not known here", "disk full"]
+)
+def test_a_file_system_that_sets_nothing_apart(
+    chain: SegmentChain, monkeypatch: pytest.MonkeyPatch, error: int, grows: bool
+) -> None:
+    def refused(descriptor: int, offset: int, count: int) -> None:
+        raise OSError(error, "the test's disk")
+
+    until(lambda: len(chain._spares) == 2)
+    monkeypatch.setattr(os, "posix_fallocate", refused)
+    hurry(chain, monkeypatch)
+    if grows:
+        until(lambda: len(chain._spares) + len(chain._held) == 4)
+    else:
+        time.sleep(0.2)
+        assert len(chain._spares) + len(chain._held) == 3, "no segment for whose bytes there is no room"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for another user")

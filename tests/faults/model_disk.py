@@ -30,7 +30,7 @@ class Write(msgspec.Struct, frozen=True):
 
 
 class Cut(msgspec.Struct, frozen=True):
-    """A truncation to `size`."""
+    """A truncation to `size`, or zeros up to it."""
 
     file: int
     size: int
@@ -165,11 +165,11 @@ class Recorder:
     def install(self, patch: pytest.MonkeyPatch) -> None:
         modelled: dict[str, Callable[..., Any]] = {
             "open": self._open, "close": self._close, "write": self._write, "pwrite": self._pwrite,
-            "ftruncate": self._ftruncate, "fsync": self._sync, "fdatasync": self._sync, "rename": self._rename,
+            "ftruncate": self._ftruncate, "posix_fallocate": self._set_apart, "fsync": self._sync, "fdatasync": self._sync, "rename": self._rename,
             "replace": self._rename, "link": self._link, "unlink": self._unlink, "remove": self._unlink,
             "mkdir": self._mkdir, "rmdir": self._rmdir,
         }  # fmt: skip
-        for name in (*modelled, "pwritev", "writev", "truncate", "symlink", "posix_fallocate", "sendfile"):
+        for name in (*modelled, "pwritev", "writev", "truncate", "symlink", "sendfile"):
             self._real[name] = getattr(os, name)
             patch.setattr(os, name, modelled.get(name) or self._unknown(name))
 
@@ -247,6 +247,15 @@ class Recorder:
             self._real["ftruncate"](descriptor, size)
             if known is not None:
                 self.steps.append(Cut(known.file, size))
+
+    def _set_apart(self, descriptor: int, offset: int, count: int) -> None:
+        with self._mutex:
+            known = self._descriptors.get(descriptor)
+            if known is not None:
+                self._alive()
+            self._real["posix_fallocate"](descriptor, offset, count)
+            if known is not None:
+                self.steps.append(Cut(known.file, os.fstat(descriptor).st_size))
 
     def _sync(self, descriptor: int) -> None:
         with self._mutex:

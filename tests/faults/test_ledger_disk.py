@@ -5,12 +5,14 @@ import errno
 import os
 import random
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from gatebook.adapters.ledger_segment import SegmentLedger, chain
+from gatebook.adapters.ledger_segment import SegmentLedger, chain, writer
 from gatebook.adapters.log_files import LogFiles
 from gatebook.ledger import reading
 from gatebook.ledger.verification import verify
@@ -252,6 +254,7 @@ class FullDisk:
 def test_a_full_disk_refuses_calls_and_mends_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = a_place(tmp_path / "data")
     disk = FullDisk()
+    monkeypatch.setattr(writer, "_STANDSTILL_S", 0.3)
 
     async def write() -> None:
         ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
@@ -285,6 +288,7 @@ def test_where_room_is_short_nothing_takes_that_of_an_outcome_and_an_outcome_is_
 ) -> None:
     place = a_place(tmp_path / "data", segment_bytes=segment_bytes)
     disk = FullDisk()
+    monkeypatch.setattr(writer, "_STANDSTILL_S", 0.3)
 
     async def write() -> None:
         ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
@@ -324,6 +328,34 @@ def test_where_room_is_short_nothing_takes_that_of_an_outcome_and_an_outcome_is_
     asyncio.run(write())
     seal_once(place)
     assert verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey).problems == []
+
+
+def test_callers_faster_than_the_room_that_comes_wait_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is refused while the sealer goes on, however many there are."""
+    monkeypatch.setattr(writer, "_STANDSTILL_S", 0.5)
+    place = a_place(tmp_path / "data")
+    segments = place.directory / "segments"
+    stopped = threading.Event()
+
+    def seal_slowly() -> None:
+        while not stopped.wait(0.2):
+            min(segments.glob("*.seg")).unlink()
+
+    async def write() -> None:
+        ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+        sealer = threading.Thread(target=seal_slowly)
+        sealer.start()
+        large = (Payload(part="request", body=b"x" * 30_000),)
+        begun = time.monotonic()
+        try:
+            await asyncio.gather(*(ledger.record_intent(a_draft(number, payloads=large)) for number in range(60)))
+        finally:
+            stopped.set()
+            sealer.join()
+        assert time.monotonic() - begun > writer._STANDSTILL_S, "all of them had room at once: nothing was tried"
+        await ledger.close()
+
+    asyncio.run(write())
 
 
 def an_outcome(number: int, **changes: object) -> Draft:

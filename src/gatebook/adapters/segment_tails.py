@@ -56,6 +56,7 @@ class Tail:
         self._closed = False
         header = self._header(first)
         self.bound, self.first_sequence = header.tree_size, header.first_sequence
+        self._segment_bytes = header.segment_bytes
 
     def ended(self) -> bool:
         """True once the writer is gone (its lock is ours now, for good) and what it wrote is durable. Raises OSError where that sync fails."""
@@ -113,6 +114,14 @@ class Tail:
                     self._leave()
                 break
         return groups
+
+    def backlog(self) -> float:
+        """How much its writer made durable that is not taken, in segments; 0 of one that `ended`, for whose room nobody waits."""
+        if self._ended:
+            return 0.0
+        mark = self._mark()
+        offset = mark & ((1 << _MARK_SHIFT) - 1)
+        return max(0.0, (mark >> _MARK_SHIFT) - self._number + (offset - self._offset) / self._segment_bytes)
 
     def held(self) -> Iterator[bytes]:
         """Every whole leaf in its segments, also of those that were taken, in the order they were written. Nothing is taken by this."""

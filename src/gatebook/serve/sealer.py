@@ -36,6 +36,10 @@ BEHIND_US = 400_000
 """What has waited so long for its signature is not kept waiting for anybody else."""
 
 
+CROWDED = 0.5
+"""Where so much of a segment waits to be taken its writer may soon have none that is free, and its callers wait for one."""
+
+
 class OwnHand(Hand, Protocol):
     entries: Entries
 
@@ -114,7 +118,7 @@ def _seal_until(
 ) -> None:
     """What waits is signed, but not sooner than SEAL_EVERY_S after the last time; once a second ended writers are recovered and idle sessions
     closed. Where nothing waits, one bundle of the log is compared again. Where nothing was written for a second, the segments are looked at
-    less often."""
+    less often; where they are crowded, without a pause."""
     clock, rounds = ports.clock, Rounds()
     beat = busy = time.monotonic()
     second = sealed_at = 0.0
@@ -123,7 +127,8 @@ def _seal_until(
     pause_s = POLL_S
     while not stop.wait(pause_s):
         now = time.monotonic()
-        ports.give_way.behind = sealing.full or _waiting_us(sealing, clock) > BEHIND_US
+        crowded = sealing.backlog > CROWDED
+        ports.give_way.behind = crowded or sealing.full or _waiting_us(sealing, clock) > BEHIND_US
         due = now - second >= SECOND_S
         if sealing.take(look_for_ended=due):
             busy = now
@@ -154,7 +159,7 @@ def _seal_until(
             sealed()
         # No pause where the work took as long: there is more by now.
         poll_s = POLL_S if now - busy < SECOND_S else IDLE_POLL_S
-        pause_s = max(0.0, poll_s - (time.monotonic() - now))
+        pause_s = 0.0 if crowded else max(0.0, poll_s - (time.monotonic() - now))
 
 
 def _sealed(sealing: Sealing, clock: Clock) -> int:

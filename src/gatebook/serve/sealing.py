@@ -82,6 +82,11 @@ class Sealing:
         return self._standing.shelf.waiting_bytes + self._unsigned_bytes > _WAITING_BYTES
 
     @property
+    def backlog(self) -> float:
+        """The most that waits to be taken of one writer, in its segments."""
+        return max((tail.backlog() for tail in self._tails.look()), default=0.0)
+
+    @property
     def unsigned_since_us(self) -> int | None:
         """When the first entry that was taken and is not signed was written, by its writer's clock; None where all are signed."""
         return instant_us(self._unsigned_since) if self._unsigned_since else None

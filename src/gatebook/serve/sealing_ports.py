@@ -58,6 +58,9 @@ class Tail(Protocol):
     def take(self) -> list[Group]:
         """The next leaves, in the order they were written; of a living writer only durable ones."""
 
+    def backlog(self) -> float:
+        """How much its writer made durable that is not taken, in segments; 0 of one that is gone."""
+
     def held(self) -> Iterator[bytes]:
         """Every whole leaf in its segments, also of those that were taken, in the order they were written. Nothing is taken by this."""
 

@@ -38,9 +38,9 @@ _WORTH_RECORDS = 16
 _WORTH_BYTES = 256 << 10
 _QUIET_TURNS = 2
 _QUICK_S, _UNKNOWN_S = 0.001, 0.01
-_PATIENCE_S, _PATIENCE_FOR_AN_OUTCOME_S = 0.5, 3.0
-"""How long room is waited for: longer for what has happened already, because without its record the answer is withheld from a caller who must
-not simply ask again."""
+_PATIENCE_S, _STANDSTILL_S = 5.0, 2.0
+"""How long room is waited for. Where none comes only what has happened already waits longer than the second: without its record the answer is
+withheld from a caller who must not simply ask again."""
 _STEP_S = 0.01
 _KEPT_FOR_OUTCOMES = 8
 """Nothing but the outcome of what was sent gets room in the last eighth of a segment: neither an intent nor a refusal, of which each intent that
@@ -140,11 +140,13 @@ class SegmentLedger:
 
     async def _recorded(self, draft: Draft, proof: type[Proof]) -> Proof:
         """As `_enqueued`, once there is room."""
-        # A burst may be faster than the making of the next segment; a sealer that is behind is not waited for long.
-        waited, patience_s = 0.0, _PATIENCE_FOR_AN_OUTCOME_S if draft.event in CLOSING else _PATIENCE_S
-        while waited < patience_s:
+        # Callers can be faster than the disk and the sealer: then they get the room that comes, and go as fast as that.
+        begun_s = now_s = time.monotonic()
+        while now_s - begun_s < _PATIENCE_S:
+            if draft.event not in CLOSING and now_s - max(begun_s, self._chain.grown_s) > _STANDSTILL_S:
+                break
             await asyncio.sleep(_STEP_S)
-            waited += _STEP_S
+            now_s = time.monotonic()
             settled = self._enqueued(draft, proof)
             if settled is not None:
                 return await settled
