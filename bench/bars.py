@@ -66,7 +66,7 @@ def void_run(outcomes: Outcomes) -> str | None:
         return None
     found = ratio(outcomes[REFERENCE].sides, "envoy", "nginx")
     if found is not None and found < LEAST_ENVOY_OF_NGINX:
-        return f"Envoy reached {found:.2f} × nginx, less than {LEAST_ENVOY_OF_NGINX}: the machine was not at rest"
+        return f"Envoy reached {found:.3f} × nginx, less than {LEAST_ENVOY_OF_NGINX}: the machine was not at rest"
     return None
 
 

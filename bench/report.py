@@ -80,12 +80,23 @@ def _derived(outcomes: dict[str, Outcome]) -> Iterator[tuple[str, float]]:
 def verdicts(judged: Sequence[bars.Judged]) -> str:
     lines = [_line(["bar", "must", "good", "reached", "verdict"]), _line(["---", "---:", "---:", "---:", "---"])]
     for one in judged:
-        reached = "–" if one.reached is None else f"{_plain(one.reached)} {one.unit}"
+        more = _more_digits(one)
+        must, good = _plain(one.must, more), _plain(one.good, more)
+        reached = "–" if one.reached is None else f"{_plain(one.reached, more)} {one.unit}"
         sign = "≥" if one.higher else "≤"
-        lines.append(
-            _line([one.what, f"{sign} {_plain(one.must)}", f"{sign} {_plain(one.good)}", reached, one.verdict])
-        )
+        lines.append(_line([one.what, f"{sign} {must}", f"{sign} {good}", reached, one.verdict]))
     return "\n".join(lines)
+
+
+def _more_digits(one: bars.Judged) -> int:
+    """How many digits more than usual it takes to see from the figures why the verdict is what it is: 0.698 is not 0.7. At most four."""
+    if one.reached is None:
+        return 0
+    for more in range(4):
+        reached, must, good = (_rounded(value, more) for value in (one.reached, one.must, one.good))
+        if bars.verdict(reached, must, good, higher=one.higher) == one.verdict:
+            return more
+    return 4
 
 
 def configurations(outcomes: dict[str, Outcome]) -> str:
@@ -150,5 +161,16 @@ def _ratio(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 
-def _plain(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}".rstrip("0").rstrip(".")
+def _plain(value: float, more: int = 0) -> str:
+    """Whole from a hundred on, else with two digits behind the point; `more` of them where these do not tell enough."""
+    digits = _digits(value) + more
+    return f"{value:,.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:,.0f}"
+
+
+def _rounded(value: float, more: int) -> float:
+    """The value that `_plain` shows."""
+    return round(value, _digits(value) + more)
+
+
+def _digits(value: float) -> int:
+    return 0 if abs(value) >= 100 else 2

@@ -1,7 +1,9 @@
 """How the sealer sees the writers' segments and writes the log's files: nothing half, nothing missed, nothing in another's name."""
 
 import asyncio
+import contextlib
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from gatebook.adapters.ledger_segment import SegmentHand, SegmentLedger
 from gatebook.adapters.ledger_segment.chain import SegmentChain
 from gatebook.adapters.log_files import LogFiles
 from gatebook.adapters.segment_tails import SegmentTails
-from gatebook.ledger import reading
+from gatebook.ledger import payload_frames, reading
 from gatebook.ledger.entry import Entry
 from gatebook.ledger.framing import FRAME_BYTES, FrameKind, apart, frame, read_frame
 from gatebook.ledger.merkle import leaf_hash
@@ -81,6 +83,42 @@ def test_a_body_larger_than_what_is_taken_at_once_is_sealed_whole_after_its_writ
     assert (report.problems, report.pending, report.opened) == ([], 0, 2)
     calls = [each.entry.call for each in reading.entries(LogFiles(place.log)) if each.entry.ev == "call.intent"]
     assert calls == ["call-00000001", "call-00000002"]
+
+
+def opened_in(folder: Path) -> list[str]:
+    """The names of the files in `folder` that this process has open."""
+    names = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if (path := descriptor.readlink()).is_relative_to(folder):
+                names.append(path.name)
+    return sorted(names)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_of_epochs_that_are_over_and_taken_only_the_locks_are_held(place: Place, clean: bool) -> None:
+    """Each command leaves one, and a sealer that was away finds hundreds: it may have no more than 1,024 files open."""
+    for _ in range(7):
+        hand = SegmentHand(place.deployment, "cli", StillClock())
+        hand.write(a_service_draft())
+        hand.close(clean=clean)
+    let_go(place.directory)
+    segments = place.directory / "segments"
+    sealing = sealing_of(place)
+    assert sealing.take(look_for_ended=True) == 7
+    names = sorted(path.name for path in segments.glob("*.seg"))
+    assert (opened_in(segments), len(names)) == (names, 7)
+    for path in segments.glob("*.seg"):
+        with path.open("rb+") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # Nor does what follows open them again for good.
+    sealing.take(look_for_ended=True)
+    assert opened_in(segments) == names
+    recovered = [draft.detail["taken_after_mark"] for draft in sealing.recoveries()]
+    assert recovered == ([] if clean else [0] * 7), "the mark is known although its file is closed"
+    sealing.seal(StillClock().now().unix_us)
+    if clean:
+        assert (opened_in(segments), list(segments.iterdir())) == ([], [])
 
 
 def test_no_segment_goes_while_what_was_taken_from_it_is_not_signed(tmp_path: Path) -> None:
@@ -173,7 +211,7 @@ def recorded(place: Place, session: str = "ee" * 16, count: int = 40) -> Path:
     """The file of a session with so many recorded requests, sealed by a sealer whose memory is lost."""
     write_and_seal(place, [a_draft(number, session=session) for number in range(count)])
     (place.directory / "sealer" / "memory").unlink()
-    return place.payloads / reading.payload_name(session)
+    return place.payloads / payload_frames.payload_name(session)
 
 
 def with_a_bit_changed(file: Path, at: int) -> bytes:
@@ -195,8 +233,8 @@ def frames_in(file: Path, session: str = "ee" * 16) -> list[tuple[str, int, int]
         return [(each.place.epoch, each.place.sequence, each.place.part) for each in sound(stored, session)]
 
 
-def sound(stored: BinaryIO, session: str) -> list[reading.Stored]:
-    return list(reading.sound_frames(stored, 0, bytes.fromhex(session)))
+def sound(stored: BinaryIO, session: str) -> list[payload_frames.Stored]:
+    return list(payload_frames.sound_frames(stored, 0, bytes.fromhex(session)))
 
 
 @pytest.mark.parametrize("at", [0, 5, 8, 12, 100, 1300], ids=["length", "crc", "kind", "session", "key", "payload"])
@@ -252,7 +290,7 @@ def test_frames_that_come_again_are_written_once_also_behind_a_bit_that_rots(pla
     for _ in range(2):
         dying = sealing_of(place)
         dying.take(look_for_ended=True)
-        dying._shelf.flush()
+        dying._standing.shelf.flush()
         let_go(place.directory)
     seal_once(place)
     found = frames_in(file)
@@ -268,7 +306,7 @@ def test_what_a_power_loss_left_of_the_last_append_is_written_again_whole(place:
     asyncio.run(written(place, [a_draft(number, session="ee" * 16) for number in range(50, 60)]))
     dying = sealing_of(place)
     dying.take(look_for_ended=True)
-    dying._shelf.flush()
+    dying._standing.shelf.flush()
     let_go(place.directory)
     with_a_bit_changed(file, end + 50)
     seal_once(place)

@@ -11,7 +11,7 @@ import pytest
 from gatebook.adapters.ledger_segment import SegmentLedger
 from gatebook.adapters.log_files import LogFiles
 from gatebook.adapters.segment_tails import SegmentTails
-from gatebook.ledger import note, reading, remembering
+from gatebook.ledger import note, payload_frames, reading, remembering
 from gatebook.ledger.entry import Entry
 from gatebook.ledger.gist import Gist
 from gatebook.ledger.note import load_signer
@@ -19,7 +19,9 @@ from gatebook.ledger.verification import verify
 from gatebook.model.deployment import Limits
 from gatebook.model.record import Draft, Payload
 from gatebook.serve import sealing as sealing_module
+from gatebook.serve import sealing_rebuilding
 from gatebook.serve.sealing import Sealing
+from gatebook.serve.sealing_standing import Standing
 from tests.world_ledger import (
     Place,
     RunningSealer,
@@ -66,14 +68,29 @@ def place(original: Place, tmp_path: Path) -> Place:
     return msgspec.structs.replace(original, deployment=deployment, directory=tmp_path / "data")
 
 
-class Following(Sealing):
+class Followed(Standing):
     """Notes which entries it took up."""
 
     followed: list[int]
 
-    def _follow(self, index: int, gist: Gist) -> None:
+    def follow(self, index: int, gist: Gist) -> None:
         self.followed.append(index)
-        super()._follow(index, gist)
+        super().follow(index, gist)
+
+
+class Following(Sealing):
+    """Shows where everything stands."""
+
+    def __init__(self, place: Place) -> None:
+        payloads, tails = LogFiles(place.payloads), SegmentTails(place.directory / "segments")
+        log, state = LogFiles(place.log), LogFiles(place.directory / "sealer")
+        super().__init__(place.deployment, signer_of(place), log=log, payloads=payloads, state=state, tails=tails)
+        self._standing = self.standing = Followed(payloads, tails)
+        self.standing.followed = []
+
+    @property
+    def followed(self) -> list[int]:
+        return self.standing.followed
 
 
 def signer_of(place: Place) -> note.Signer:
@@ -81,21 +98,13 @@ def signer_of(place: Place) -> note.Signer:
 
 
 def started(place: Place) -> Following:
-    sealing = Following(
-        place.deployment,
-        signer_of(place),
-        log=LogFiles(place.log),
-        payloads=LogFiles(place.payloads),
-        state=LogFiles(place.directory / "sealer"),
-        tails=SegmentTails(place.directory / "segments"),
-    )
-    sealing.followed = []
+    sealing = Following(place)
     sealing.start()
     return sealing
 
 
-def knowledge(sealing: Sealing) -> tuple[object, object]:
-    return dict(sealing._sessions.open), dict(sealing._sessions.closed)
+def knowledge(sealing: Following) -> tuple[object, object]:
+    return dict(sealing.standing.sessions.open), dict(sealing.standing.sessions.closed)
 
 
 def memory_of(place: Place) -> Path:
@@ -116,7 +125,7 @@ def test_what_was_remembered_is_what_the_entries_say(place: Place) -> None:
     rebuilt = started(place)
     assert rebuilt.followed == list(range(rebuilt.size))
     assert knowledge(remembered) == knowledge(rebuilt)
-    assert list(remembered._sessions.closed) == list(rebuilt._sessions.closed)
+    assert list(remembered.standing.sessions.closed) == list(rebuilt.standing.sessions.closed)
 
 
 def changed(place: Place, **changes: object) -> None:
@@ -198,7 +207,7 @@ def test_payload_files_shorter_than_remembered_are_read_again(place: Place) -> N
     file.write_bytes(whole[: len(whole) // 2])
     write_and_seal(place, [a_draft(999, session=name)])
     with file.open("rb") as stored:
-        assert [each.place.sequence for each in reading.stored_frames(stored)][-1] == 2
+        assert [each.place.sequence for each in payload_frames.stored_frames(stored)][-1] == 2
 
 
 # --- sessions that are longer than anybody expected
@@ -242,7 +251,7 @@ def intact(place: Place) -> bool:
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every log is too large to be read from its beginning."""
-    monkeypatch.setattr(sealing_module, "_READ_ANYWAY", 0)
+    monkeypatch.setattr(sealing_rebuilding, "_READ_ANYWAY", 0)
 
 
 @pytest.mark.usefixtures("large")
@@ -332,7 +341,7 @@ def test_without_a_memory_more_is_read_where_a_session_began_before(tmp_path: Pa
     sealing = started(place)
     assert sealing.followed[0] > 0, "by the limits"
     assert sealing.followed.count(sealing.size - 1) > 1, "and once more, for the session's sake"
-    assert not sealing._sessions.late
+    assert not sealing.standing.sessions.late
     memory_of(place).unlink(missing_ok=True)
     closed_in_time(place, clock)
     assert intact(place)
@@ -341,12 +350,12 @@ def test_without_a_memory_more_is_read_where_a_session_began_before(tmp_path: Pa
 @pytest.mark.usefixtures("large")
 def test_a_session_whose_beginning_nobody_saw_is_never_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sum of a part, once signed, would say for ever that entries are missing."""
-    monkeypatch.setattr(sealing_module, "_LOOK_BACK", 1)
+    monkeypatch.setattr(sealing_rebuilding, "_LOOK_BACK", 1)
     place, clock = a_place(tmp_path / "data"), StillClock()
     asyncio.run(a_long_life(place, clock))
     seal_once(place, clock)
     memory_of(place).unlink()
-    assert not started(place)._sessions.open[LONG].whole
+    assert not started(place).standing.sessions.open[LONG].whole
     whole = "ef" * 16
     write_and_seal(
         place, [a_draft(7, session=whole), msgspec.structs.replace(an_answer(7), session=whole)], clock=clock
@@ -356,4 +365,4 @@ def test_a_session_whose_beginning_nobody_saw_is_never_closed(tmp_path: Path, mo
     assert intact(place)
     assert not read_memory(place).from_first
     assert [session.name for session in read_memory(place).open] == []
-    assert started(place)._sessions.late, "also by what it remembered"
+    assert started(place).standing.sessions.late, "also by what it remembered"

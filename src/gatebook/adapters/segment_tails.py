@@ -49,6 +49,7 @@ class Tail:
         self._pending: list[bytes] = []
         self._reading: int | None = None
         self._marked: int | None = None
+        self._last_mark: int | None = None
         self._locks: list[int] = []
         self._beyond = 0
         self._ended = False
@@ -73,6 +74,11 @@ class Tail:
         self._locks.append(descriptor)
         for number in self._numbers():
             _sync(self._path(number))
+        # Of an epoch that is over the lock is kept and nothing else: hundreds of them may wait, and each open file counts.
+        self._last_mark = self._mark()
+        if self._marked is not None:
+            os.close(self._marked)
+            self._marked = None
         self._ended = True
         return True
 
@@ -104,6 +110,8 @@ class Tail:
                 if not self._path(self._number).exists():
                     break
             elif stuck or found.closed:
+                if self._ended:
+                    self._leave()
                 break
         return groups
 
@@ -194,6 +202,8 @@ class Tail:
             self._reading = None
 
     def _mark(self) -> int:
+        if self._last_mark is not None:
+            return self._last_mark
         if self._marked is None:
             try:
                 # Kept open: a writer makes its mark before its first segment, and only we remove it.

@@ -23,6 +23,7 @@ from gatebook.config import examine
 from gatebook.config.load import examine_bytes
 from gatebook.ledger.note import NoteError, load_signer
 from gatebook.ledger.predecessor import Predecessor
+from gatebook.ledger.reading import archived_sizes
 from gatebook.ledger.verification import CannotJudge
 from gatebook.model.deployment import RESTORING, Deployment
 from gatebook.model.errors import ConfigurationError, GatebookError
@@ -173,6 +174,7 @@ def _in_place(asked: Asked) -> Restored:
         raise BackupUnusable("--in-place always begins a new log, so --log-key has no use: leave it out")
     begun = data_dir / RESTORING
     folder = data_dir / (begun / "former").read_text("ascii") if (begun / "former").exists() else data_dir
+    _demand_a_log(folder)
     vkey = verifier_key(asked.key or str(folder / "log.vkey"))
     head = putting.head_of(folder, vkey, _remembered(before, asked))
     known = max(head.known_size, putting.known_before(data_dir))
@@ -192,6 +194,15 @@ def _in_place(asked: Asked) -> Restored:
             putting.give_to_owners(deployment)
         putting.retire_watermark(deployment, asked.at)
     return restored
+
+
+def _demand_a_log(folder: Path) -> None:
+    log = LogFiles(folder / "log")
+    if not (folder / "log" / "checkpoint").exists() and not archived_sizes(log):
+        raise BackupUnusable(
+            f"there is no signed log in {folder}, and nothing to go on from in place: move what is left there aside and put the newest backup back, "
+            "`gatebook restore FROM`"
+        )
 
 
 def _go_on(asked: Asked, deployment: Deployment, head: putting.Head, former: str, digest: str) -> Restored:

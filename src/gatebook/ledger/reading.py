@@ -3,8 +3,6 @@
 import contextlib
 from array import array
 from collections.abc import Callable, Iterator
-from io import SEEK_END
-from typing import BinaryIO
 
 import msgspec
 
@@ -12,18 +10,11 @@ from gatebook.ledger import payload
 from gatebook.ledger.checkpoint import Checkpoint, claimed
 from gatebook.ledger.entry import Entry, Pay, decode
 from gatebook.ledger.files import Files
-from gatebook.ledger.framing import FRAME_BYTES, Frame, FrameKind, read_frame
+from gatebook.ledger.framing import FrameKind
 from gatebook.ledger.merkle import TILE_WIDTH
+from gatebook.ledger.payload_frames import Stored, payload_name, sound_frames
 from gatebook.ledger.tiles import parse_tile_name, read_bundle, tile_name
 from gatebook.model.secret import Secret
-
-_CHUNK_BYTES = 4 << 20
-_LENGTH_BYTES = 4
-_LARGEST_FRAME_BYTES = 2 << 20
-"""No writer makes one of more than a mebibyte and what belongs around it."""
-_LOOK_BYTES = 64 << 10
-_STORED = (FrameKind.PAYLOAD, FrameKind.DATA_KEY)
-_SPARE_BYTES, _SPARE_TIMES = 64 << 20, 8
 
 
 class Indexed(msgspec.Struct, frozen=True):
@@ -32,20 +23,6 @@ class Indexed(msgspec.Struct, frozen=True):
     index: int
     entry: Entry
     leaf: bytes
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """A frame of a payload file, with its place and its content (sealed bytes or a wrapped key)."""
-
-    kind: FrameKind
-    place: payload.Place
-    content: bytes
-    start: int
-    end: int
-
-
-class UnfinishedFrame(payload.PayloadError):
-    """A payload file ends within a frame: its sealer is writing it, or ended before it had. The next one writes it once more."""
 
 
 def head(log: Files) -> Checkpoint:
@@ -114,109 +91,10 @@ def find(log: Files, *, call: str | None = None, session: str | None = None) -> 
                 yield Indexed(index, entry, leaf)
 
 
-def payload_name(session: str) -> str:
-    """Where a session's payloads lie under the payload directory."""
-    return f"{session[:2]}/{session}.pay"
-
-
-def stored_frames(file: BinaryIO) -> Iterator[Stored]:
-    """The frames of a payload file. Raises PayloadError at the first byte that belongs to none, and UnfinishedFrame where one has only begun there."""
-    for frame in frames_of(file):
-        if frame.kind not in _STORED:
-            raise payload.PayloadError(f"a frame of kind {frame.kind} before offset {frame.end}")
-        yield _stored(frame)
-
-
-def sound_frames(file: BinaryIO, start: int, session: bytes) -> Iterator[Stored]:
-    """The frames of the payload file of `session` from offset `start` on, passing over whatever is none. Each bears the session's name right behind
-    its head: where one is damaged the next is found by it. Raises PayloadError where the name is nearly everywhere and no frame: looking on would take for
-    ever."""
-    spare = _SPARE_BYTES + _SPARE_TIMES * file.seek(0, SEEK_END)
-    offset = start
-    while offset >= 0:
-        found = _sound_frame(file, offset, session)
-        if found is not None:
-            yield found
-            offset = found.end
-            continue
-        spare -= max(0, file.tell() - offset)
-        offset = _next_head(file, offset + 1, session)
-        spare -= _LOOK_BYTES
-        if spare < 0:
-            raise payload.PayloadError(f"what is before offset {offset} is no frame, and damaged throughout")
-
-
-def _sound_frame(file: BinaryIO, offset: int, session: bytes) -> Stored | None:
-    file.seek(offset)
-    head = file.read(FRAME_BYTES + len(session))
-    length = int.from_bytes(head[:4], "little")
-    # No writer makes frames as long as a chunk, and a damaged length can say anything.
-    if head[FRAME_BYTES:] != session or not len(session) < length < _CHUNK_BYTES:
-        return None
-    frame = read_frame(head + file.read(length - len(session)), 0)
-    if frame is None or frame.kind not in _STORED:
-        return None
-    try:
-        return _stored(frame, offset)
-    except payload.PayloadError:
-        return None
-
-
-def _next_head(file: BinaryIO, offset: int, session: bytes) -> int:
-    """Where the next frame at `offset` or behind it may begin; below 0 where none does. What is zeros, or of no kind that is stored here, is no head: a
-    session may be named by bytes that are everywhere."""
-    overlap = FRAME_BYTES + len(session) - 1
-    base, data = offset, b""
-    file.seek(base)
-    while more := file.read(_LOOK_BYTES):
-        data += more
-        at = FRAME_BYTES - 1
-        while (at := data.find(session, at + 1)) >= 0:
-            if data[at - 1] in _STORED and any(data[at - FRAME_BYTES : at - FRAME_BYTES + 4]):
-                return base + at - FRAME_BYTES
-        base, data = base + max(0, len(data) - overlap), data[-overlap:]
-    return -1
-
-
-def _stored(frame: Frame, base: int = 0) -> Stored:
-    """`base`: of what `frame.end` counts from."""
-    place, content = payload.read_stored_body(frame.body)
-    end = base + frame.end
-    return Stored(frame.kind, place, content, end - FRAME_BYTES - len(frame.body), end)
-
-
 def _until_broken(frames: Iterator[Stored]) -> Iterator[Stored]:
     """As many as there are: what nobody can read behind them takes nothing from them."""
     with contextlib.suppress(payload.PayloadError):
         yield from frames
-
-
-def frames_of(file: BinaryIO) -> Iterator[Frame]:
-    """Frames from where `file` stands, with their offsets in it, reading a few megabytes at a time. Raises PayloadError where bytes are left that are no frame,
-    UnfinishedFrame where they may be the beginning of one."""
-    base, data = file.tell(), file.read(_CHUNK_BYTES)
-    offset = 0
-    while True:
-        found = read_frame(data, offset)
-        if found is None:
-            more = file.read(_CHUNK_BYTES)
-            if more and len(data) - offset < 64 * _CHUNK_BYTES:
-                base, data, offset = base + offset, data[offset:] + more, 0
-                continue
-            if offset < len(data):
-                left = data[offset:]
-                kind = UnfinishedFrame if _has_begun(left) else payload.PayloadError
-                raise kind(f"{len(left)} bytes at offset {base + offset} are no frame")
-            return
-        yield Frame(found.kind, found.body, base + found.end)
-        offset = found.end
-
-
-def _has_begun(left: bytes) -> bool:
-    """Whether the end of a file may be the beginning of a frame. Only its length is asked: of a write that was torn the rest may be anything.
-    Zeros are the beginning of none that was written."""
-    length = int.from_bytes(left[:_LENGTH_BYTES], "little")
-    return 0 < length <= _LARGEST_FRAME_BYTES and FRAME_BYTES + length > len(left)
 
 
 class Recordings:

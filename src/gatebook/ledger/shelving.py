@@ -8,7 +8,7 @@ from gatebook.ledger.files import Files
 from gatebook.ledger.framing import FRAME_BYTES
 from gatebook.ledger.gist import Writer
 from gatebook.ledger.payload import PayloadError, numbers_in, written_by
-from gatebook.ledger.reading import Stored, payload_name, sound_frames, stored_frames
+from gatebook.ledger.payload_frames import Stored, payload_name, sound_frames, stored_frames
 from gatebook.ledger.remembering import Position, Shelved
 
 _NOWHERE: Position = (0, 0, -1)

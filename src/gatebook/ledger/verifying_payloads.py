@@ -1,6 +1,5 @@
 """Payload files against the entries that name what is in them, byte for byte, and with the private key also what is inside."""
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 
@@ -9,24 +8,28 @@ import msgspec
 from gatebook.ledger import payload
 from gatebook.ledger.entry import Entry, Pay
 from gatebook.ledger.files import Files
-from gatebook.ledger.framing import FrameKind
-from gatebook.ledger.reading import Stored, UnfinishedFrame, payload_name, stored_frames
-from gatebook.model.secret import Secret
+from gatebook.ledger.payload_frames import (
+    Damage,
+    UnfinishedFrame,
+    frames_and_damage,
+    payload_name,
+    session_of,
+    stored_frames,
+)
+from gatebook.ledger.verifying_recording import RecordingCheck, Where, Written
 
 Say = Callable[[str, str], None]
-Written = Callable[[str, str], int]
-"""(writer, epoch) → its last sequence in the log."""
 
 _SESSION = re.compile(r"[0-9a-f]{32}")
-_NAME = re.compile(r"[0-9a-f]{2}/([0-9a-f]{32})\.pay")
-_Where = tuple[str, str, int, int]
+_MOST_TOLD = 1001
+"""Of what is wrong with one file, before what its entries miss: as many as a report has room for, and one that says there are more."""
 
 
 class _Due(msgspec.Struct):
     """What one session's file must hold: (writer, epoch, sequence, part) → entry index and `Pay`; keys likewise → index, id, SHA-256."""
 
-    pays: dict[_Where, tuple[int, Pay]] = {}
-    keys: dict[_Where, tuple[int, str, str]] = {}
+    pays: dict[Where, tuple[int, Pay]] = {}
+    keys: dict[Where, tuple[int, str, str]] = {}
 
 
 class PayloadCheck:
@@ -88,7 +91,7 @@ class PayloadCheck:
         would not tell."""
         count = 0
         for name in names:
-            if _NAME.fullmatch(name) is None:
+            if session_of(name) is None:
                 return False
             count += 1
         return count == self.found_files
@@ -97,8 +100,8 @@ class PayloadCheck:
         """Those of `names` that are of no session in the log. Asked only where their number differs: it takes memory for each session."""
         seen = {bytes(self._seen[at : at + 16]) for at in range(0, len(self._seen), 16)}
         for name in names:
-            match = _NAME.fullmatch(name)
-            if match is None or payload_name(match[1]) != name or bytes.fromhex(match[1]) not in seen:
+            session = session_of(name)
+            if session is None or bytes.fromhex(session) not in seen:
                 yield name
 
     def stray(self, name: str, written: Written) -> str | None:
@@ -106,8 +109,7 @@ class PayloadCheck:
         where it is gone by now."""
         if self._files is None:
             return None
-        match = _NAME.fullmatch(name)
-        if match is None or payload_name(match[1]) != name:
+        if session_of(name) is None:
             return "is not accounted for"
         frames = 0
         try:
@@ -127,114 +129,25 @@ class PayloadCheck:
         return None
 
     def _compare(self, session: str, due: _Due, written: Written) -> list[tuple[str, str]]:
-        name, problems = f"payloads/{payload_name(session)}", []
-        pays, keys = dict(due.pays), dict(due.keys)
-        reading = _Reading(session, pays, keys, written, self._private)
+        name = f"payloads/{payload_name(session)}"
+        problems: list[tuple[str, str]] = []
+        reading = RecordingCheck(dict(due.pays), dict(due.keys), written, self._private)
         assert self._files is not None
         try:
             with self._files.open(payload_name(session)) as file:
                 self.found_files += session not in self.again
-                for stored in stored_frames(file):
-                    problems += [(name, what) for what in reading.take(stored)]
-                problems += [(name, what) for what in reading.finish()]
-        except UnfinishedFrame:
-            # What no entry names yet. Where it was the frame of one, that entry's payload is missing, and is said to be.
-            problems += [(name, what) for what in reading.finish()]
-            reading.pending += 1
+                for found in frames_and_damage(file, bytes.fromhex(session)):
+                    what = reading.pass_over(found) if isinstance(found, Damage) else reading.take(found)
+                    if len(problems) < _MOST_TOLD:
+                        problems += [(name, each) for each in what]
+                problems += [(name, each) for each in reading.finish()]
         except FileNotFoundError:
             if session in self._shredded:
                 return []
         except (payload.PayloadError, OSError) as error:
+            reading.damaged = True
             problems.append((name, str(error)))
-        problems += [(f"entry {index}", f"its {pay.part} is not in {name}") for index, pay in pays.values()]
-        problems += [(f"entry {index}", f"the data key {key} is not in {name}") for index, key, _ in keys.values()]
+        problems += [(f"entry {index}", f"{what} {reading.lost} {name}") for index, what in reading.missing()]
         self.pending += reading.pending if not problems else 0
         self.opened += reading.opened if not problems else 0
         return problems
-
-
-class _Reading:
-    """One pass over a payload file; what fits is taken out of `pays` and `keys`."""
-
-    def __init__(
-        self,
-        session: str,
-        pays: dict[_Where, tuple[int, Pay]],
-        keys: dict[_Where, tuple[int, str, str]],
-        written: Written,
-        private: payload.PrivateKey | None,
-    ) -> None:
-        self._session, self._pays, self._keys = session, pays, keys
-        self._written, self._private = written, private
-        self._data_keys: dict[str, Secret[bytes]] = {}
-        self._pieces: list[Stored] = []
-        self.pending = 0
-        self.opened = 0
-
-    def take(self, stored: Stored) -> list[str]:
-        """What is wrong with the next frame."""
-        place = stored.place
-        if self._pieces and (stored.kind is not FrameKind.PAYLOAD or not _continues(self._pieces[-1].place, place)):
-            self._pieces = []
-            return [f"a payload before offset {stored.end} is not whole"]
-        if place.session != self._session:
-            return [f"the frame before offset {stored.end} is of session {place.session}"]
-        if place.sequence > self._written(place.writer, place.epoch):
-            self.pending += 1
-            return []
-        if stored.kind is FrameKind.DATA_KEY:
-            return self._take_key(stored)
-        if not self._pieces and place.piece != 0:
-            return [f"a payload before offset {stored.end} begins in its middle"]
-        self._pieces.append(stored)
-        if place.piece + 1 < place.pieces:
-            return []
-        whole, self._pieces = self._pieces, []
-        return self._take_payload(whole)
-
-    def finish(self) -> list[str]:
-        return ["the last payload is not whole"] if self._pieces else []
-
-    def _take_key(self, stored: Stored) -> list[str]:
-        place = stored.place
-        where = (place.writer, place.epoch, place.sequence, place.part)
-        if (place.piece, place.pieces) != (0, 1) or where not in self._keys:
-            return [f"a data key before offset {stored.end} that no entry names"]
-        _, key, digest = self._keys[where]
-        if payload.digest(stored.content) != digest or payload.key_id(stored.content) != key:
-            return [f"the data key before offset {stored.end} is not the one of its entry"]
-        del self._keys[where]
-        if self._private is not None:
-            try:
-                self._data_keys[key] = payload.open_data_key(stored.content, self._private, place)
-            except payload.PayloadError as error:
-                return [str(error)]
-        return []
-
-    def _take_payload(self, whole: list[Stored]) -> list[str]:
-        first = whole[0].place
-        where = (first.writer, first.epoch, first.sequence, first.part)
-        if where not in self._pays:
-            return [f"a payload before offset {whole[-1].end} that no entry names"]
-        index, pay = self._pays[where]
-        if self._private is None:
-            digest = hashlib.sha256()
-            for stored in whole:
-                digest.update(stored.content)
-            if digest.hexdigest() != pay.x:
-                return [f"the {pay.part} of entry {index} has changed bytes"]
-        else:
-            try:
-                data_key = self._data_keys[pay.key]
-                payload.open_sealed(b"".join(stored.content for stored in whole), data_key, pay, first)
-            except KeyError:
-                return [f"the data key {pay.key} of entry {index} does not come before its payload"]
-            except payload.PayloadError as error:
-                return [f"the {pay.part} of entry {index}: {error}"]
-            self.opened += 1
-        del self._pays[where]
-        return []
-
-
-def _continues(last: payload.Place, place: payload.Place) -> bool:
-    return place == msgspec.structs.replace(last, piece=last.piece + 1)

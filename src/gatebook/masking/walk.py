@@ -29,9 +29,9 @@ _TEXT, _SCALAR, _OPEN = 2, 3, 4
 _PLAIN = rb'[^{}\[\]"]*+(?:"(?:[^"\\]++|\\.)*+"[^{}\[\]"]*+)*+'
 _FLAT = rb"[{\[]" + _PLAIN + rb"[}\]]"
 _FLATTISH = rb"[{\[]" + _PLAIN + b"(?:" + _FLAT + _PLAIN + rb")*+[}\]]"
-_ELEMENT = _SPACE + b"(?:" + _FLATTISH + rb'|"(?:[^"\\]++|\\.)*+"|[-0-9tfn][^\s,\]}]*+)' + _SPACE + b","
-_ELEMENTS = possessive.compiled(b"(?:" + _ELEMENT + b")*+", re.DOTALL)
-_ONE_ELEMENT = possessive.compiled(_ELEMENT, re.DOTALL)
+_ELEMENT = possessive.compiled(
+    _SPACE + b"(?:" + _FLATTISH + rb'|"(?:[^"\\]++|\\.)*+"|[-0-9tfn][^\s,\]}]*+)' + _SPACE + b",", re.DOTALL
+)
 _FAR = 256
 _LONGEST_RAW_NAME = 6 * LONGEST_KEY
 _OF_NEIGHBOURS: frozenset[Kind] = frozenset(("pin", "cid"))
@@ -113,10 +113,12 @@ class _Walk:
             raise MaskingFailed("not one JSON document")
 
     def _skipped(self, frame: Frame, past: int, hit: int) -> int:
-        """Past the elements that end before the hit, in one step; each ends with its comma, so none is cut."""
-        end = _ELEMENTS.match(self.body, past, hit).end()  # type: ignore[union-attr]  # it matches nothing, at least
-        frame.index += sum(1 for _ in _ONE_ELEMENT.finditer(self.body, past, end))
-        return end
+        """Past the elements that end before the hit; each ends with its comma, so none is cut."""
+        one_after_the_other = _ELEMENT.scanner(self.body, past, hit)  # type: ignore[attr-defined]  # as re.Scanner has it
+        for element in iter(one_after_the_other.match, None):
+            frame.index += 1
+            past = element.end()
+        return past
 
     # ---- objects and arrays
     def _opened(self, parent: Frame, raw_key: bytes | None, start: int) -> Frame:

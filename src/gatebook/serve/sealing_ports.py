@@ -8,6 +8,8 @@ from gatebook.ledger.shelving import PayloadFiles
 from gatebook.model.errors import GatebookError
 from gatebook.model.record import Draft
 
+PUT_BACK = "Copy everything as it is; then that file may be put back from a backup of this log: docs/howto/runbooks.md, Verification failed"
+
 
 class SealingRefused(GatebookError):
     """The log on the disk is not the one that was signed, or a segment is not what its writer promised. Nothing is signed until a

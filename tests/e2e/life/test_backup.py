@@ -53,7 +53,7 @@ def test_a_restore_is_named_and_a_new_log_goes_on_and_so_it_is_where_a_directory
     shutil.rmtree(gate.data_dir)
     restored = json.loads(gate.command("restore", str(to), "--key", old_key, "--json").stdout)
     assert (restored["size"], restored["known_size"]) == (made["size"], size_of(later))
-    shutil.copytree(gate.data_dir, tmp_path / "older")
+    shutil.copytree(gate.data_dir, tmp_path / "unsigned")
     with deploy(workers=1, watermark=watermark, origin=restored["origin"]) as gate:
         ask(gate, "after")
         findings = json.loads(gate.command("doctor", "--offline", "--json").stdout)
@@ -70,11 +70,18 @@ def test_a_restore_is_named_and_a_new_log_goes_on_and_so_it_is_where_a_directory
     assert judged(former, old_key) == []
     assert any("the log was cut" in what for what in judged(former, old_key, later))
 
-    # And a copy of the directory, put back by `cp`: nothing starts, until it is said.
+    # And a copy of the directory, put back by `cp`: nothing starts, until it is said. Where it has no signed log, that cannot be said of it.
+    shutil.copytree(gate.data_dir, tmp_path / "older")
+    with deploy(workers=1, watermark=watermark, origin=restored["origin"]) as gate:
+        ask(gate, "lost again")
+        assert gate.stop() == 0
     newest = size_of((gate.data_dir / "log" / "checkpoint").read_bytes())
-    shutil.rmtree(gate.data_dir)
-    (tmp_path / "older").rename(gate.data_dir)
-    start = gate.command("serve", check=False)
-    assert start.returncode == 1
-    assert f"ROLLED BACK: a log of {newest} entries was signed" in start.stderr
-    assert "gatebook restore --in-place" in start.stderr
+    for copy, helps in (("unsigned", "gatebook restore FROM"), ("older", "gatebook restore --in-place")):
+        shutil.rmtree(gate.data_dir)
+        (tmp_path / copy).rename(gate.data_dir)
+        start = gate.command("serve", check=False)
+        assert start.returncode == 1
+        assert f"ROLLED BACK: a log of {newest} entries was signed" in start.stderr
+        assert helps in start.stderr
+    again = json.loads(gate.command("restore", "--in-place", "--json").stdout)
+    assert (again["rolled_back"], again["known_size"]) == (True, newest)

@@ -95,6 +95,26 @@ def test_the_report_names_every_server_and_every_void_row():
     assert "clean-1k-c1 is void: an answer was wrong" in report.extras(outcomes)
 
 
+@pytest.mark.parametrize(
+    ("reached", "must", "good", "higher", "shown"),
+    [(0.698, 0.7, 1.0, True, "| ≥ 0.7 | ≥ 1 | 0.698 × | missed |"), (0.69996, 0.7, 1.0, True, "| ≥ 0.7 | ≥ 1 | 0.69996 × | missed |"),
+     (0.6912, 0.7, 1.0, True, "| ≥ 0.7 | ≥ 1 | 0.69 × | missed |"), (0.7, 0.7, 1.0, True, "| ≥ 0.7 | ≥ 1 | 0.7 × | must |"),
+     (0.998, 0.7, 1.0, True, "| ≥ 0.7 | ≥ 1 | 0.998 × | must |"), (199.7, 200, 400, True, "| ≥ 200 | ≥ 400 | 199.7 × | missed |"),
+     (12_345.6, 200, 400, True, "| ≥ 200 | ≥ 400 | 12,346 × | good |"), (2.004, 2.0, 1.2, False, "| ≤ 2 | ≤ 1.2 | 2.004 × | missed |"),
+     (0.6424, 0.6381, 0.5, False, "| ≤ 0.638 | ≤ 0.5 | 0.642 × | missed |"), (100.04, 100, 50, False, "| ≤ 100 | ≤ 50 | 100.04 × | missed |"),
+     (None, 0.7, 1.0, True, "| ≥ 0.7 | ≥ 1 | – | not measured |")],
+)  # fmt: skip
+def test_figures_show_why_a_bar_is_missed(reached: float | None, must: float, good: float, higher: bool, shown: str):
+    """Rounded as elsewhere, 0.698 would stand as 0.7 against a bar of 0.7 that it missed."""
+    verdict = bars.verdict(reached, must, good, higher=higher)
+    one = bars.Judged(what="a bar", must=must, good=good, higher=higher, unit="×", reached=reached, verdict=verdict)
+    assert report.verdicts([one]).splitlines()[-1] == f"| a bar {shown}"
+
+
+def test_what_makes_a_run_void_is_seen_in_its_figure():
+    assert "0.248 × nginx, less than 0.25" in str(bars.void_run(the_reference(nginx=a_side(1000), envoy=a_side(248))))
+
+
 def test_rows_are_chosen_by_pattern_and_a_misspelt_one_is_an_error():
     assert [row.name for row in chosen("clean-1k-c1,tls*")] == ["clean-1k-c1", "tls-1k-c32"]
     assert chosen("*") == ROWS

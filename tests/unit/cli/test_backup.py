@@ -16,13 +16,16 @@ from gatebook.cli.backing.naming import next_origin, renamed
 from gatebook.cli.book import user_name
 from gatebook.federation.minting import Minter, verifies
 from gatebook.federation.records import Grant, LoggedIn, Login, Person, Turn, hashed
-from gatebook.ledger import note, reading
+from gatebook.ledger import note, payload_frames, reading
 from gatebook.ledger.entry import Entry
+from gatebook.ledger.verification import verify
 from gatebook.model.errors import ConfigurationError
+from gatebook.model.record import Payload
 from gatebook.serve.keys import publish_desk_keys
 from gatebook.serve.premises import require_restored
+from gatebook.serve.sealing_ports import SealingRefused
 from tests.unit.cli.by_commands import Deployed
-from tests.world_ledger import a_sealed_log, seal_once
+from tests.world_ledger import a_draft, a_sealed_log, seal_once, write_and_seal
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +88,48 @@ def test_what_a_sealer_was_just_writing_is_not_in_the_copy(deployed: Deployed) -
     recording.write_bytes(whole + whole[:40])
     folder = Path(deployed.backup()["folder"])
     assert (folder / recording.relative_to(deployed.data_dir)).read_bytes() == whole
+
+
+def test_what_a_power_loss_left_behind_a_recording_is_not_in_the_copy(deployed: Deployed) -> None:
+    """No entry names it: the log is whole without it."""
+    [recording, *_] = sorted((deployed.data_dir / "payloads").rglob("*.pay"))
+    whole = recording.read_bytes()
+    recording.write_bytes(whole + b"\xff" * 500)
+    folder = Path(deployed.backup()["folder"])
+    assert (folder / recording.relative_to(deployed.data_dir)).read_bytes() == whole
+
+
+@pytest.mark.parametrize("where", ["in its middle", "in its last frame", "throughout", "twice"])
+@pytest.mark.parametrize("large", [False, True])
+def test_a_damaged_recording_is_copied_to_its_last_byte_and_told(deployed: Deployed, where: str, large: bool) -> None:
+    """What is sound behind the damage is evidence, and so is the damage."""
+    big = (Payload(part="response", body=bytes(700_000)),) if large else ()
+    answers = [
+        a_draft(number, session="ab" * 16, event="call.result", reason="completed", payloads=big) for number in (1, 2)
+    ]
+    write_and_seal(deployed.place, [a_draft(number, session="ab" * 16) for number in range(5)] + answers)
+    recording = deployed.data_dir / "payloads" / payload_frames.payload_name("ab" * 16)
+    with recording.open("rb") as file:
+        frames = list(payload_frames.stored_frames(file))
+    changed = bytearray(recording.read_bytes())
+    for stored in {
+        "in its middle": frames[2:3],
+        "in its last frame": frames[-1:],
+        "throughout": frames,
+        "twice": frames[2:5:2],
+    }[where]:
+        changed[stored.end - 1] ^= 1
+    recording.write_bytes(changed)
+    why = deployed.backup(code=2)["why"]
+    assert (
+        f"the first: payloads/{recording.relative_to(deployed.data_dir / 'payloads')}: " in why
+        and "are no frame" in why
+    )
+    [folder] = deployed.to.glob(".broken-*")
+    assert (folder / recording.relative_to(deployed.data_dir)).read_bytes() == changed
+    report = verify(LogFiles(folder / "log"), LogFiles(folder / "payloads"), deployed.place.vkey)
+    here = verify(LogFiles(deployed.data_dir / "log"), LogFiles(deployed.data_dir / "payloads"), deployed.place.vkey)
+    assert report.problems == here.problems
 
 
 def test_a_log_that_lacks_what_the_last_backup_holds_is_reported(deployed: Deployed, tmp_path: Path) -> None:
@@ -481,6 +526,45 @@ def test_in_place_goes_on_from_what_a_snapshot_of_a_running_gate_looks_like(depl
     deployed.write(5)
     deployed.intact()
     deployed.intact(deployed.data_dir / "former/1")
+
+
+@pytest.mark.parametrize("remembers", ["sealer/state", "the watermark"])
+@pytest.mark.parametrize("left", ["an older log", "bundles without a checkpoint", "nothing of the log"])
+def test_what_the_sealer_says_of_a_roll_back_is_what_helps(tmp_path: Path, left: str, remembers: str) -> None:
+    deployed = Deployed(tmp_path / "gate")
+    if remembers == "the watermark":
+        mark = tmp_path / "elsewhere" / "mark"
+        mark.parent.mkdir()
+        deployed.config.write_text(deployed.config.read_text().replace("[log]\n", f'[log]\nwatermark = "{mark}"\n', 1))
+    deployed.write(1, 2, 3)
+    shutil.copytree(deployed.data_dir / "log", tmp_path / "older")
+    deployed.backup()
+    deployed.write(4)
+    size = reading.head(LogFiles(deployed.data_dir / "log")).size
+    shutil.rmtree(deployed.data_dir / "log")
+    if remembers == "the watermark":
+        shutil.rmtree(deployed.data_dir / "sealer")
+    if left != "nothing of the log":
+        shutil.copytree(tmp_path / "older", deployed.data_dir / "log")
+    if left == "bundles without a checkpoint":
+        (deployed.data_dir / "log" / "checkpoint").unlink()
+        shutil.rmtree(deployed.data_dir / "log" / "checkpoints")
+    with pytest.raises(
+        SealingRefused, match=f"ROLLED BACK: a log of {size} entries was signed, as {remembers} "
+    ) as told:
+        seal_once(deployed.place)
+    if left == "an older log":
+        assert "`gatebook restore --in-place`" in str(told.value) and "FROM" not in str(told.value)
+        assert deployed.restore("--in-place")["rolled_back"]
+    else:
+        assert f"there is no signed log in {deployed.data_dir}" in str(told.value)
+        assert "move what is left there aside" in str(told.value) and "`gatebook restore FROM`" in str(told.value)
+        assert "--in-place" not in str(told.value)
+        assert "`gatebook restore FROM`" in deployed.restore("--in-place", code=1)["why"]
+        deployed.data_dir.rename(tmp_path / "aside")
+        assert deployed.restore()["rolled_back"]
+    deployed.write(5)
+    deployed.intact()
 
 
 def test_in_pci_two_persons_restore(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gatebook.ledger import payload
 from gatebook.ledger.framing import FrameKind, frame
 from gatebook.ledger.payload import PayloadError, Place
-from gatebook.ledger.reading import sound_frames
+from gatebook.ledger.payload_frames import sound_frames
 from gatebook.model.secret import Secret
 
 PLACE = Place("ab" * 16, "gate-0", "0" * 20, 7, 1, 0, 1)

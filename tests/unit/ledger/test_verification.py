@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from gatebook.adapters.ledger_segment import SegmentLedger
 from gatebook.adapters.log_files import LogFiles
-from gatebook.ledger import note, payload, reading
+from gatebook.ledger import note, payload, payload_frames, reading
 from gatebook.ledger.checkpoint import Checkpoint, sign_checkpoint
 from gatebook.ledger.framing import FrameKind, frame
 from gatebook.ledger.growing import GrowingLog
@@ -221,7 +222,7 @@ def a_frame(session: str, content: bytes = b"sealed") -> bytes:
 @pytest.mark.parametrize("known", [True, False])
 def test_a_recording_that_is_being_written_is_pending(copy: Place, known: bool, cut: int) -> None:
     session = f"{3:032x}" if known else "f" * 32
-    file = copy.payloads / reading.payload_name(session)
+    file = copy.payloads / payload_frames.payload_name(session)
     file.parent.mkdir(exist_ok=True)
     before = file.read_bytes() if known else b""
     file.write_bytes(before + a_frame(session) + a_frame(session)[:cut])
@@ -335,6 +336,138 @@ def test_payloads_exchanged_between_sessions_are_found(copy: Place) -> None:
     assert not judged(copy).intact
 
 
+# --- recordings with damaged bytes in their middle
+
+
+FULL = f"{16:032x}"
+"""A session with a data key and many payloads of one piece each; that of `LARGE` has one of many pieces."""
+LARGE = f"{3:032x}"
+
+
+def recorded(place: Place, session: str) -> tuple[Path, list[payload_frames.Stored]]:
+    file = place.payloads / payload_frames.payload_name(session)
+    with file.open("rb") as stored:
+        return file, list(payload_frames.stored_frames(stored))
+
+
+def entry_of(place: Place, stored: payload_frames.Stored) -> str:
+    """How a report names the entry that a frame is of."""
+    at = (stored.place.writer, stored.place.epoch, stored.place.sequence)
+    [found] = [
+        each.index
+        for each in reading.entries(LogFiles(place.log))
+        if (each.entry.w.n, each.entry.w.e, each.entry.w.s) == at
+    ]
+    return f"entry {found}"
+
+
+def said_of(report: Report, file: Path) -> set[str]:
+    """What it says beside the one line that some bytes of `file` are damaged."""
+    name = f"payloads/{file.parent.name}/{file.name}"
+    damage = [problem for problem in report.problems if problem.where == name and "are no frame" in problem.what]
+    assert len(damage) == 1, report.problems
+    rest = [problem for problem in report.problems if problem not in damage]
+    assert all(name in problem.what for problem in rest if problem.what.startswith("its")), rest
+    return {problem.where for problem in rest}
+
+
+@pytest.mark.parametrize("at", [0, 3, 5, 8, 12, 30, 60, -1])
+def test_behind_damage_in_a_recording_the_rest_is_judged(copy: Place, at: int) -> None:
+    """Whatever is hit of a frame: its length, its sum, its kind, the session's name, its place, its content."""
+    file, frames = recorded(copy, FULL)
+    whole = file.read_bytes()
+    for stored in (frames[0], frames[1], frames[40]):
+        changed = bytearray(whole)
+        changed[stored.start + at if at >= 0 else stored.end + at] ^= 1
+        file.write_bytes(changed)
+        report = judged(copy)
+        assert said_of(report, file) == {entry_of(copy, stored)}
+        assert "is damaged in, or gone from, payloads/" in report.problems[-1].what
+        assert f"at offset {stored.start} " in report.problems[0].what
+
+
+def test_what_lies_behind_damage_and_was_changed_or_taken_away_is_named_too(copy: Place) -> None:
+    """Damage hides nothing that is done behind it."""
+    file, frames = recorded(copy, FULL)
+    changed = bytearray(file.read_bytes())
+    changed[frames[10].end - 1] ^= 1
+    del changed[frames[30].start : frames[30].end]
+    file.write_bytes(changed)
+    assert said_of(judged(copy), file) == {entry_of(copy, frames[10]), entry_of(copy, frames[30])}
+
+
+def test_a_payload_of_many_pieces_is_damaged_once(copy: Place) -> None:
+    file, frames = recorded(copy, LARGE)
+    pieces = [stored for stored in frames if stored.place.pieces > 1]
+    assert len(pieces) > 1
+    whole = file.read_bytes()
+    for stored in pieces:
+        changed = bytearray(whole)
+        changed[stored.end - 1] ^= 1
+        file.write_bytes(changed)
+        assert said_of(judged(copy), file) == {entry_of(copy, stored)}
+
+
+def test_bytes_put_between_the_pieces_of_a_payload_take_nothing_from_it(copy: Place) -> None:
+    file, frames = recorded(copy, LARGE)
+    [at] = [stored.end for stored in frames if stored.place.pieces > 1 and stored.place.piece == 0]
+    whole = file.read_bytes()
+    file.write_bytes(whole[:at] + b"\xff" * 100 + whole[at:])
+    assert said_of(judged(copy), file) == set()
+
+
+def test_a_damaged_data_key_makes_no_payload_missing(copy: Place) -> None:
+    file, frames = recorded(copy, FULL)
+    assert frames[0].kind is FrameKind.DATA_KEY
+    changed = bytearray(file.read_bytes())
+    changed[frames[0].end - 1] ^= 1
+    file.write_bytes(changed)
+    assert said_of(judged(copy), file) == {entry_of(copy, frames[0])}
+    said = [problem.what for problem in judged(copy, payload_key=copy.payload_key).problems]
+    assert sum("is whole, but its data key" in what for what in said) == len(frames) - 1
+    assert sum("gone from" in what for what in said) == 1
+
+
+@pytest.mark.parametrize("key", [False, True])
+@pytest.mark.parametrize("true_one", ["damaged", "behind it"])
+def test_a_frame_planted_in_damage_is_no_entrys_payload(copy: Place, true_one: str, key: bool) -> None:
+    """Its sum is right and its place is the entry's: whoever can write files can make that, but not bytes with the signed digest."""
+    file, frames = recorded(copy, FULL)
+    whole, stored = file.read_bytes(), frames[20]
+    planted = frame(FrameKind.PAYLOAD, payload.stored_body(stored.place, b"\0" * len(stored.content)))
+    true = whole[stored.start : stored.end] if true_one == "behind it" else b""
+    file.write_bytes(whole[: stored.start] + b"\xff" * 50 + planted + b"\xff" * 50 + true + whole[stored.end :])
+    report = judged(copy, payload_key=copy.payload_key if key else None)
+    said = [problem.what for problem in report.problems]
+    index = entry_of(copy, stored)
+    assert [what for what in said if "are no frame" not in what] == [f"the request of {index} has changed bytes"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_pieces_without_end_are_not_held_in_memory(copy: Place, known: bool) -> None:
+    """Whoever can write files can lay down a payload of a thousand million pieces."""
+    file, frames = recorded(copy, FULL)
+    place = frames[20].place if known else msgspec.structs.replace(frames[20].place, part=9)
+    with file.open("ab") as stored:
+        for number in range(48):
+            piece = msgspec.structs.replace(place, piece=number, pieces=48)
+            stored.write(frame(FrameKind.PAYLOAD, payload.stored_body(piece, bytes(1 << 20))))
+    tracemalloc.start()
+    try:
+        [problem] = judged(copy).problems
+        assert tracemalloc.get_traced_memory()[1] < 24 << 20
+    finally:
+        tracemalloc.stop()
+    assert "that no entry names" in problem.what
+
+
+def test_a_recording_full_of_what_begins_like_a_frame_is_broken_in_the_end(copy: Place) -> None:
+    file, _ = recorded(copy, FULL)
+    head = (1 << 20).to_bytes(4, "little") + bytes(4) + bytes([FrameKind.PAYLOAD]) + bytes.fromhex(FULL)
+    file.write_bytes(head * ((4 << 20) // len(head)))
+    assert any("damaged throughout" in problem.what for problem in judged(copy).problems)
+
+
 def test_a_checkpoint_put_back_is_found(copy: Place) -> None:
     sizes = sorted(int(file.name) for file in (copy.log / "checkpoints").iterdir())
     (copy.log / "checkpoint").write_bytes((copy.log / "checkpoints" / str(sizes[-2])).read_bytes())
@@ -439,7 +572,7 @@ def test_a_recording_opens_with_the_private_key(sealed: Place) -> None:
 
 @pytest.mark.parametrize("tail", [b"\0\2\0\0half of a frame", b"\xff" * 500])
 def test_what_is_torn_behind_a_recording_takes_nothing_from_it(copy: Place, tail: bytes) -> None:
-    file = copy.payloads / reading.payload_name(f"{3:032x}")
+    file = copy.payloads / payload_frames.payload_name(f"{3:032x}")
     file.write_bytes(file.read_bytes() + tail)
     recordings = reading.Recordings(LogFiles(copy.payloads), copy.payload_key)
     found = list(reading.find(LogFiles(copy.log), call="call-00000003", session=f"{3:032x}"))

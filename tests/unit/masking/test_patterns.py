@@ -13,8 +13,7 @@ from gatebook.wire import strict_json
 
 PATTERNS = {
     "member": walk._MEMBER,
-    "elements": walk._ELEMENTS,
-    "one element": walk._ONE_ELEMENT,
+    "element": walk._ELEMENT,
     "region": candidates._REGION,
     "our masks": leaves._OURS,
     "string": strict_json._STRING,

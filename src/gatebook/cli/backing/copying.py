@@ -10,8 +10,9 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from io import SEEK_END
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 
@@ -26,9 +27,10 @@ from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
 from gatebook.ledger.merkle import TILE_HEIGHT, TILE_WIDTH
 from gatebook.ledger.note import NoteError, load_verifier
 from gatebook.ledger.payload import PayloadError
-from gatebook.ledger.reading import archived_sizes, stored_frames
+from gatebook.ledger.payload_frames import session_of, sound_frames, stored_frames
+from gatebook.ledger.reading import archived_sizes
 from gatebook.ledger.tiles import BundleError, join_bundle, parse_tile_name, read_bundle, read_tile, tile_name, widths
-from gatebook.ledger.verification import Report, verify
+from gatebook.ledger.verification import MAX_PROBLEMS, Report, verify
 from gatebook.locks import alone
 from gatebook.model.deployment import Deployment
 
@@ -106,6 +108,8 @@ def take(source: Source, to: Path, tell: Tell) -> Taken:
             # What was linked has changed since in the backup before: that is its fault, not the log's.
             copy.renew(damaged, lambda name: _anew(data_dir, name, note, head))
             report = _verified(partial, vkey, before)
+        if not report.intact and copy.complete(report):
+            report = _verified(partial, vkey, before)
         if elder is not None and before is None and report.intact and not goes_on_from(partial, elder.manifest):
             report.say("log", replaced(elder))
         if not report.intact:
@@ -133,13 +137,14 @@ class _Copy:
         self._store = LogFiles(partial)
         self._waiting: list[tuple[str, bytes]] = []
         self._folders: set[Path] = set()
+        self._cut: set[str] = set()
         self.files: dict[str, Item] = {}
         self.linked: set[str] = set()
         make_folder(partial)
 
     def add(self, name: str, content: bytes | None) -> None:
-        """`name` is in the copy, with `content`; None: with what lies under that name in the data directory, up to its last whole frame for
-        a recording. Durable after `finish`."""
+        """`name` is in the copy, with `content`; None: with what lies under that name in the data directory, up to its last sound frame for
+        a recording, damage before that and all. Durable after `finish`."""
         if content is not None:
             # Partial tiles and checkpoints are read at once, for they may go; those of an earlier backup are by far the most.
             if not (name.startswith("log/") and self._linked(name, len(content), hashlib.sha256(content).hexdigest())):
@@ -194,6 +199,20 @@ class _Copy:
                 self.add(name, anew(name))
         self.finish()
 
+    def complete(self, report: Report) -> bool:
+        """The recordings that `report` names are here to their last byte, what is behind their last sound frame too: it is evidence then, not what a
+        sealer was writing. Durable on return. False where they were already."""
+        told = "\n".join(f"{each.where} {each.what}" for each in report.problems)
+        # Where there were too many to name, any may be among them.
+        named = [name for name in self._cut if name in told or len(report.problems) > MAX_PROBLEMS]
+        for name in named:
+            (self._partial / name).unlink(missing_ok=True)
+            with self._source.open(name) as file:
+                self._lay(name, file, os.fstat(file.fileno()).st_size)
+        self._cut.difference_update(named)
+        self.finish()
+        return bool(named)
+
     def _put(self, name: str, content: bytes) -> None:
         self._waiting.append((name, content))
         self.files[name] = Item(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
@@ -207,26 +226,29 @@ class _Copy:
 
     def _recording(self, name: str) -> None:
         with self._source.open(name) as file:
-            end = os.fstat(file.fileno()).st_size
-            if self._linked(name, end):
+            size = os.fstat(file.fileno()).st_size
+            if self._linked(name, size):
                 return
-            with contextlib.suppress(PayloadError):  # a sealer is writing behind what is whole
-                end = 0
-                for stored in stored_frames(file):
-                    end = stored.end
-            file.seek(0)
-            if end <= _SMALL_BYTES:
-                if end:
-                    self._put(name, file.read(end))
-                return
-            digest, at = hashlib.sha256(), 0
-            while at < end:
-                piece = file.read(min(_CHUNK_BYTES, end - at))
-                if not piece:
-                    raise BackupUnusable(f"{name} became shorter while it was read")
-                self._store.append([(name, at, piece)])
-                digest.update(piece)
-                at += len(piece)
+            end = _end_of_sound(file, name)
+            if end < size:
+                self._cut.add(name)
+            if end:
+                self._lay(name, file, end)
+
+    def _lay(self, name: str, file: BinaryIO, end: int) -> None:
+        """`name` is the first `end` bytes of `file`."""
+        file.seek(0)
+        if end <= _SMALL_BYTES:
+            self._put(name, file.read(end))
+            return
+        digest, at = hashlib.sha256(), 0
+        while at < end:
+            piece = file.read(min(_CHUNK_BYTES, end - at))
+            if not piece:
+                raise BackupUnusable(f"{name} became shorter while it was read")
+            self._store.append([(name, at, piece)])
+            digest.update(piece)
+            at += len(piece)
         self.files[name] = Item(bytes=end, sha256=digest.hexdigest())
 
     def _linked(self, name: str, size: int | None, sha256: str | None = None) -> bool:
@@ -246,6 +268,19 @@ class _Copy:
         self.files[name] = item
         self.linked.add(name)
         return True
+
+
+def _end_of_sound(file: BinaryIO, name: str) -> int:
+    """Where the last sound frame of a recording ends: behind it a sealer may be writing. The end of the file where nobody can tell. A file that is no
+    session's has no frames behind damage."""
+    session = session_of(name.removeprefix("payloads/"))
+    end = 0
+    try:
+        for stored in stored_frames(file) if session is None else sound_frames(file, 0, bytes.fromhex(session)):
+            end = stored.end
+    except PayloadError:
+        return end if session is None else file.seek(0, SEEK_END)
+    return end
 
 
 def _head(data_dir: Path) -> tuple[str, bytes, Checkpoint]:
