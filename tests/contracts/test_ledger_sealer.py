@@ -374,6 +374,29 @@ def test_the_sealer_lets_nobody_go_first_where_a_writer_may_soon_have_no_segment
         wait_until(lambda: not watched.told[-1])
 
 
+def test_the_sealer_does_not_look_without_end_at_what_it_cannot_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mark that lies: whoever writes in a room's folder can write it, and a bit that rots in a segment is the same."""
+    place = a_place(tmp_path / "data", segment_bytes=1 << 20)
+
+    async def lies() -> None:
+        ledger = SegmentLedger.open(place.directory, "gate-0", place.deployment, StillClock())
+        await ledger.record_intent(a_draft(1))
+        with watched_sealer(place, StillClock(), monkeypatch) as watched:
+            ledger._chain._mark[0] = 1 << 62
+            await asyncio.sleep(0.3)
+            known = len(watched.told)
+            await asyncio.sleep(1)
+            rounds = watched.told[known:]
+            assert 0 < len(rounds) < 100, "without a pause it would be tens of thousands"
+            assert not any(rounds)
+            ledger._chain.publish()
+        await ledger.close()
+
+    asyncio.run(lies())
+
+
 def test_the_sealer_lets_nobody_go_first_while_entries_wait_long(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     with watched_sealer(place, StillClock(START_US + 10_000_000), monkeypatch) as watched:
         known = len(watched.told)

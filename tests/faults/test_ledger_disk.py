@@ -315,7 +315,11 @@ def test_where_room_is_short_nothing_takes_that_of_an_outcome_and_an_outcome_is_
                 with pytest.raises(LedgerUnavailable, match="no free segment"):
                     await ledger.record_intent(a_draft(done))
                 with pytest.raises(LedgerUnavailable, match="no free segment"):
-                    await ledger.record(a_draft(done, event="call.refused", reason="ledger_unavailable", payloads=()))
+                    await ledger.record(a_draft(done, event="call.refused", reason="overloaded", payloads=()))
+                # Who waited for room in vain is not kept waiting for that of his refusal.
+                refusal = a_draft(done, event="call.refused", reason="ledger_unavailable", payloads=())
+                with pytest.raises(LedgerUnavailable, match="in vain"):
+                    await asyncio.wait_for(ledger.record(refusal), writer._STANDSTILL_S / 2)
         assert outcomes > segment_bytes / 8 / 2048 - 8
         large = an_outcome(3000, payloads=(Payload(part="response", body=b"x" * 60_000),))
         waiting = asyncio.ensure_future(ledger.record(large))

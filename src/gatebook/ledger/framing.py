@@ -120,6 +120,8 @@ def decode_header(page: bytes) -> SegmentHeader:
         raise SegmentError(f"segment format {version} is not known here (up to {VERSION})")
     if _CRC.unpack_from(page, HEADER_BYTES - 4)[0] != google_crc32c.value(page[: HEADER_BYTES - 4]):
         raise SegmentError("the header is damaged")
+    if length <= HEADER_BYTES or not (writer + epoch).isascii():
+        raise SegmentError("no writer makes such a header")
     return SegmentHeader(
         writer=writer.rstrip(b"\0").decode(),
         epoch=epoch.rstrip(b"\0").decode(),

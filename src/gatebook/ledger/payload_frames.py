@@ -14,7 +14,7 @@ _CHUNK_BYTES = 4 << 20
 _LENGTH_BYTES = 4
 _LARGEST_FRAME_BYTES = 2 << 20
 """No writer makes one of more than a mebibyte and what belongs around it."""
-_LOOK_BYTES = 64 << 10
+_FIRST_LOOK_BYTES, _LOOK_BYTES = 4 << 10, 64 << 10
 _NAME = re.compile(r"[0-9a-f]{2}/([0-9a-f]{32})\.pay")
 _STORED = (FrameKind.PAYLOAD, FrameKind.DATA_KEY)
 _SPARE_BYTES, _SPARE_TIMES = 64 << 20, 8
@@ -75,8 +75,9 @@ def sound_frames(file: BinaryIO, start: int, session: bytes) -> Iterator[Stored]
             offset = found.end
             continue
         spare -= max(0, file.tell() - offset)
-        offset = _next_head(file, offset + 1, session)
-        spare -= _LOOK_BYTES
+        looked_from = offset + 1
+        offset = _next_head(file, looked_from, session)
+        spare -= max(0, file.tell() - looked_from)
         if offset >= 0 > spare:
             raise payload.PayloadError(
                 f"it is damaged throughout before offset {offset}: what is behind that was not looked at"
@@ -118,9 +119,10 @@ def _next_head(file: BinaryIO, offset: int, session: bytes) -> int:
     """Where the next frame at `offset` or behind it may begin; below 0 where none does. What is zeros, or of no kind that is stored here, is no head: a
     session may be named by bytes that are everywhere."""
     overlap = FRAME_BYTES + len(session) - 1
-    base, data = offset, b""
+    base, data, look = offset, b"", _FIRST_LOOK_BYTES  # most damage is small, and the next frame near
     file.seek(base)
-    while more := file.read(_LOOK_BYTES):
+    while more := file.read(look):
+        look = min(2 * look, _LOOK_BYTES)
         data += more
         found = (_first_head(data, bytes([kind]) + session) for kind in _STORED)
         if (at := min((each for each in found if each >= 0), default=-1)) >= 0:

@@ -123,14 +123,16 @@ def _seal_until(
     beat = busy = time.monotonic()
     second = sealed_at = 0.0
     behind_us = late_us = 0
-    first, whole = True, True
+    first, whole, crowded = True, True, False
     pause_s = POLL_S
     while not stop.wait(pause_s):
         now = time.monotonic()
-        crowded = sealing.backlog > CROWDED
         ports.give_way.behind = crowded or sealing.full or _waiting_us(sealing, clock) > BEHIND_US
         due = now - second >= SECOND_S
-        if sealing.take(look_for_ended=due):
+        taken = sealing.take(look_for_ended=due)
+        # Where nothing could be taken of what waits, looking again and again helps nobody.
+        crowded = taken > 0 and sealing.backlog > CROWDED
+        if taken:
             busy = now
         if due:
             second = now

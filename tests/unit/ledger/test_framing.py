@@ -1,5 +1,6 @@
 """Segments and frames in bytes."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +36,14 @@ def test_a_header_reads_back_and_no_changed_one_does() -> None:
         changed[position] ^= 1
         with pytest.raises(SegmentError):
             decode_header(bytes(changed))
+
+
+@pytest.mark.parametrize(
+    "lie", [{"segment_bytes": 0}, {"segment_bytes": HEADER_BYTES}, {"writer": "g\u00e4te-0"}], ids=str
+)
+def test_a_header_that_no_writer_makes_is_refused_though_its_sum_is_right(lie: dict[str, object]) -> None:
+    with pytest.raises(SegmentError, match="no writer"):
+        decode_header(encode_header(msgspec.structs.replace(HEADER, **lie)))
 
 
 def test_a_newer_format_is_refused_by_its_number() -> None:

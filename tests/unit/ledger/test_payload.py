@@ -132,6 +132,17 @@ def test_a_file_full_of_what_begins_like_a_frame_takes_linear_time(tmp_path: Pat
     assert reads < 64 * 2**20 + 20 * file.stat().st_size
 
 
+def test_damage_in_thousands_of_frames_hides_none_of_the_others(tmp_path: Path) -> None:
+    places = [msgspec.structs.replace(PLACE, sequence=number, part=0) for number in range(6000)]
+    stored = [bytearray(frame(FrameKind.PAYLOAD, payload.stored_body(place, b"sealed"))) for place in places]
+    for each in stored[::2]:
+        each[-1] ^= 1
+    file = tmp_path / "rotten.pay"
+    file.write_bytes(b"".join(stored))
+    with file.open("rb") as rotten:
+        assert [each.place for each in sound_frames(rotten, 0, bytes.fromhex(PLACE.session))] == places[1::2]
+
+
 @pytest.mark.parametrize("session", ["00" * 16, "ee" * 16])
 @pytest.mark.parametrize("lost", [1, 24, 25, 26, 65_536 - 60, 65_536, 500_000])
 def test_frames_behind_sectors_that_are_lost_are_found_whatever_the_session_is_named(

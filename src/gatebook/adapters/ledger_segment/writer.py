@@ -23,7 +23,7 @@ from gatebook.ledger.scribe import Composed, Scribe, largest_frame
 from gatebook.ledger.sessions import CLOSING
 from gatebook.model.counting import Entries
 from gatebook.model.deployment import Deployment
-from gatebook.model.errors import ConfigurationError, LedgerUnavailable
+from gatebook.model.errors import ConfigurationError, LedgerUnavailable, Reason
 from gatebook.model.record import Draft
 from gatebook.ports import Clock, Receipt, Recorded
 from gatebook.speed import quick_for
@@ -42,6 +42,7 @@ _PATIENCE_S, _STANDSTILL_S = 5.0, 2.0
 """How long room is waited for. Where none comes only what has happened already waits longer than the second: without its record the answer is
 withheld from a caller who must not simply ask again."""
 _STEP_S = 0.01
+_NO_ROOM = str(Reason.LEDGER_UNAVAILABLE)
 _KEPT_FOR_OUTCOMES = 8
 """Nothing but the outcome of what was sent gets room in the last eighth of a segment: neither an intent nor a refusal, of which each intent that
 finds no room would make one."""
@@ -143,8 +144,10 @@ class SegmentLedger:
 
     async def _recorded(self, draft: Draft, proof: type[Proof]) -> Proof:
         """As `_enqueued`, once there is room."""
-        # Callers can be faster than the disk and the sealer: then they get the room that comes in the order in which they came, and go as fast as that.
+        # Callers can be faster than the disk and the sealer: then they get the room that comes, who waits longest first, and go as fast as that.
         outcome, begun_s = draft.event in CLOSING, time.monotonic()
+        if not outcome and draft.reason == _NO_ROOM:
+            raise LedgerUnavailable("no room for the refusal of what waited for room in vain")
         settled: asyncio.Future[Proof] | None = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE_S), self._first_of[outcome]:
