@@ -39,8 +39,8 @@ _WORTH_BYTES = 256 << 10
 _QUIET_TURNS = 2
 _QUICK_S, _UNKNOWN_S = 0.001, 0.01
 _PATIENCE_S, _STANDSTILL_S = 5.0, 2.0
-"""How long room is waited for. Where none comes only what has happened already waits longer than the second: without its record the answer is
-withheld from a caller who must not simply ask again."""
+"""How long room is waited for, and how long where none comes. What has happened already waits on then, too: without its record the answer is withheld
+from a caller who must not simply ask again."""
 _STEP_S = 0.01
 _NO_ROOM = str(Reason.LEDGER_UNAVAILABLE)
 _KEPT_FOR_OUTCOMES = 8
@@ -75,10 +75,8 @@ class SegmentLedger:
         self._queued_bytes = 0
         self._admitted = 0  # bytes of the chain that are ours, and no record's yet
         self._scarce = False  # the chain had no more for us than one record lacked
-        self._first_of = {
-            True: asyncio.Lock(),
-            False: asyncio.Lock(),
-        }  # who waits for room for an outcome, and for all else, looks for it
+        # Of those who wait for room one looks for it: of those with an outcome, and of all others.
+        self._first_of = {True: asyncio.Lock(), False: asyncio.Lock()}
         self._committing = False
         self._gathering = False
         self._seen = 0
