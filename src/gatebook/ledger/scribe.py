@@ -101,11 +101,7 @@ class Scribe:
         number, count, key = self.sequence + 1, session.count + 1, session.ready
         # One drawing for all: the identifier's bytes, then a salt for each payload.
         chance = self._entropy(_CHANCE_BYTES + SALT_BYTES * len(draft.payloads))
-        composed = None
-        if self._quick is not None:
-            composed = self._quick.compose(draft, unix_us, clock, chance, number, count, key.quick)
-        if composed is None:
-            composed = self._written_out(draft, unix_us, clock, chance, number, count, key)
+        composed = self.write_out(draft, unix_us, clock, chance, number, count, key)
         # Only now is the number taken.
         self.sequence = number
         session.count, session.seen_us = count, unix_us
@@ -166,19 +162,6 @@ class Scribe:
             )
             if made is not None:
                 return made
-        return self._written_out(draft, unix_us, clock, chance, number, count, key)
-
-    def _written_out(
-        self,
-        draft: Draft,
-        unix_us: int,
-        clock: Clocked,
-        chance: bytes,
-        number: int,
-        count: int | None,
-        key: SessionKey | None,
-    ) -> Composed:
-        """As `write_out`, in Python."""
         frames: list[bytes] = []
         pay = self._seal(draft.payloads, key, chance, number, frames) if draft.payloads else ()
         leaf = self._leaf(draft, unix_us, clock, chance, number, count, pay)

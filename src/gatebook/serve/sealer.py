@@ -34,8 +34,6 @@ SEAL_EVERY_S = 0.25
 SECOND_S = 1.0
 BEHIND_US = 400_000
 """What has waited so long for its signature is not kept waiting for anybody else."""
-
-
 CROWDED = 0.5
 """Where so much of a segment waits to be taken its writer may soon have none that is free, and its callers wait for one."""
 
