@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 HERE = Path(__file__).parent
-SOURCES = ("module", "reading", "leaf", "json", "seal", "crc32c", "openssl", "prefilter", "gist")
+SOURCES = ("module", "reading", "leaf", "json", "seal", "crc32c", "openssl", "prefilter", "sieves", "gist")
 VERSION = tomllib.loads((HERE / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 
 setup(

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from gatebook.masking import trigger
-from gatebook.masking.prefilter import Buckets, made
+from gatebook.masking.prefilter import Buckets, Issued, made
 from gatebook.masking.secrets import NO_SECRETS
 from tests.speeding import native
 
@@ -17,11 +17,11 @@ from tests.speeding import native
 class InEachWay:
     """A prefilter that rules out what native code does in any of its ways; the test is skipped where that is not built."""
 
-    def __init__(self, buckets: Buckets, beside: "InEachWay | None" = None) -> None:
+    def __init__(self, buckets: Buckets, beside: "InEachWay | None" = None, issued: Issued = ()) -> None:
         ways = [at_once for at_once in (64, 32, 0) if at_once <= native().PREFILTERS]
         others = beside.ways if beside else [None] * len(ways)
         self.ways: list[Any] = [
-            native().Prefilter(buckets, other, at_once) for other, at_once in zip(others, ways, strict=True)
+            native().Prefilter(buckets, other, issued, at_once) for other, at_once in zip(others, ways, strict=True)
         ]
 
     def may_hold(self, text: bytes, /) -> bool:
@@ -34,7 +34,7 @@ EACH_WAY: Final = SimpleNamespace(Prefilter=InEachWay)
 @functools.cache
 def first_look() -> InEachWay:
     """What looks first at every message."""
-    look = made(EACH_WAY, trigger._PATTERNS)
+    look = made(EACH_WAY, trigger._LOOKED_FOR_FIRST)
     assert isinstance(look, InEachWay)
     return look
 

@@ -390,6 +390,7 @@ typedef struct {
     PyObject *beside; /* another one that is asked, too; or NULL */
     struct factor *factors;
     unsigned char *columns;
+    struct issued *issued;
 } Prefilter;
 
 static PyTypeObject Prefilter_type;
@@ -401,16 +402,21 @@ static void prefilter_dealloc(PyObject *object)
     free(self->it.tables);
     PyMem_Free(self->factors);
     PyMem_Free(self->columns);
+    PyMem_Free(self->issued);
     Py_TYPE(object)->tp_free(object);
 }
+
+/* What stands before a factor's columns: the number of its anchor, and that of its sieve. */
+enum { BEFORE_COLUMNS = 2 };
 
 /* Bytes of a factor's columns; 0 where `factor` is none. */
 static size_t columns_of(PyObject *factor)
 {
-    if (!PyBytes_CheckExact(factor) || PyBytes_GET_SIZE(factor) % PREFILTER_COLUMN != 1)
+    if (!PyBytes_CheckExact(factor) || PyBytes_GET_SIZE(factor) % PREFILTER_COLUMN != BEFORE_COLUMNS)
         return 0;
     const size_t length = (size_t)PyBytes_GET_SIZE(factor) / PREFILTER_COLUMN;
-    return length <= PREFILTER_LONGEST && (unsigned char)PyBytes_AS_STRING(factor)[0] < length ? length * PREFILTER_COLUMN : 0;
+    const unsigned char *before = (const unsigned char *)PyBytes_AS_STRING(factor);
+    return length <= PREFILTER_LONGEST && before[0] < length && before[1] < SIEVES ? length * PREFILTER_COLUMN : 0;
 }
 
 /* Factors and columns of all buckets, copied. -1: they are none, or there is no memory. */
@@ -440,8 +446,9 @@ static int prefilter_take(Prefilter *self, PyObject *buckets)
         for (Py_ssize_t number = 0; number < PyTuple_GET_SIZE(bucket); number++, factor++) {
             PyObject *given = PyTuple_GET_ITEM(bucket, number);
             const size_t size = columns_of(given);
-            memcpy(columns, PyBytes_AS_STRING(given) + 1, size);
-            *factor = (struct factor){.columns = columns, .length = size / PREFILTER_COLUMN, .anchor = (unsigned char)PyBytes_AS_STRING(given)[0]};
+            const unsigned char *before = (const unsigned char *)PyBytes_AS_STRING(given);
+            memcpy(columns, before + BEFORE_COLUMNS, size);
+            *factor = (struct factor){.columns = columns, .length = size / PREFILTER_COLUMN, .anchor = before[0], .sieve = before[1]};
             columns += size;
         }
     }
@@ -451,18 +458,37 @@ static int prefilter_take(Prefilter *self, PyObject *buckets)
     return prepared;
 }
 
+/* What networks issue, copied. -1: it is none, or there is no memory. */
+static int prefilter_take_issued(Prefilter *self, PyObject *issued)
+{
+    const Py_ssize_t count = PyTuple_GET_SIZE(issued);
+    self->issued = PyMem_Calloc((size_t)count + 1, sizeof *self->issued);
+    if (self->issued == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t number = 0; number < count; number++) {
+        struct issued *to = &self->issued[number];
+        PyObject *given = PyTuple_GET_ITEM(issued, number);
+        if (!PyTuple_CheckExact(given) || !PyArg_ParseTuple(given, "III", &to->length, &to->low, &to->high))
+            return -1;
+    }
+    self->it.networks = (struct networks){.issued = self->issued, .count = (size_t)count};
+    return 0;
+}
+
 static PyObject *prefilter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    PyObject *buckets, *beside = Py_None;
+    PyObject *buckets, *beside = Py_None, *issued = NULL;
     const int most = prefilter_at_once();
     int at_once = most;
-    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || !PyArg_ParseTuple(args, "O!|Oi:Prefilter", &PyTuple_Type, &buckets, &beside, &at_once)) {
-        PyErr_SetString(PyExc_TypeError, "Prefilter(buckets, beside, at_once)");
+    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || !PyArg_ParseTuple(args, "O!|OO!i:Prefilter", &PyTuple_Type, &buckets, &beside, &PyTuple_Type, &issued, &at_once)) {
+        PyErr_SetString(PyExc_TypeError, "Prefilter(buckets, beside, issued, at_once)");
         return NULL;
     }
     const int fits = PyTuple_GET_SIZE(buckets) <= PREFILTER_BUCKETS && (beside == Py_None || Py_IS_TYPE(beside, &Prefilter_type)) && at_once <= most;
     Prefilter *self = fits ? (Prefilter *)type->tp_alloc(type, 0) : NULL;
-    if (self != NULL && prefilter_take(self, buckets) == 0) {
+    if (self != NULL && prefilter_take(self, buckets) == 0 && (issued == NULL || prefilter_take_issued(self, issued) == 0)) {
         self->it.at_once = at_once;
         if (beside != Py_None)
             self->beside = Py_NewRef(beside);
@@ -470,7 +496,7 @@ static PyObject *prefilter_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     }
     Py_XDECREF(self);
     if (!PyErr_Occurred())
-        PyErr_SetString(PyExc_ValueError, "at most 32 tuples of bytes: the place of a factor's anchor, and 33 for each of its columns; at_once at most PREFILTERS");
+        PyErr_SetString(PyExc_ValueError, "at most 32 tuples of bytes: the place of a factor's anchor, the number of its sieve, and 33 for each of its columns; at_once at most PREFILTERS");
     return NULL;
 }
 
@@ -492,8 +518,9 @@ static PyMethodDef prefilter_methods[] = {
 static PyTypeObject Prefilter_type = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "gatebook_speed.Prefilter",
-    .tp_doc = "Prefilter(buckets, beside=None, at_once=PREFILTERS): looks for all factors at once, and for those of another one, at so many bytes at a time"
-              " as PREFILTERS says, or as it would on another machine: 64, 32 or 0. Raises ValueError. Of use where PREFILTERS is not 0.",
+    .tp_doc = "Prefilter(buckets, beside=None, issued=(), at_once=PREFILTERS): looks for all factors at once, and for those of another one, at so many"
+              " bytes at a time as PREFILTERS says, or as it would on another machine: 64, 32 or 0. `issued`: of the card numbers that count, length"
+              " and first six digits, from and to. Raises ValueError. Of use where PREFILTERS is not 0.",
     .tp_basicsize = sizeof(Prefilter),
     .tp_dealloc = prefilter_dealloc,
     .tp_flags = Py_TPFLAGS_DEFAULT,

@@ -73,10 +73,14 @@ int prefilter_prepare(struct prefilter *filter)
         const int eight = which / 8;
         const uint8_t bit = (uint8_t)(1u << which % 8);
         const struct bucket *bucket = &filter->buckets[which];
-        if (bucket->count)
+        if (bucket->count) {
             filter->eighths = eight + 1;
+            filter->numbers |= 1u << which;
+        }
         for (size_t number = 0; number < bucket->count; number++) {
             const struct factor *factor = &bucket->factors[number];
+            if (factor->sieve != SIEVE_NUMBER)
+                filter->numbers &= ~(1u << which);
             struct signs *signs = &bucket->signs[number / PREFILTER_TOGETHER];
             find_common_bits(factor, &signs->mask[number % PREFILTER_TOGETHER], &signs->value[number % PREFILTER_TOGETHER]);
             for (size_t place = 0; place < PREFILTER_LOOK; place++) {
@@ -117,6 +121,7 @@ struct look {
     const struct prefilter *filter;
     const unsigned char *text;
     ptrdiff_t length, patience;
+    ptrdiff_t past_no_number; /* where digits end that are nothing */
 };
 
 /* A bit for each factor that may have its anchor where these eight bytes stand. `within` has all bits of those that are in the text. */
@@ -130,10 +135,22 @@ static unsigned alike(const struct signs *signs, uint64_t here, uint64_t within)
     return found;
 }
 
+/* Whether the digit at `at` belongs to nothing: then so does all that stands together with it, for whichever factor. Most ids end here. */
+static int no_number_at(struct look *look, ptrdiff_t at)
+{
+    if (!is_digit(look->text[at]))
+        return 0;
+    if (at >= look->past_no_number)
+        look->past_no_number = sieve_past_no_number(&look->filter->networks, look->text, look->length, at);
+    return at < look->past_no_number;
+}
+
 /* Whether a factor of one of these buckets stands with its anchor at `at`, or patience is at its end. What a caller compares with is a constant,
    as is `eighths` below: so it is no call, and loops over those are none. */
 __attribute__((always_inline)) static inline int any_stands(struct look *look, uint32_t buckets, ptrdiff_t at, comparison *compare)
 {
+    if (buckets & look->filter->numbers && no_number_at(look, at) && (buckets &= ~look->filter->numbers) == 0)
+        return 0;
     if (--look->patience < 0)
         return 1;
     uint64_t here = 0, within = ~(uint64_t)0;
@@ -149,7 +166,9 @@ __attribute__((always_inline)) static inline int any_stands(struct look *look, u
         for (size_t group = 0; group < groups(bucket); group++)
             for (unsigned found = compare(&bucket->signs[group], here, within); found; found &= found - 1) {
                 const struct factor *factor = &bucket->factors[group * PREFILTER_TOGETHER + (size_t)__builtin_ctz(found)];
-                if (stands(factor, look->text, look->length, at - (ptrdiff_t)factor->anchor))
+                const ptrdiff_t first = at - (ptrdiff_t)factor->anchor;
+                if (stands(factor, look->text, look->length, first)
+                    && !sieve_rules_out(factor->sieve, &look->filter->networks, look->text, look->length, first, (ptrdiff_t)factor->length))
                     return 1;
             }
     }
@@ -162,12 +181,18 @@ __attribute__((always_inline)) static inline int any_stands(struct look *look, u
 /* Otherwise vectors of a loop over few of them are kept in memory, which takes twice the time. */
 #define UNROLLED _Pragma("GCC unroll 8")
 
-/* The same of each of these places, a bit for each from `first` on, whose buckets were found. */
+/* The same of each of these places, a bit for each from `first` on, whose buckets were found. At `others` there are some that are not of numbers. */
 __attribute__((always_inline)) static inline int
-any_stands_at(struct look *look, uint64_t places, uint8_t found[][64], ptrdiff_t first, const int eighths, comparison *compare)
+any_stands_at(struct look *look, uint64_t places, uint64_t others, uint8_t found[][64], ptrdiff_t first, const int eighths, comparison *compare)
 {
-    for (; places; places &= places - 1) {
+    while (places) {
         const int place = __builtin_ctzll(places);
+        if (!(others >> place & 1) && no_number_at(look, first + place)) {
+            const ptrdiff_t past = look->past_no_number - first;
+            places &= others | (past < 64 ? ~(uint64_t)0 << past : 0);
+            continue;
+        }
+        places &= places - 1;
         uint32_t buckets = 0;
         UNROLLED for (int eight = 0; eight < eighths; eight++)
             buckets |= (uint32_t)found[eight][place] << 8 * eight;
@@ -216,7 +241,11 @@ __attribute__((target("avx2"), always_inline)) static inline ptrdiff_t looked_at
         uint8_t buckets[PREFILTER_EIGHTS][64];
         UNROLLED for (int eight = 0; eight < eighths; eight++)
             _mm256_storeu_si256((__m256i *)buckets[eight], found[eight]);
-        if (any_stands_at(look, places, buckets, first, eighths, alike))
+        __m256i not_numbers = none;
+        UNROLLED for (int eight = 0; eight < eighths; eight++)
+            not_numbers = _mm256_or_si256(not_numbers, _mm256_andnot_si256(_mm256_set1_epi8((char)(filter->numbers >> 8 * eight)), found[eight]));
+        const uint32_t others = ~(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(not_numbers, none));
+        if (any_stands_at(look, places, others, buckets, first, eighths, alike))
             return -1;
     }
 }
@@ -282,7 +311,11 @@ __attribute__((target(AVX512), always_inline)) static inline int found_by_64(str
         uint8_t buckets[PREFILTER_EIGHTS][64];
         UNROLLED for (int eight = 0; eight < eighths; eight++)
             _mm512_storeu_si512(buckets[eight], found[eight]);
-        if (any_stands_at(look, places, buckets, first, eighths, all_alike))
+        __m512i not_numbers = _mm512_setzero_si512();
+        UNROLLED for (int eight = 0; eight < eighths; eight++)
+            not_numbers = _mm512_or_si512(not_numbers, _mm512_andnot_si512(_mm512_set1_epi8((char)(look->filter->numbers >> 8 * eight)), found[eight]));
+        const uint64_t others = _mm512_test_epi8_mask(not_numbers, not_numbers);
+        if (any_stands_at(look, places, others, buckets, first, eighths, all_alike))
             return 1;
     }
     return 0;

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sieves.h"
+
 enum {
     PREFILTER_BUCKETS = 32,
     PREFILTER_EIGHTS = PREFILTER_BUCKETS / 8, /* buckets whose bits share a byte */
@@ -20,7 +22,8 @@ enum {
 struct factor {
     const unsigned char *columns;
     size_t length;
-    size_t anchor; /* the column at which it is looked for */
+    size_t anchor;     /* the column at which it is looked for */
+    enum sieve sieve;  /* what may say that it is nothing */
 };
 
 /* Of some factors, and of the eight bytes from each one's anchor on: those bits that all which it admits have in common, and what they are. */
@@ -43,8 +46,10 @@ struct tables {
 
 struct prefilter {
     struct bucket buckets[PREFILTER_BUCKETS];
+    struct networks networks;
     int at_once; /* bytes: what prefilter_at_once says, or fewer */
     int eighths; /* that hold any */
+    uint32_t numbers; /* a bit for each bucket all of whose factors have SIEVE_NUMBER */
     struct tables *tables;
     /* As `admit`, by the lower and by the upper half of a byte: more bytes are admitted by both. */
     uint8_t low[PREFILTER_EIGHTS][PREFILTER_LOOK][16], high[PREFILTER_EIGHTS][PREFILTER_LOOK][16];
@@ -55,7 +60,7 @@ int prefilter_at_once(void);
 /* Everything that follows from the buckets, whose factors have columns, length and anchor. An anchor has a column that admits a byte.
    -1: there is no memory. `tables` is freed by whoever owns the filter. */
 int prefilter_prepare(struct prefilter *filter);
-/* 0: no factor occurs in the text. 1: one does, or so many places look like one that telling would take long. */
+/* 0: no factor occurs in the text, but where its sieve rules it out. 1: one does, or so many places look like one that telling would take long. */
 int prefilter_may_hold(const struct prefilter *filter, const unsigned char *text, size_t length);
 
 #endif

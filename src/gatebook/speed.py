@@ -42,6 +42,19 @@ _RESULTS: Final = (
 )  # fmt: skip
 """The same of servers' results: the first three are read natively."""
 _CALL: Final = b'{"jsonrpc":"2.0","id":%b,"method":"tools/call","params":{"name":"x","arguments":%b}}'
+_SEQUENCES: Final = (
+    b"aBcDeF", b"ab", b"7fe", b"fe", b"4" * 16, b"*x5", b"\xff\x80\xff", b"abcdeg", b"4" * 15, b"4" * 9 + b"x" + b"4" * 16, b"\x7f\x80\xff",
+)  # fmt: skip
+_SIEVED: Final = (
+    b"4111111111111111", b"4111111111111112", b"4111111111111112.", b".4111111111111112", b"\\u00414111111111111112", b"\\u00ab4111111111111112",
+    b"\\n4111111111111112", b"36000000000008", b"41111111111111111113", b"4" + b"1" * 63, b"4" + b"1" * 64, b"4", b"a4e1", b"\\n4e1", b'"444e1',
+    b"-4e1", b"a-4e1", b"4-4e1", b"\\u00e94e1", b"\\u00ae-4e1", b".4e1", b":4e1", b"a" + b"4" * 65 + b"e1", b"de52abcd", b"de52abc", b"\\de52abcd",
+    b"Xde52abcd", b"de52abcdG", b"4111-1111-1111-1111", b"5555 - 5555 - 5555 - 4444", b"30569309025904", b"4111111111111111110", b"\\4111",
+    b"\\.4111", b"2222_4111.1111", b"4111    1111 1111 1111", b"4111.1111 1111\\t", b"\\t 411", b"411" + b"\\" * 16, b"411" + b"\\" * 15 + b"u",
+    b"411 -\\", b"1 " * 31 + b"411", b"1 " * 32 + b"411", b"411" + b" 1" * 31, b"\\u00ab.411", b"-de52" + b"a" * 60, b"-de52" + b"a" * 61,
+    b"De52abcd", b"de520bcd", b"-de35f000-",
+)  # fmt: skip
+"""What native code looks at as Python says: first for sequences of bytes, then for numbers, exponents and names of data elements."""
 
 
 class SpeedUp(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,52 +160,46 @@ def _known_leaf(writer: str, epoch: str) -> bytes:
 
 
 def _looks_alike(module: Any) -> bool:
-    from gatebook.masking.factors import ANY, END, START, occurs  # here: no other room looks
-    from gatebook.masking.prefilter import BUCKETS, buckets
+    from gatebook.masking.factors import ANY, END, START  # here: no other room looks
+    from gatebook.masking.networks import firm_numbers
+    from gatebook.masking.prefilter import BUCKETS, buckets, stand
+    from gatebook.masking.sieves import Sieve
 
     def column(some: bytes) -> int:
         return sum(1 << byte for byte in some)
 
     digit, word = column(b"0123456789"), tuple(column(bytes([each, each ^ 32])) for each in b"abcdef")
-    known = (
-        word,
-        (*word[:2], END | digit),
-        (START | digit, word[5], word[4]),
-        (digit,) * 16,
-        (column(b"*"), ANY, digit),
-        (column(b"\xff\x80"),) * 3,
+    first, *others = (
+        (word, Sieve.NONE),
+        ((*word[:2], END | digit), Sieve.NONE),
+        ((START | digit, word[5], word[4]), Sieve.NONE),
+        ((digit,) * 16, Sieve.NONE),
+        ((column(b"*"), ANY, digit), Sieve.NONE),
+        ((column(b"\xff\x80"),) * 3, Sieve.NONE),
+        ((column(b"345"), digit, digit), Sieve.NUMBER),
+        ((column(b" "), column(b"4"), digit), Sieve.NUMBER),
+        ((digit, column(b"eE"), digit), Sieve.EXPONENT),
+        ((word[3], word[4], column(b"345"), column(b"25")), Sieve.ELEMENT),
     )
-    samples = (
-        b"aBcDeF",
-        b"ab",
-        b"7fe",
-        b"fe",
-        b"4" * 16,
-        b"*x5",
-        b"\xff\x80\xff",
-        b"abcdeg",
-        b"4" * 15,
-        b"4" * 9 + b"x" + b"4" * 16,
-        b"\x7f\x80\xff",
-    )
-    for factor in known:
+    for factor, sieve in (first, *others):
+        sought = {factor: sieve}
+        beside = dict([first]) if factor is others[0][0] else {}
         made = module.Prefilter(
-            buckets([factor]), module.Prefilter(buckets(known[:1]), None) if factor is known[1] else None
+            buckets(sought), module.Prefilter(buckets(beside), None) if beside else None, firm_numbers()
         )
-        for sample in samples:
+        for sample, filler in itertools.product(_SEQUENCES if sieve is Sieve.NONE else _SIEVED, (b"z", b'"')):
             for before, after in itertools.product((0, 1, 31, 32, 63, 64), (0, 3, 40)):
-                text = b"z" * before + sample + b"z" * after
-                due = occurs(factor, text) or (factor is known[1] and occurs(known[0], text))
-                if made.may_hold(text) is not due:
+                text = filler * before + sample + filler * after
+                if made.may_hold(text) is not stand(sought | beside, text):
                     return False
     # And as what ships: as many buckets as there can be, or few, some factors in each, in ASCII and not, in texts longer than the vectors.
     for high, most in itertools.product((b"\0\0\0\0", b"\x80\x80\x80\x80", b"\0\0\x80\x80", b"\x80\x80\0\0"), (8, BUCKETS)):  # fmt: skip
-        sought = tuple(
+        samples = tuple(
             bytes(first + each | bit for first, bit in zip((0, 32, 64, 96), high, strict=True)) for each in range(most)
         )
-        made = module.Prefilter(tuple(map(_bucket_of, sought)), None)
+        made = module.Prefilter(tuple(map(_bucket_of, samples)), None)
         edges = itertools.product((0, 1, *range(28, 33), *range(60, 65), 300), (0, 1, 28, 62, 300))
-        for (before, after), sample, other in itertools.product(edges, sought, (0, 128)):
+        for (before, after), sample, other in itertools.product(edges, samples, (0, 128)):
             filler = bytes([sample[0] ^ other])
             around = (filler * before, filler * after)
             if made.may_hold(sample.join(around)) is not True or made.may_hold(sample[:3].join(around)) is not False:
@@ -203,9 +210,10 @@ def _looks_alike(module: Any) -> bool:
 def _bucket_of(sample: bytes) -> tuple[bytes, ...]:
     """What looks for the sample, as the last of nine; the others begin as it does, and are nowhere."""
     from gatebook.masking.prefilter import buckets
+    from gatebook.masking.sieves import Sieve
 
     longer = (sample + sample[-1:] * more for more in (*range(8, 0, -1), 0))
-    return tuple(buckets([tuple(1 << byte for byte in each)])[0][0] for each in longer)
+    return tuple(buckets({tuple(1 << byte for byte in each): Sieve.NONE})[0][0] for each in longer)
 
 
 def _reads_alike(module: Any) -> bool:

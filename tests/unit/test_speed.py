@@ -338,8 +338,8 @@ class Looking:
 
     def __init__(self, may_hold: Callable[[Any, bytes], bool], **changes: Any) -> None:
         class Prefilter:
-            def __init__(self, buckets: Any, beside: Any) -> None:
-                self.it = native().Prefilter(buckets, beside.it if beside else None)
+            def __init__(self, buckets: Any, beside: Any, issued: Any = ()) -> None:
+                self.it = native().Prefilter(buckets, beside.it if beside else None, issued)
 
             def may_hold(self, text: bytes) -> bool:
                 return may_hold(self.it, text)
@@ -370,6 +370,9 @@ class Looking:
         ),  # as if nothing stood on both sides of an edge
         lambda it, text: it.may_hold(text) and (text.isascii() or min(text) > 127),
         lambda it, text: it.may_hold(text) and not (text.isascii() and b"\x7f" in text),
+        lambda it, text: it.may_hold(text.replace(b"\\u", b"zz")),
+        lambda it, text: it.may_hold(text.replace(b"4111-1111-1111-1111", b"4111-1111-1111-1112")),
+        lambda it, text: it.may_hold(text) or b"a4e1" in text,
     ],
 )
 def test_one_that_rules_out_what_is_there_does_not_look_first(

@@ -9,7 +9,7 @@ import functools
 import math
 import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any, Final, NamedTuple
 
@@ -60,13 +60,12 @@ def _tells(factor: Factor) -> bool:
     return any(column != ANY for column in within)
 
 
-def occurs(factor: Factor, text: bytes) -> bool:
-    """Whether it does, said plainly: for tests, and to judge native code by."""
+def places(factor: Factor, text: bytes) -> Iterator[int]:
+    """Where it occurs, from -1 (before the text) on, said plainly: for tests, and to judge native code by."""
     columns = [START, *(1 << byte for byte in text), END]
-    return any(
-        all(map(operator.and_, factor, columns[first : first + len(factor)]))
-        for first in range(len(columns) - len(factor) + 1)
-    )
+    for first in range(len(columns) - len(factor) + 1):
+        if all(map(operator.and_, factor, columns[first : first + len(factor)])):
+            yield first - 1
 
 
 class _Branches(NamedTuple):

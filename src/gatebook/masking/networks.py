@@ -88,6 +88,13 @@ def evidence(digits: bytes) -> Evidence | None:
     return "loose" if _within(_LOOSE[len(digits)], prefix) else None
 
 
+def firm_numbers() -> tuple[tuple[int, int, int], ...]:
+    """All for which `evidence` is firm: their length, and from where to where their first six digits go, both included."""
+    return tuple(
+        (length, low, high) for length, (lows, highs) in _FIRM.items() for low, high in zip(lows, highs, strict=True)
+    )
+
+
 def ranges_by_lengths(*, loose: bool) -> dict[tuple[int, ...], Ranges]:
     """Inclusive ranges of the first six digits, under all the lengths that numbers of these prefixes have. No range is in it twice.
 

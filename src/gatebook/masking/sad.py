@@ -162,7 +162,7 @@ _CARD_PIN = re.compile(
 )
 _BARE_PIN = re.compile(rb"(?i:(?<![A-Za-z])pin)[\"'\\]{0,8}\s{0,2}[:=]\s{0,2}[\"'\\]{0,8}" + _PIN_VALUE)
 _PIN_BLOCK = re.compile(
-    rb"(?i:(?:pin[ _-]?(?:block|data)|encrypted[ _-]?pin|(?:de|field|bit)[ _-]?0?52)(?![a-z0-9]))"
+    rb"(?i:(?:pin[ _-]?(?:block|data)|encrypted[ _-]?pin|(?:(?<![A-Za-z0-9])de|(?-i:De|DE)|field|bit)[ _-]?0?52)(?![a-z0-9]))"
     + _GAP
     + rb"(?:(?:is|value|of)"
     + _GAP

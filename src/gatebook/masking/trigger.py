@@ -21,6 +21,7 @@ from gatebook.masking.patterns import Hit, Several, TooLarge, compiled
 from gatebook.masking.prefilter import Native, Perhaps, Prefilter
 from gatebook.masking.sad import EMV_PAN, TRACK_1, TRACK_2
 from gatebook.masking.secrets import Secrets
+from gatebook.masking.sieves import Sieve
 from gatebook.masking.words import (
     CARD_NAMES,
     CVV_PHRASES,
@@ -37,13 +38,13 @@ _DATA_ELEMENT = (
     rb"(?:(?:^|[^A-Za-z0-9]|\\[bfnrt]|\\u[0-9A-Fa-f]{4})(?i:de)|De|DE)[^A-Za-z0-9]{0,4}0?(?:35|45|52)(?:[^0-9]|$)"
 )
 _SAD_PHRASES = tuple(p for p in PIN_BLOCK_PHRASES + TRACK_PHRASES if not p.startswith("de ")) + CVV_PHRASES
-_SAD = b"|".join(
+_SAD_NAMES = b"|".join(
     [
         anywhere(("cvv", "card cvc", "card pin", *_SAD_PHRASES)),
         as_words(("cvc", "cvn", "cvd", "csc", "cav", "cid", "pin")),
-        _DATA_ELEMENT,
     ]
 )
+_SAD = _SAD_NAMES + b"|" + _DATA_ELEMENT
 # An ASCII letter, digit or separator written as an escape: no serialiser does it unasked, and it can hide any word.
 _HIDDEN = rb"\\u00(?:09|2[0DdEe]|3[0-9]|[46][0-9A-Fa-f]|[57][0-9AaFf])"
 # A number token with an exponent, as it can stand in a document or in one inside a string; and the form that counts in text.
@@ -81,6 +82,15 @@ _TRACKS = b"|".join([TRACK_2, TRACK_1, EMV_PAN])
 _EXPONENT = rb"[0-9][eE][+-]?[0-9]{1,3}(?:[\s,\]}\\]|$)|\.[0-9]+[eE]\+?1[1-8]"
 _PATTERNS = (_RUNS, _SHAPES, _SAD, _HIDDEN, _TRACKS, _EXPONENT, _CARD, _MASK, _OUR_NUMBER)
 _LOOK = Several(_PATTERNS)
+_LOOKED_FOR_FIRST = {
+    **dict.fromkeys((_SAD_NAMES, _HIDDEN, _TRACKS, _CARD, _MASK, _OUR_NUMBER), Sieve.NONE),
+    _RUNS: Sieve.NUMBER,
+    _SHAPES: Sieve.NUMBER,
+    _DATA_ELEMENT: Sieve.ELEMENT,
+    # As widely as _SCIENTIFIC: native code judges each place by itself, and one that it lets pass must not have let others be looked at.
+    rb"[0-9][eE][+-]?[0-9]": Sieve.EXPONENT,
+}
+"""The same by native code, and what may rule a match out there."""
 (
     _OF_RUNS,
     _OF_SHAPES,
@@ -227,7 +237,7 @@ _SAMPLES = (
 def look_first_with(native: Native) -> bool:
     """Once this has returned True `native` looks first, in this process: what it rules out is not looked for. False: it rules out what is card
     data, or it would rule out nothing. It takes half a second, and may be called in any thread."""
-    everywhere = prefilter.made(native, _PATTERNS)
+    everywhere = prefilter.made(native, _LOOKED_FOR_FIRST)
     if isinstance(everywhere, Perhaps):
         return False
     around = product(
@@ -243,7 +253,9 @@ def _prefilter_for(secrets: Secrets) -> Prefilter | None:
     if _first.made is not None and secrets.prefilter is None:
         native, everywhere = _first.made
         own = secrets.sketch
-        secrets.prefilter = everywhere if own is None else prefilter.made(native, (own,), everywhere, most=_OWN_BUCKETS)
+        secrets.prefilter = (
+            everywhere if own is None else prefilter.made(native, {own: Sieve.NONE}, everywhere, most=_OWN_BUCKETS)
+        )
     return secrets.prefilter
 
 

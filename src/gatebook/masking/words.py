@@ -101,7 +101,7 @@ _PLACES = frozenset("gpio board port led address postal postcode zip city street
 _TOKENS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\dA-Za-z_]+|[0-9]+")
 LONGEST_KEY = 64
 ID_CHARS = 128
-_IDS = re.compile(r"(?<![0-9A-Za-z\\])de(?:35|45|52)[a-f][0-9a-f]{3,}+(?![0-9A-Za-z])")
+IDS = re.compile(r"(?<![0-9A-Za-z\\])de(?:35|45|52)[a-f][0-9a-f]{3,}+(?![0-9A-Za-z])")
 """Hexadecimal ids that begin like the name of a data element of ISO 8583 and are none."""
 
 
@@ -114,7 +114,7 @@ def tokens(key: bytes) -> list[str]:
         text = text.lower()
         return re.findall(r"[^\W\d_]+|[0-9]+", text)
     if "de" in text:
-        text = _IDS.sub(" ", text)
+        text = IDS.sub(" ", text)
     return [word.lower() for word in _TOKENS.findall(text)]
 
 
