@@ -101,10 +101,10 @@ _ESCAPE = re.compile(
 )
 # Some escapes and what is before them. A pair of surrogates counts as one: no other way to count may match, or it would be cut.
 _PAIR = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-_IN_STRETCH = 64
-_STRETCH = re.compile(
-    rb"(?:[^\\]*+(?:\\[^u]|" + _PAIR + b"|(?!" + _PAIR + rb")\\u[0-9a-fA-F]{4})){%d}" % _IN_STRETCH, re.DOTALL
-)
+_AN_ESCAPE = rb"(?:[^\\]*+(?:\\[^u]|" + _PAIR + b"|(?!" + _PAIR + rb")\\u[0-9a-fA-F]{4}))"
+_FEW, _MANY, _LONG = 16, 64, 8 << 10
+_STRETCHES = {count: re.compile(_AN_ESCAPE + b"{%d}" % count, re.DOTALL) for count in (_FEW, _MANY)}
+"""So many escapes in one: to read one of a few costs less, and of a long text there would be many stretches to pass."""
 
 
 def unescaped(raw: bytes) -> bytes:
@@ -128,9 +128,11 @@ class _Escapes:
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
         self._decoded, self._starts = [0], [0]  # where each stretch begins, decoded and raw; it ends behind an escape
-        while stretch := _STRETCH.match(raw, self._starts[-1]):
+        count = _FEW if len(raw) < _LONG else _MANY
+        one_after_the_other = _STRETCHES[count].scanner(raw)  # type: ignore[attr-defined]  # as re.Scanner has it
+        for stretch in iter(one_after_the_other.match, None):
             text = stretch.group()
-            length = len(unescaped(text)) if b"\\u" in text else len(text) - _IN_STRETCH
+            length = len(unescaped(text)) if b"\\u" in text else len(text) - count
             self._decoded.append(self._decoded[-1] + length)
             self._starts.append(stretch.end())
         self._read: dict[int, tuple[list[int], list[tuple[int, int, int]]]] = {}

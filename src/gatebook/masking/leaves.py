@@ -59,9 +59,9 @@ class Place(msgspec.Struct, frozen=True):
         return Surroundings(card=card, strict="pan" in self.kinds, message=message)
 
 
-# A decoder reads a leaf as something with leaves of its own: edits of the decoded text, or None when it is not that.
-# This is the seam for further encodings (percent, HTML entities, base64, gzip). LIMIT: today only JSON inside a string.
-Decoder = Callable[[bytes, Place, Judge], "list[Edit] | None"]
+# A decoder reads a leaf as something with leaves of its own: edits of the decoded text, or None when it is not that. What hits in the text as it
+# stands is known to it. This is the seam for further encodings (percent, HTML entities, base64, gzip). LIMIT: today only JSON inside a string.
+Decoder = Callable[[bytes, Place, Judge, trigger.Hits], "list[Edit] | None"]
 
 
 def string_edits(raw: bytes, start: int, place: Place, judge: Judge, decoders: tuple[Decoder, ...]) -> list[Edit]:
@@ -80,12 +80,13 @@ def string_edits(raw: bytes, start: int, place: Place, judge: Judge, decoders: t
 def text_edits(text: bytes, place: Place, judge: Judge, decoders: tuple[Decoder, ...] = ()) -> list[Edit]:
     """Edits of a decoded text. The first decoder that can read it judges its leaves instead."""
     named = sad.by_name(text, place.kinds)
-    if named is None and not place.kinds & SAD_KINDS and judge.triggers and not _worth(text, place, judge):
+    hits = trigger.hits(text, judge.secrets, place.surroundings, own_masks=judge.own_masks, budget=judge.budget)
+    if named is None and not place.kinds & SAD_KINDS and judge.triggers and hits is trigger.NOTHING:
         return []
     if place.layer < MOST_LAYERS:
         inner = msgspec.structs.replace(place, layer=place.layer + 1)
         for decode in decoders:
-            decoded = decode(text, inner, judge)
+            decoded = decode(text, inner, judge, hits)
             if decoded is not None:
                 return decoded
     return _until_quiet(
@@ -127,13 +128,6 @@ def _among_digits(text: bytes, edit: Edit) -> bool:
     """Whether further digits stand close to the edit: what is left of a longer row may read as a number by itself."""
     around = text[max(0, edit.start - _CLOSE) : edit.start] + text[edit.end : edit.end + _CLOSE]
     return _DIGITS.search(around) is not None
-
-
-def _worth(text: bytes, place: Place, judge: Judge) -> bool:
-    return (
-        trigger.hits(text, judge.secrets, place.surroundings, own_masks=judge.own_masks, budget=judge.budget)
-        is not trigger.NOTHING
-    )
 
 
 def _plain_edits(text: bytes, around: Surroundings, judge: Judge) -> list[Edit]:

@@ -229,7 +229,7 @@ def key_edits(raw: bytes, start: int, frame: Frame, judge: Judge) -> list[Edit]:
     return string_edits(raw, start, place, judge, ())
 
 
-def json_in_string(text: bytes, place: Place, judge: Judge) -> list[Edit] | None:
+def json_in_string(text: bytes, place: Place, judge: Judge, hits: trigger.Hits) -> list[Edit] | None:
     """Decoder: a string that holds a JSON document, as rows of a database often do. Its numbers stay numbers."""
     if text.lstrip()[:1] not in (b"{", b"[", b'"'):
         return None
@@ -239,7 +239,6 @@ def json_in_string(text: bytes, place: Place, judge: Judge) -> list[Edit] | None
         return None
     judge.budget.spend(20)
     named = bool(place.kinds & SAD_KINDS)
-    hits = trigger.hits(text, judge.secrets, place.surroundings, own_masks=judge.own_masks, budget=judge.budget)
     if hits is trigger.NOTHING and not named and not judge.everywhere:
         return []
     return [found.edit for found in walk(text, place, judge, hits._replace(named=hits.named or named))]

@@ -4,6 +4,7 @@ One list serves two readers: exact patterns for decoded text, and wide patterns 
 as an escape. The wide ones must match wherever the exact ones can; a property test holds them to it.
 """
 
+import functools
 import re
 from typing import Literal
 
@@ -141,6 +142,14 @@ def _holds(words: str, phrases: tuple[str, ...]) -> bool:
 
 def kinds(key: bytes) -> frozenset[Kind]:
     """What a key or column of this name holds; "card" when it only says that cards are the matter, "message" when payment messages are."""
+    return _kinds_of_a_word(key) if len(key) <= _LONGEST_WORD and key.translate(None, _OF_WORDS) == b"" else _kinds(key)
+
+
+_LONGEST_WORD = 32
+_OF_WORDS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_"
+
+
+def _kinds(key: bytes) -> frozenset[Kind]:
     if key in (b"data", b"blob"):
         return frozenset({"binary"})
     found = tokens(key)
@@ -155,6 +164,10 @@ def kinds(key: bytes) -> frozenset[Kind]:
     if not _MESSAGE_KEYS.isdisjoint(found) or "iso 8583" in words:
         named.add("message")
     return frozenset(named)
+
+
+_kinds_of_a_word = functools.lru_cache(maxsize=512)(_kinds)
+"""Remembered, because servers use the same names in each answer. Such a name has no digit, so that no card number is ever among them."""
 
 
 def _values_named(found: list[str], words: str) -> set[Kind]:
