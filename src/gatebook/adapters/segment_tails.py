@@ -27,6 +27,7 @@ from gatebook.ledger.framing import (
 
 _NAME = re.compile(r"(?P<writer>[a-z0-9-]{1,48})-(?P<epoch>[0-9a-f]{20})-(?P<number>\d{6})\.seg")
 _ORPHAN = re.compile(r"(?P<writer>[a-z0-9-]{1,48})-(?P<epoch>[0-9a-f]{20})(-\d{6}\.new|\.mark)")
+_ASIDE = ".damaged"
 _MARK_SHIFT = 40
 _STARTING_S = 60.0
 _TAKE_BYTES = 8 << 20
@@ -39,10 +40,17 @@ class Tail:
     """One writer's epoch, read from its oldest segment on. Not thread-safe."""
 
     def __init__(
-        self, directory: Path, writer: str, epoch: str, first: int, give_way: Callable[[], None] = lambda: None
+        self,
+        directory: Path,
+        writer: str,
+        epoch: str,
+        first: int,
+        *,
+        data_dir: Path,
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
         self.writer, self.epoch = writer, epoch
-        self._directory, self._give_way = directory, give_way
+        self._directory, self._data_dir, self._give_way = directory, data_dir, give_way
         self._number, self._offset = first, HEADER_BYTES
         self._oldest = first
         self._done = (first, HEADER_BYTES)
@@ -52,6 +60,7 @@ class Tail:
         self._last_mark: int | None = None
         self._locks: list[int] = []
         self._beyond = 0
+        self._damaged = False
         self._ended = False
         self._closed = False
         header = self._header(first)
@@ -88,6 +97,7 @@ class Tail:
         groups: list[Group] = []
         taken = 0
         mark = self._mark()
+        self._damaged = False
         # One entry's payloads can be more than is taken at once: "nothing more" must mean that there is nothing more.
         while taken < _TAKE_BYTES or not groups:
             limit = self._limit(mark)
@@ -110,14 +120,25 @@ class Tail:
                 if not self._path(self._number).exists():
                     break
             elif stuck or found.closed:
+                # What a crash tore lies above the mark: that is only moved when all below it is synced, and has no way of being ahead of it on a disk.
+                self._damaged = self._number << _MARK_SHIFT | self._offset < mark
                 if self._ended:
                     self._leave()
                 break
         return groups
 
+    @property
+    def damage(self) -> tuple[str, int] | None:
+        """Where the last `take` met what its writer had made durable and is not as it was written: the file, below the data directory, and the offset in
+        it. Nothing is taken from there on."""
+        if not self._damaged:
+            return None
+        return str(self._path(self._number).relative_to(self._data_dir)), self._offset
+
     def backlog(self) -> float:
-        """How much its writer made durable that is not taken, in segments; 0 of one that `ended`, for whose room nobody waits."""
-        if self._ended:
+        """How much its writer made durable that is to be taken, in segments; 0 of one that `ended`, for whose room nobody waits, and of one that is
+        damaged."""
+        if self._ended or self._damaged:
             return 0.0
         mark = self._mark()
         offset = mark & ((1 << _MARK_SHIFT) - 1)
@@ -140,6 +161,7 @@ class Tail:
             torn += used_bytes(_read(self._path(later)), HEADER_BYTES)
         return Ending(
             clean=self._closed and not torn and not orphans,
+            damaged=self._damaged,
             beyond_mark=self._beyond,
             torn_bytes=torn,
             orphans=orphans,
@@ -162,6 +184,23 @@ class Tail:
             unfinished.unlink(missing_ok=True)
         self._mark_path().unlink(missing_ok=True)
         self.close()
+
+    def set_aside(self) -> None:
+        """As `remove_all`, but segments that hold what could not be taken are kept, as `….seg.damaged`, with their mark. The one that is damaged goes
+        last: its next one alone would be entries whose predecessors are missing."""
+        for number in self._numbers():
+            if number < self._number:
+                self._remove(number)
+        for number in reversed(self._numbers()):
+            path = self._path(number)
+            if used_bytes(_read(path), HEADER_BYTES):
+                path.rename(f"{path}{_ASIDE}")
+                sync_folder(self._directory)
+            else:
+                self._remove(number)
+        with contextlib.suppress(FileNotFoundError):
+            self._mark_path().rename(f"{self._mark_path()}{_ASIDE}")
+        self.remove_all()
 
     def _remove(self, number: int) -> None:
         """Gone, and before any later one: a power loss must not leave a segment whose next is missing, as if entries had been taken away."""
@@ -244,6 +283,8 @@ class SegmentTails:
         self._folders = [directory]
         self._tails: dict[tuple[str, str], Tail] = {}
         self._sorted: list[Tail] = []
+        self.aside: list[str] = []
+        """Segments that were set aside and that nobody has moved away, by their names below the data directory, as `look` found them last."""
         self._listed_at: tuple[int, ...] | None = None
 
     def look(self) -> list[Tail]:
@@ -254,8 +295,10 @@ class SegmentTails:
         now = time.time_ns()
         self._folders = [self._directory, *_folders(self._directory)]
         changed = self._changed()
+        self.aside = []
         for folder in self._folders:
             self._find(folder)
+            self.aside += (str(path.relative_to(self._directory.parent)) for path in _set_aside(folder))
         self._sorted = sorted(self._tails.values(), key=lambda tail: (tail.epoch, tail.writer))
         # A name made within the clock tick of the change before would leave no trace: a directory is trusted once it has been still.
         self._listed_at = changed if changed is not None and 0 < now - max(changed) > _SETTLED_NS else None
@@ -270,7 +313,7 @@ class SegmentTails:
             oldest[writer, epoch] = min(number, oldest.get((writer, epoch), number))
         for key, number in oldest.items():
             if key not in self._tails:
-                self._tails[key] = Tail(folder, *key, number, self._give_way)
+                self._tails[key] = Tail(folder, *key, number, data_dir=self._directory.parent, give_way=self._give_way)
 
     def _changed(self) -> tuple[int, ...] | None:
         """When a name was last made or removed in each directory; None where there is none."""
@@ -320,6 +363,17 @@ def _listed(directory: Path) -> list[tuple[str, str, int]]:
             if match := _NAME.fullmatch(name):
                 found.append((match["writer"], match["epoch"], int(match["number"])))
     return found
+
+
+def _set_aside(directory: Path) -> list[Path]:
+    with contextlib.suppress(FileNotFoundError):
+        names = sorted(os.listdir(directory))  # noqa: PTH208 - as above
+        return [
+            directory / name
+            for name in names
+            if name.endswith(_ASIDE) and _NAME.fullmatch(name.removesuffix(_ASIDE)) is not None
+        ]
+    return []
 
 
 def _opened(path: Path) -> int:
