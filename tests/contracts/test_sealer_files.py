@@ -80,7 +80,7 @@ def test_a_body_larger_than_what_is_taken_at_once_is_sealed_whole_after_its_writ
     body = os.urandom(1 << 20) * 20
     write_and_seal(place, [a_draft(1, payloads=(Payload(part="request", body=body),)), a_draft(2)])
     report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey, payload_key=place.payload_key)
-    assert (report.problems, report.pending, report.opened) == ([], 0, 2)
+    assert (report.problems, report.unknown, report.pending, report.opened) == ([], [], 0, 2)
     calls = [each.entry.call for each in reading.entries(LogFiles(place.log)) if each.entry.ev == "call.intent"]
     assert calls == ["call-00000001", "call-00000002"]
 
@@ -311,7 +311,7 @@ def test_what_a_power_loss_left_of_the_last_append_is_written_again_whole(place:
     with_a_bit_changed(file, end + 50)
     seal_once(place)
     report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey, payload_key=place.payload_key)
-    assert (report.problems, report.pending, report.opened) == ([], 0, 50)
+    assert (report.problems, report.unknown, report.pending, report.opened) == ([], [], 0, 50)
 
 
 # --- a log that is not as it was signed

@@ -65,7 +65,7 @@ def calls(place: Place, writer: str) -> list[str | None]:
 
 def intact(place: Place) -> bool:
     report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey, payload_key=place.payload_key)
-    return report.problems == [] and report.pending == 0
+    return (report.problems, report.unknown, report.pending) == ([], [], 0)
 
 
 def frames(segment: Path) -> list[Frame]:

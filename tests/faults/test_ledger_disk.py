@@ -103,7 +103,7 @@ def test_after_a_failed_write_and_a_power_loss_all_that_was_acknowledged_is_ther
         next((place.directory / "segments").glob("gate-0-*.mark")).unlink()  # never synced: it may be lost
     seal_once(place)
     report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey, payload_key=place.payload_key)
-    assert (report.problems, report.pending) == ([], 0)
+    assert (report.problems, report.unknown, report.pending) == ([], [], 0)
     entries = [each.entry for each in reading.entries(LogFiles(place.log))]
     assert said <= {entry.call for entry in entries}
     assert [entry.x["writer"] for entry in entries if entry.ev == "log.recover"] == ["gate-0"]
@@ -177,7 +177,7 @@ def test_a_sealer_that_dies_at_any_step_goes_on_where_it_was(tmp_path: Path, bef
         let_go(copy)
         seal_once(here)
         report = verify(LogFiles(here.log), LogFiles(here.payloads), here.vkey, payload_key=here.payload_key)
-        assert (report.problems, report.pending) == ([], 0), f"after step {steps}"
+        assert (report.problems, report.unknown, report.pending) == ([], [], 0), f"after step {steps}"
         calls = [each.entry for each in reading.entries(LogFiles(here.log)) if each.entry.w.n == "gate-1"]
         assert [entry.w.s for entry in calls] == list(range(1, 26))
         shutil.rmtree(copy)
@@ -407,5 +407,5 @@ def test_a_segment_that_could_not_be_made_leaves_no_gap_behind(tmp_path: Path, m
     assert left == 0
     seal_once(place)
     report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey)
-    assert (report.problems, report.pending) == ([], 0)
+    assert (report.problems, report.unknown, report.pending) == ([], [], 0)
     assert sum(each.entry.ev == "call.intent" for each in reading.entries(LogFiles(place.log))) == 20

@@ -49,7 +49,7 @@ def check(place: Place, acknowledged_calls: set[str]) -> int:
     seal_once(place)
     report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey, payload_key=place.payload_key)
     assert report.problems == []
-    assert report.pending == 0
+    assert (report.unknown, report.pending) == ([], 0)
     recorded = {each.entry.call for each in reading.entries(LogFiles(place.log)) if each.entry.ev == "call.intent"}
     assert acknowledged_calls <= recorded, f"{len(acknowledged_calls - recorded)} acknowledged entries are lost"
     assert list((place.directory / "segments").iterdir()) == []
@@ -122,7 +122,7 @@ def test_a_bit_that_rots_before_the_writer_is_killed_costs_no_byte_of_what_it_ac
     assert said - recorded, "there was something behind the damage"
     assert lost == set()
     report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey, payload_key=place.payload_key)
-    assert (report.problems, report.pending) == ([], 0)
+    assert (report.problems, report.unknown, report.pending) == ([], [], 0)
 
 
 def test_the_sealer_stops_on_request_and_signs_what_was_left(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_the_sealer_stops_on_request_and_signs_what_was_left(tmp_path: Path) -> 
     sealer.terminate()
     assert sealer.wait(20) == 0
     report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey)
-    assert (report.problems, report.pending) == ([], 0)
+    assert (report.problems, report.unknown, report.pending) == ([], [], 0)
     last = list(reading.entries(LogFiles(place.log)))[-1].entry
     assert last.ev == "log.stop"
 

@@ -350,6 +350,19 @@ class SegmentTails:
         self._listed_at = None
 
 
+def epochs_in(directory: Path) -> frozenset[tuple[str, str]] | None:
+    """Whose segments lie there, also such as were set aside: (writer, epoch). None where that cannot be seen."""
+    try:
+        folders = [
+            directory,
+            *(Path(each.path) for each in os.scandir(directory) if each.is_dir(follow_symlinks=False)),
+        ]
+        names = [name.removesuffix(_ASIDE) for folder in folders for name in os.listdir(folder)]  # noqa: PTH208 - names only
+    except OSError:
+        return None
+    return frozenset((match["writer"], match["epoch"]) for name in names if (match := _NAME.fullmatch(name)))
+
+
 def _folders(directory: Path) -> list[Path]:
     with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
         return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
