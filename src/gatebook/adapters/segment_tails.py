@@ -58,7 +58,6 @@ class Tail:
         self._reading: int | None = None
         self._marked: int | None = None
         self._last_mark: int | None = None
-        self._locks: list[int] = []
         self._beyond = 0
         self._damaged = False
         self._ended = False
@@ -68,7 +67,9 @@ class Tail:
         self._segment_bytes = header.segment_bytes
 
     def ended(self) -> bool:
-        """True once the writer is gone (its lock is ours now, for good) and what it wrote is durable. Raises OSError where that sync fails."""
+        """True once the writer is gone and what it wrote is durable. Raises OSError where that sync fails.
+
+        It takes its locks before a segment has its name, and never again: where one is free, once, its writer is gone for good."""
         if self._ended:
             return True
         try:
@@ -78,12 +79,12 @@ class Tail:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(descriptor)
             return False
-        self._locks.append(descriptor)
+        finally:
+            os.close(descriptor)
         for number in self._numbers():
             _sync(self._path(number))
-        # Of an epoch that is over the lock is kept and nothing else: hundreds of them may wait, and each open file counts.
+        # Of an epoch that is over nothing is kept open: thousands of them may wait, and each open file counts.
         self._last_mark = self._mark()
         if self._marked is not None:
             os.close(self._marked)
@@ -215,12 +216,9 @@ class Tail:
     def close(self) -> None:
         self._leave()
         if self._marked is not None:
-            self._locks.append(self._marked)
-            self._marked = None
-        for descriptor in self._locks:
             with contextlib.suppress(OSError):
-                os.close(descriptor)
-        self._locks.clear()
+                os.close(self._marked)
+            self._marked = None
 
     def _limit(self, mark: int) -> int | None:
         """Offset up to which the present segment may be read; None for all of it."""

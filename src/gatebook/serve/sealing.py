@@ -135,6 +135,10 @@ class Sealing:
         if before == 0:
             # The first entry of a log is the sealer's `log.init`, whoever wrote meanwhile.
             tails = sorted(tails, key=lambda tail: tail.writer != SEALER)
+        if look_for_ended:
+            # Of all, before anything is taken: who is not known to have ended has his mark kept open, and a sealer that was away may find thousands.
+            for tail in tails:
+                tail.ended()
         for tail in tails:
             if self.full:
                 break
