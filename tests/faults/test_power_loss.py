@@ -83,8 +83,8 @@ def wrongs(place: Place, told: set[str]) -> Iterator[str]:
         return
     report = verify(LogFiles(place.log), LogFiles(place.payloads), place.vkey, payload_key=place.payload_key)
     yield from (f"{problem.where}: {problem.what}" for problem in report.problems)
-    if report.pending:
-        yield f"{report.pending} pending"
+    if report.pending or report.unknown:
+        yield f"{report.pending} pending, {len(report.unknown)} unknown"
     calls = Counter(each.entry.call for each in reading.entries(LogFiles(place.log)) if each.entry.ev == "call.intent")
     acknowledged = {each.removeprefix(ACKNOWLEDGED) for each in told if each.startswith(ACKNOWLEDGED)}
     if missing := acknowledged - set(calls):

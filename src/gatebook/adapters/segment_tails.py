@@ -27,6 +27,7 @@ from gatebook.ledger.framing import (
 
 _NAME = re.compile(r"(?P<writer>[a-z0-9-]{1,48})-(?P<epoch>[0-9a-f]{20})-(?P<number>\d{6})\.seg")
 _ORPHAN = re.compile(r"(?P<writer>[a-z0-9-]{1,48})-(?P<epoch>[0-9a-f]{20})(-\d{6}\.new|\.mark)")
+_ASIDE = ".damaged"
 _MARK_SHIFT = 40
 _STARTING_S = 60.0
 _TAKE_BYTES = 8 << 20
@@ -39,10 +40,17 @@ class Tail:
     """One writer's epoch, read from its oldest segment on. Not thread-safe."""
 
     def __init__(
-        self, directory: Path, writer: str, epoch: str, first: int, give_way: Callable[[], None] = lambda: None
+        self,
+        directory: Path,
+        writer: str,
+        epoch: str,
+        first: int,
+        *,
+        data_dir: Path,
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
         self.writer, self.epoch = writer, epoch
-        self._directory, self._give_way = directory, give_way
+        self._directory, self._data_dir, self._give_way = directory, data_dir, give_way
         self._number, self._offset = first, HEADER_BYTES
         self._oldest = first
         self._done = (first, HEADER_BYTES)
@@ -50,8 +58,8 @@ class Tail:
         self._reading: int | None = None
         self._marked: int | None = None
         self._last_mark: int | None = None
-        self._locks: list[int] = []
         self._beyond = 0
+        self._damaged = False
         self._ended = False
         self._closed = False
         header = self._header(first)
@@ -59,7 +67,9 @@ class Tail:
         self._segment_bytes = header.segment_bytes
 
     def ended(self) -> bool:
-        """True once the writer is gone (its lock is ours now, for good) and what it wrote is durable. Raises OSError where that sync fails."""
+        """True once the writer is gone and what it wrote is durable. Raises OSError where that sync fails.
+
+        It takes its locks before a segment has its name, and never again: where one is free, once, its writer is gone for good."""
         if self._ended:
             return True
         try:
@@ -69,12 +79,12 @@ class Tail:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(descriptor)
             return False
-        self._locks.append(descriptor)
+        finally:
+            os.close(descriptor)
         for number in self._numbers():
             _sync(self._path(number))
-        # Of an epoch that is over the lock is kept and nothing else: hundreds of them may wait, and each open file counts.
+        # Of an epoch that is over nothing is kept open: thousands of them may wait, and each open file counts.
         self._last_mark = self._mark()
         if self._marked is not None:
             os.close(self._marked)
@@ -88,6 +98,7 @@ class Tail:
         groups: list[Group] = []
         taken = 0
         mark = self._mark()
+        self._damaged = False
         # One entry's payloads can be more than is taken at once: "nothing more" must mean that there is nothing more.
         while taken < _TAKE_BYTES or not groups:
             limit = self._limit(mark)
@@ -110,14 +121,25 @@ class Tail:
                 if not self._path(self._number).exists():
                     break
             elif stuck or found.closed:
+                # What a crash tore lies above the mark: that is only moved when all below it is synced, and has no way of being ahead of it on a disk.
+                self._damaged = self._number << _MARK_SHIFT | self._offset < mark
                 if self._ended:
                     self._leave()
                 break
         return groups
 
+    @property
+    def damage(self) -> tuple[str, int] | None:
+        """Where the last `take` met what its writer had made durable and is not as it was written: the file, below the data directory, and the offset in
+        it. Nothing is taken from there on."""
+        if not self._damaged:
+            return None
+        return str(self._path(self._number).relative_to(self._data_dir)), self._offset
+
     def backlog(self) -> float:
-        """How much its writer made durable that is not taken, in segments; 0 of one that `ended`, for whose room nobody waits."""
-        if self._ended:
+        """How much its writer made durable that is to be taken, in segments; 0 of one that `ended`, for whose room nobody waits, and of one that is
+        damaged."""
+        if self._ended or self._damaged:
             return 0.0
         mark = self._mark()
         offset = mark & ((1 << _MARK_SHIFT) - 1)
@@ -140,6 +162,7 @@ class Tail:
             torn += used_bytes(_read(self._path(later)), HEADER_BYTES)
         return Ending(
             clean=self._closed and not torn and not orphans,
+            damaged=self._damaged,
             beyond_mark=self._beyond,
             torn_bytes=torn,
             orphans=orphans,
@@ -163,6 +186,23 @@ class Tail:
         self._mark_path().unlink(missing_ok=True)
         self.close()
 
+    def set_aside(self) -> None:
+        """As `remove_all`, but segments that hold what could not be taken are kept, as `….seg.damaged`, with their mark. The one that is damaged goes
+        last: its next one alone would be entries whose predecessors are missing."""
+        for number in self._numbers():
+            if number < self._number:
+                self._remove(number)
+        for number in reversed(self._numbers()):
+            path = self._path(number)
+            if used_bytes(_read(path), HEADER_BYTES):
+                path.rename(f"{path}{_ASIDE}")
+                sync_folder(self._directory)
+            else:
+                self._remove(number)
+        with contextlib.suppress(FileNotFoundError):
+            self._mark_path().rename(f"{self._mark_path()}{_ASIDE}")
+        self.remove_all()
+
     def _remove(self, number: int) -> None:
         """Gone, and before any later one: a power loss must not leave a segment whose next is missing, as if entries had been taken away."""
         self._path(number).unlink(missing_ok=True)
@@ -176,12 +216,9 @@ class Tail:
     def close(self) -> None:
         self._leave()
         if self._marked is not None:
-            self._locks.append(self._marked)
-            self._marked = None
-        for descriptor in self._locks:
             with contextlib.suppress(OSError):
-                os.close(descriptor)
-        self._locks.clear()
+                os.close(self._marked)
+            self._marked = None
 
     def _limit(self, mark: int) -> int | None:
         """Offset up to which the present segment may be read; None for all of it."""
@@ -244,6 +281,8 @@ class SegmentTails:
         self._folders = [directory]
         self._tails: dict[tuple[str, str], Tail] = {}
         self._sorted: list[Tail] = []
+        self.aside: list[str] = []
+        """Segments that were set aside and that nobody has moved away, by their names below the data directory, as `look` found them last."""
         self._listed_at: tuple[int, ...] | None = None
 
     def look(self) -> list[Tail]:
@@ -254,8 +293,10 @@ class SegmentTails:
         now = time.time_ns()
         self._folders = [self._directory, *_folders(self._directory)]
         changed = self._changed()
+        self.aside = []
         for folder in self._folders:
             self._find(folder)
+            self.aside += (str(path.relative_to(self._directory.parent)) for path in _set_aside(folder))
         self._sorted = sorted(self._tails.values(), key=lambda tail: (tail.epoch, tail.writer))
         # A name made within the clock tick of the change before would leave no trace: a directory is trusted once it has been still.
         self._listed_at = changed if changed is not None and 0 < now - max(changed) > _SETTLED_NS else None
@@ -270,7 +311,7 @@ class SegmentTails:
             oldest[writer, epoch] = min(number, oldest.get((writer, epoch), number))
         for key, number in oldest.items():
             if key not in self._tails:
-                self._tails[key] = Tail(folder, *key, number, self._give_way)
+                self._tails[key] = Tail(folder, *key, number, data_dir=self._directory.parent, give_way=self._give_way)
 
     def _changed(self) -> tuple[int, ...] | None:
         """When a name was last made or removed in each directory; None where there is none."""
@@ -307,6 +348,19 @@ class SegmentTails:
         self._listed_at = None
 
 
+def epochs_in(directory: Path) -> frozenset[tuple[str, str]] | None:
+    """Whose segments lie there, also such as were set aside: (writer, epoch). None where that cannot be seen."""
+    try:
+        folders = [
+            directory,
+            *(Path(each.path) for each in os.scandir(directory) if each.is_dir(follow_symlinks=False)),
+        ]
+        names = [name.removesuffix(_ASIDE) for folder in folders for name in os.listdir(folder)]  # noqa: PTH208 - names only
+    except OSError:
+        return None
+    return frozenset((match["writer"], match["epoch"]) for name in names if (match := _NAME.fullmatch(name)))
+
+
 def _folders(directory: Path) -> list[Path]:
     with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
         return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
@@ -320,6 +374,17 @@ def _listed(directory: Path) -> list[tuple[str, str, int]]:
             if match := _NAME.fullmatch(name):
                 found.append((match["writer"], match["epoch"], int(match["number"])))
     return found
+
+
+def _set_aside(directory: Path) -> list[Path]:
+    with contextlib.suppress(FileNotFoundError):
+        names = sorted(os.listdir(directory))  # noqa: PTH208 - as above
+        return [
+            directory / name
+            for name in names
+            if name.endswith(_ASIDE) and _NAME.fullmatch(name.removesuffix(_ASIDE)) is not None
+        ]
+    return []
 
 
 def _opened(path: Path) -> int:

@@ -4,6 +4,7 @@ import shlex
 import time
 from pathlib import Path
 
+from gatebook.adapters.segment_tails import epochs_in
 from gatebook.cli.book import Book
 from gatebook.cli.replay_page import Verification
 from gatebook.cli.verify import SETTLE_S
@@ -20,7 +21,13 @@ def checked(opened: Book, key: str | None) -> Verification:
     command = shlex.join(["gatebook", "verify", str(opened.directory), "--key", named])
     try:
         text = Path(named).read_text("utf-8").strip() if key is None or Path(named).is_file() else named
-        report = verify(opened.log, opened.payloads, text, settle=lambda: time.sleep(SETTLE_S))
+        report = verify(
+            opened.log,
+            opened.payloads,
+            text,
+            settle=lambda: time.sleep(SETTLE_S),
+            at_work=lambda: epochs_in(opened.directory / "segments"),
+        )
     except (CannotJudge, NoteError, OSError, UnicodeDecodeError) as error:
         return _unchecked(opened, str(error), command)
     return Verification(

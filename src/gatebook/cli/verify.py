@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from gatebook.adapters.log_files import LogFiles
+from gatebook.adapters.segment_tails import epochs_in
 from gatebook.cli import textfile
 from gatebook.cli.visible import visible
 from gatebook.ledger.note import NoteError
@@ -21,6 +22,8 @@ INTACT, BROKEN, CANNOT_JUDGE = 0, 1, 2
 _VERDICTS = {INTACT: "intact", BROKEN: "broken", CANNOT_JUDGE: "cannot judge"}
 SETTLE_S = 2.5
 """A running sealer signs within half a second: what is not signed yet will be by then."""
+_UNKNOWN_SHOWN = 10
+_UNKNOWN = "it began just before this copy was made, or somebody put them there; the data directory itself, with its segments, tells"
 _ARCHIVED_SHOWN = 3
 """One changed entry contradicts every checkpoint after it, which may be thousands; the line that matters would be out of sight."""
 
@@ -65,6 +68,7 @@ def verify(
             old_checkpoint=checkpoint.read_bytes() if checkpoint is not None else None,
             payload_key=load_private_key(payload_key.read_text()) if payload_key is not None else None,
             settle=lambda: time.sleep(SETTLE_S),
+            at_work=lambda: epochs_in(log.parent / "segments") if log != directory else None,
         )
     except (CannotJudge, NoteError, PayloadError, OSError, UnicodeDecodeError) as error:
         _keep_numbers(metrics, intact=False, entries=0)
@@ -124,6 +128,10 @@ def _say(report: Report, with_old: bool) -> None:
     typer.echo(f"{report.checkpoints} checkpoints, {report.payloads} payloads{opened}{unseen}")
     if report.pending:
         typer.echo(f"{report.pending} pieces are not signed yet: a sealer is at work, or ended before it signed them")
+    for problem in report.unknown[:_UNKNOWN_SHOWN]:
+        typer.echo(visible(f"note: {problem.where}: {problem.what}, nor does any entry name that writer: {_UNKNOWN}"))
+    if len(report.unknown) > _UNKNOWN_SHOWN:
+        typer.echo(f"… and {len(report.unknown) - _UNKNOWN_SHOWN} more such (--json names them)")
     if report.development:
         typer.echo("note: this log holds entries of the dev profile")
     if report.follows:

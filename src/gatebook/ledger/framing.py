@@ -83,10 +83,12 @@ class Taken(msgspec.Struct):
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """How an ended writer's segments end. `clean`: with its own last frame. `beyond_mark`: leaves taken that were not published, `torn_bytes`: bytes
-    after the last whole frame, `orphans`: whole frames whose leaf never came; `offset` in segment `segment`: where taking stopped."""
+    """How an ended writer's segments end. `clean`: with its own last frame. `damaged`: within what was published. `beyond_mark`: leaves taken that were
+    not published, `torn_bytes`: bytes after the last whole frame, `orphans`: whole frames whose leaf never came; `offset` in segment `segment`: where
+    taking stopped."""
 
     clean: bool
+    damaged: bool = False
     beyond_mark: int
     torn_bytes: int
     orphans: int

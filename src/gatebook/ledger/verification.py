@@ -5,12 +5,13 @@ pass one as `old_checkpoint`.
 """
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
 from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
 from gatebook.ledger.files import Files
+from gatebook.ledger.gist import Writer
 from gatebook.ledger.merkle import TILE_WIDTH, Tree, leaf_hash
 from gatebook.ledger.note import NoteError, Verifier, load_verifier
 from gatebook.ledger.payload import PrivateKey
@@ -19,6 +20,7 @@ from gatebook.ledger.tiles import BundleError, read_bundle, read_tile, tile_name
 from gatebook.ledger.verifying_entries import EntryCheck
 from gatebook.ledger.verifying_files import FileCheck
 from gatebook.ledger.verifying_payloads import PayloadCheck
+from gatebook.ledger.verifying_unsigned import Unsigned, Written, written_since
 
 MAX_PROBLEMS = 1000
 
@@ -36,7 +38,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 class Report(msgspec.Struct, kw_only=True):
     """What was judged, and everything that is wrong with it. `pending`: pieces beyond the checkpoint, which no signature covers yet: a sealer is
-    at work, or ended before it signed them. `payloads`: named by entries, and compared with the files that hold them; `unseen`: named by entries, and not
+    at work, or ended before it signed them. `unknown`: frames of recordings, by file, whose writer no entry names: nobody can say here whether they are still to come. `payloads`: named by entries, and compared with the files that hold them; `unseen`: named by entries, and not
     looked at, for no files were given. `opened`: payloads opened and compared with their commitments. `root` in hex. `follows`: the log before a restore, as the first entry says."""
 
     origin: str = ""
@@ -49,6 +51,7 @@ class Report(msgspec.Struct, kw_only=True):
     pending: int = 0
     development: bool = False
     follows: str = ""
+    unknown: list[Problem] = []
     problems: list[Problem] = []
 
     @property
@@ -71,10 +74,12 @@ def verify(
     old_checkpoint: bytes | None = None,
     payload_key: PrivateKey | None = None,
     settle: Callable[[], None] = lambda: None,
+    at_work: Callable[[], Collection[Writer] | None] = lambda: None,
 ) -> Report:
     """Judge the log in `log` (and its recordings in `payloads`) by the verifier key in text form. Memory does not grow with the log.
 
-    `settle` waits for a running sealer to publish its next checkpoint; it is called where something looks unfinished, at most twice.
+    `settle` waits for a running sealer to publish its next checkpoint; it is called where something looks unfinished, at most twice. `at_work`: whose
+    entries may still come, for they have segments; None where that cannot be known.
     Raises CannotJudge; everything else that is wrong is in the report. The order is the argument:
     """
     report = Report()
@@ -99,11 +104,18 @@ def verify(
         entry_check.finish()
         files = FileCheck(report.say, log, payloads, head.size, archive, entry_check, payload_check)
         files.look()
-        if files.unfinished or files.strays or payload_check.again:
+        unsigned = payload_check.unsigned
+        looks_odd = any(unsigned.nobodys(entry_check.written, at_work()))
+        if files.unfinished or files.strays or payload_check.again or looks_odd:
             settle()
-            files.look_again(_newer_size(log, verifier, head))
+            # Who has no segment by now has everything signed by now, so this comes before the newer checkpoint.
+            working = at_work()
+            newer = _newer_size(log, verifier, head)
+            files.look_again(newer)
             payload_check.retry(entry_check.written)
-        report.pending = files.pending + payload_check.pending
+            # 6. What no entry names has a writer whose next entries may name it.
+            _judge_unsigned(unsigned, written_since(log, head.size, newer, entry_check.written), working, report)
+        report.pending += files.pending + payload_check.begun + unsigned.count
     report.checkpoints = len(archive)
     report.payloads, report.unseen, report.opened = payload_check.payloads, payload_check.unseen, payload_check.opened
     report.development, report.follows = entry_check.development, entry_check.follows
@@ -244,6 +256,17 @@ def _published(log: Files, verifier: Verifier) -> tuple[Checkpoint | None, str]:
         return None, ""
     except (NoteError, OSError) as error:
         return None, str(error)
+
+
+def _judge_unsigned(unsigned: Unsigned, written: Written, working: Collection[Writer] | None, report: Report) -> None:
+    """Say whose frames nobody will sign; they are not pending."""
+    for writer, frames in unsigned.nobodys(written, working):
+        report.pending -= frames.count
+        what = f"{frames.count} frames of {' '.join(writer)}, which no entry names, up to its number {frames.highest}"
+        if working is not None:
+            report.say(frames.where, f"{what}: that writer has no segment, so no entry will")
+        elif len(report.unknown) < MAX_PROBLEMS:
+            report.unknown.append(Problem(frames.where, what))
 
 
 def _newer_size(log: Files, verifier: Verifier, head: Checkpoint) -> int:

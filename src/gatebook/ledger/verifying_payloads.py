@@ -16,7 +16,8 @@ from gatebook.ledger.payload_frames import (
     session_of,
     stored_frames,
 )
-from gatebook.ledger.verifying_recording import RecordingCheck, Where, Written
+from gatebook.ledger.verifying_recording import RecordingCheck, Where
+from gatebook.ledger.verifying_unsigned import Unsigned, Written
 
 Say = Callable[[str, str], None]
 
@@ -35,7 +36,8 @@ class _Due(msgspec.Struct):
 class PayloadCheck:
     """Collects what entries expect, session by session, and compares it with the files. Without `files` it only counts, in `unseen`.
 
-    `again` are sessions whose file did not fit: a sealer may have been writing it; they are compared once more by `retry`.
+    `again` are sessions whose file did not fit: a sealer may have been writing it; they are compared once more by `retry`. `unsigned`: frames that no entry
+    names yet, `begun`: frames that are not whole yet, where nothing is wrong with their file.
     """
 
     def __init__(self, say: Say, files: Files | None, private: payload.PrivateKey | None) -> None:
@@ -48,7 +50,8 @@ class PayloadCheck:
         self.payloads = 0
         self.unseen = 0
         self.opened = 0
-        self.pending = 0
+        self.unsigned = Unsigned()
+        self.begun = 0
 
     def expect(self, index: int, entry: Entry) -> None:
         """`entry` has its session's payloads, or opens its session."""
@@ -111,21 +114,22 @@ class PayloadCheck:
             return None
         if session_of(name) is None:
             return "is not accounted for"
-        frames = 0
+        unsigned, begun = Unsigned(), 0
         try:
             with self._files.open(name) as file:
                 for stored in stored_frames(file):
                     place = stored.place
                     if payload_name(place.session) != name or place.sequence <= written(place.writer, place.epoch):
                         return "belongs to no session in the log"
-                    frames += 1
+                    unsigned.add(place)
         except UnfinishedFrame:
-            frames += 1
+            begun = 1
         except FileNotFoundError:
             return None
         except (payload.PayloadError, OSError) as error:
             return f"belongs to no session in the log, and cannot be read: {error}"
-        self.pending += frames
+        self.unsigned.add_all(unsigned)
+        self.begun += begun
         return None
 
     def _compare(self, session: str, due: _Due, written: Written) -> list[tuple[str, str]]:
@@ -148,6 +152,8 @@ class PayloadCheck:
             reading.damaged = True
             problems.append((name, str(error)))
         problems += [(f"entry {index}", f"{what} {reading.lost} {name}") for index, what in reading.missing()]
-        self.pending += reading.pending if not problems else 0
-        self.opened += reading.opened if not problems else 0
+        if not problems:
+            self.unsigned.add_all(reading.unsigned)
+            self.begun += reading.begun
+            self.opened += reading.opened
         return problems

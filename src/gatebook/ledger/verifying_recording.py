@@ -1,6 +1,6 @@
 """One payload file against what the entries of its session say is in it, frame by frame."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
@@ -8,10 +8,9 @@ from gatebook.ledger import payload
 from gatebook.ledger.entry import Pay
 from gatebook.ledger.framing import FrameKind
 from gatebook.ledger.payload_frames import Damage, Stored
+from gatebook.ledger.verifying_unsigned import Unsigned, Written
 from gatebook.model.secret import Secret
 
-Written = Callable[[str, str], int]
-"""(writer, epoch) → its last sequence in the log."""
 Where = tuple[str, str, int, int]
 """(writer, epoch, sequence, part) of a payload or a data key."""
 
@@ -20,7 +19,8 @@ _AROUND_BYTES = 256
 
 
 class RecordingCheck:
-    """One pass over a payload file; what fits is taken out of `pays` and `keys`. `damaged`: some of it could not be read."""
+    """One pass over a payload file; what fits is taken out of `pays` and `keys`. `damaged`: some of it could not be read. `unsigned`: frames
+    that no entry names yet; `begun`: frames that are not whole yet."""
 
     def __init__(
         self,
@@ -36,14 +36,15 @@ class RecordingCheck:
         self._behind_damage = False
         self._changed: set[Where] = set()
         self.damaged = False
-        self.pending = 0
+        self.unsigned = Unsigned()
+        self.begun = 0
         self.opened = 0
 
     def pass_over(self, damage: Damage) -> list[str]:
         """What is wrong with bytes that are no frame. Pieces on both sides of them may still be one payload: its digest tells."""
         if damage.begun:
             # What no entry names yet. Where it was the frame of one, that entry's payload is missing, and is said to be.
-            self.pending += 1
+            self.begun += 1
             return []
         self.damaged = self._behind_damage = True
         return [f"{damage.end - damage.start} bytes at offset {damage.start} are no frame of its session"]
@@ -55,7 +56,7 @@ class RecordingCheck:
             told = self._unless_behind_damage(f"a payload before offset {stored.start} is not whole")
             self._payload = None
         if place.sequence > self._written(place.writer, place.epoch):
-            self.pending += 1
+            self.unsigned.add(place)
             return told
         if stored.kind is FrameKind.DATA_KEY:
             return told + self._take_key(stored)

@@ -122,6 +122,7 @@ def _seal_until(
     second = sealed_at = 0.0
     behind_us = late_us = 0
     first, whole, crowded = True, True, False
+    told: set[str] = set()
     pause_s = POLL_S
     while not stop.wait(pause_s):
         now = time.monotonic()
@@ -136,11 +137,16 @@ def _seal_until(
             second = now
             for draft in (*sealing.recoveries(), *sealing.closings(clock.now().unix_us)):
                 hand.write(draft)
-            broken = (*rounds.broken, *sealing.damaged)
+            broken = (*sealing.damaged, *rounds.broken)
             if whole == bool(broken):
                 whole = not broken
                 say("log.whole" if whole else "log.broken", files=len(broken), first=broken[0] if broken else None)
                 beat = -math.inf
+            if new := sealing.damage.keys() - told:
+                told |= new
+                beat = -math.inf
+                for file in sorted(new):
+                    say("segment.damaged", file=file, offset=sealing.damage[file], mend=_MEND_SEGMENT)
             if now - beat >= deployment.heartbeat_s:
                 hand.write(_heartbeat(sealing, rounds, broken, behind_us))
                 beat, behind_us = now, 0
@@ -160,6 +166,9 @@ def _seal_until(
         # No pause where the work took as long: there is more by now.
         poll_s = POLL_S if now - busy < SECOND_S else IDLE_POLL_S
         pause_s = 0.0 if crowded else max(0.0, poll_s - (time.monotonic() - now))
+
+
+_MEND_SEGMENT = "gatebook restart: its writer goes on in another one. docs/howto/runbooks.md, A segment is damaged"
 
 
 def _sealed(sealing: Sealing, clock: Clock) -> int:

@@ -7,6 +7,8 @@ are open (`sealing_standing`, at a start brought up by `sealing_rebuilding`).
 from collections import deque
 from collections.abc import Callable
 
+import msgspec
+
 from gatebook.ledger.checkpoint import Checkpoint, sign_checkpoint
 from gatebook.ledger.entry import instant_us
 from gatebook.ledger.framing import Ending, Group
@@ -83,7 +85,7 @@ class Sealing:
 
     @property
     def backlog(self) -> float:
-        """The most that waits to be taken of one writer, in its segments."""
+        """The most that waits to be taken of one writer, and can be, in its segments."""
         return max((tail.backlog() for tail in self._tails.look()), default=0.0)
 
     @property
@@ -93,8 +95,15 @@ class Sealing:
 
     @property
     def damaged(self) -> tuple[str, ...]:
-        """Payload files, below the data directory, that were met and are not as they were written; what can be read in them is kept."""
-        return tuple(f"payloads/{name}" for name in self._standing.shelf.damaged)
+        """Files below the data directory that were met and are not as they were written: segments first, for what is in them is nowhere else, those of
+        writers that run before those that were set aside; then payload files, of which what can be read is kept."""
+        segments = (damage[0] for tail in self._tails.look() if (damage := tail.damage) is not None)
+        return (*segments, *self._tails.aside, *(f"payloads/{name}" for name in self._standing.shelf.damaged))
+
+    @property
+    def damage(self) -> dict[str, int]:
+        """Segments, below the data directory, of which nothing is taken from this offset on, although their writers made it durable."""
+        return dict(damage for tail in self._tails.look() if (damage := tail.damage) is not None)
 
     def is_fresh(self) -> bool:
         """True where this log has no first entry yet, neither in it nor on its way: an earlier sealer's segment may be without it, or with
@@ -126,10 +135,15 @@ class Sealing:
         if before == 0:
             # The first entry of a log is the sealer's `log.init`, whoever wrote meanwhile.
             tails = sorted(tails, key=lambda tail: tail.writer != SEALER)
+        if look_for_ended:
+            # Of all, before anything is taken: who is not known to have ended has his mark kept open, and a sealer that was away may find thousands.
+            for tail in tails:
+                tail.ended()
         for tail in tails:
             if self.full:
                 break
-            if tail in self._over:
+            # What is damaged is read again once in a while: it may have been put right, or its writer may have ended.
+            if tail in self._over or (tail.damage is not None and not look_for_ended):
                 continue
             self._take_from(tail, look_for_ended=look_for_ended)
         return self.size - before
@@ -154,20 +168,19 @@ class Sealing:
             if ending.clean or key in self._standing.recovered:
                 continue
             self._standing.recovered[key] = None
-            due.append(
-                own_draft(
-                    "log.recover",
-                    ok=not ending.torn_bytes and not ending.orphans,
-                    reason="recovered",
-                    writer=tail.writer,
-                    epoch=tail.epoch,
-                    segment=ending.segment,
-                    offset=ending.offset,
-                    taken_after_mark=ending.beyond_mark,
-                    frames_without_entry=ending.orphans,
-                    torn_bytes=ending.torn_bytes,
-                )
+            draft = own_draft(
+                "log.recover",
+                ok=not ending.torn_bytes and not ending.orphans,
+                reason="recovered",
+                writer=tail.writer,
+                epoch=tail.epoch,
+                segment=ending.segment,
+                offset=ending.offset,
+                taken_after_mark=ending.beyond_mark,
+                frames_without_entry=ending.orphans,
+                torn_bytes=ending.torn_bytes,
             )
+            due.append(msgspec.structs.replace(draft, ok=False, reason="damaged") if ending.damaged else draft)
         return due
 
     def closings(self, now_us: int) -> list[Draft]:
@@ -235,7 +248,7 @@ class Sealing:
             self._log.remove(self._to_thin.popleft()[1])
 
     def tidy(self) -> None:
-        """Segments whose entries are all signed are gone, and so are ended epochs once their recovery is signed too.
+        """Segments whose entries are all signed are gone, and so are ended epochs once their recovery is signed too, but for what is damaged in them.
 
         Nothing goes while something is taken that is not signed: its segment is the only place that has it."""
         if self.size != self.signed:
@@ -244,7 +257,10 @@ class Sealing:
             if tail not in self._over:
                 tail.remove_taken(tail.position)
             elif self._over[tail].clean or self._recovery_signed(tail):
-                tail.remove_all()
+                if self._over[tail].damaged:
+                    tail.set_aside()
+                else:
+                    tail.remove_all()
                 del self._over[tail]
                 self._tails.forget(tail.writer, tail.epoch)
 

@@ -58,8 +58,13 @@ class Tail(Protocol):
     def take(self) -> list[Group]:
         """The next leaves, in the order they were written; of a living writer only durable ones."""
 
+    @property
+    def damage(self) -> tuple[str, int] | None:
+        """Where the last `take` met what its writer had made durable and is not as it was written: the file, below the data directory, and the offset in
+        it. Nothing is taken from there on. None where all is well; a write that a crash tore is none, for nobody was told that it was durable."""
+
     def backlog(self) -> float:
-        """How much its writer made durable that is not taken, in segments; 0 of one that is gone."""
+        """How much its writer made durable that is to be taken, in segments; 0 of one that is gone, or where nothing can be taken."""
 
     def held(self) -> Iterator[bytes]:
         """Every whole leaf in its segments, also of those that were taken, in the order they were written. Nothing is taken by this."""
@@ -70,10 +75,17 @@ class Tail(Protocol):
 
     def remove_all(self) -> None: ...
 
+    def set_aside(self) -> None:
+        """As `remove_all`, but segments that hold what could not be taken are kept, under names of which nothing is taken any more."""
+
 
 class Tails(Protocol):
     def look(self) -> Sequence[Tail]:
         """Every epoch that has segments, oldest first."""
+
+    @property
+    def aside(self) -> Sequence[str]:
+        """Segments that were set aside and that nobody has moved away, by their names below the data directory, as `look` found them last."""
 
     def remove_orphans(self, own: str) -> None:
         """Files of epochs that died before they had a segment are gone; `own`: the caller's writer, of which none is starting."""

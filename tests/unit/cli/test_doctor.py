@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gatebook.adapters.ledger_segment import SegmentHand
 from gatebook.adapters.log_files import LogFiles
 from gatebook.cli.doctoring.evidence import evidence
 from gatebook.cli.doctoring.findings import Finding
@@ -20,7 +21,7 @@ from gatebook.ledger import reading
 from gatebook.locks import alone
 from gatebook.speed import SpeedUp
 from tests.unit.cli.by_commands import Deployed
-from tests.world_ledger import START_US, RunningSealer, a_draft, a_service_draft, wait_until, write_and_seal
+from tests.world_ledger import START_US, RunningSealer, StillClock, a_draft, a_service_draft, wait_until, write_and_seal
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +98,33 @@ def test_what_the_sealer_found_changed_is_said(
     deployed.write(*range(300, 600))
     [told] = [what for what in whats(seen(deployed), "log") if "VERIFICATION FAILED" in what]
     assert "the sealer found 1 of its files not to be what was signed, first tile/entries/000" in told
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_segment_that_rots_is_said_with_what_helps(deployed: Deployed, lives: bool) -> None:
+    hand = SegmentHand(deployed.place.deployment, "gate-0", StillClock())
+    for _ in range(3):
+        hand.write(a_service_draft())
+    [segment] = (deployed.data_dir / "segments").glob("gate-0-*-000001.seg")
+    raw = segment.read_bytes()
+    with segment.open("rb+") as file:
+        file.seek(raw.index(b'"w":') + 40)
+        file.write(b"#")
+    if not lives:
+        hand.close()
+    with RunningSealer(deployed.place):
+        log = LogFiles(deployed.data_dir / "log")
+        wait_until(lambda: any(each.entry.ev == "log.heartbeat" for each in reading.entries(log)))
+        if not lives:
+            wait_until(lambda: not segment.exists())
+    if not lives:
+        with RunningSealer(deployed.place):
+            wait_until(lambda: sum(each.entry.ev == "log.heartbeat" for each in reading.entries(log)) == 2)
+    [told] = [finding for finding in seen(deployed) if "files damaged" in finding.what]
+    assert told.urgency == "now"
+    assert f"first segments/{segment.name}" in told.what
+    assert told.line.startswith("gatebook restart" if lives else f"cp -a {segment}.damaged")
+    hand.close()
 
 
 @pytest.mark.parametrize("harm", ["gone", "changed"])

@@ -212,9 +212,12 @@ def test_a_temporary_name_is_of_a_sealer_only_at_the_edge_and_only_as_a_file(cop
     assert {problem.where for problem in judged(copy).problems} == {*strange, "checkpoint.tmp"}
 
 
-def a_frame(session: str, content: bytes = b"sealed") -> bytes:
+STRANGER = ("gate-7", "0" * 20)
+
+
+def a_frame(session: str, content: bytes = b"sealed", epoch: str = "0" * 20) -> bytes:
     """Of an entry that no log holds yet."""
-    place = payload.Place(session, "gate-7", "0" * 20, 1, 0, 0, 1)
+    place = payload.Place(session, "gate-7", epoch, 1, 0, 0, 1)
     return frame(FrameKind.PAYLOAD, payload.stored_body(place, content))
 
 
@@ -226,8 +229,8 @@ def test_a_recording_that_is_being_written_is_pending(copy: Place, known: bool, 
     file.parent.mkdir(exist_ok=True)
     before = file.read_bytes() if known else b""
     file.write_bytes(before + a_frame(session) + a_frame(session)[:cut])
-    report = judged(copy)
-    assert (report.problems, report.pending) == ([], 2)
+    report = judged(copy, at_work=lambda: {STRANGER})
+    assert (report.problems, report.unknown, report.pending) == ([], [], 2)
     file.write_bytes(before + a_frame(session)[:cut] + b"\xff" * 4096)
     assert not judged(copy).intact, "what follows is longer than any frame that begins so"
 
@@ -238,8 +241,71 @@ def test_a_first_recording_of_a_new_session_is_looked_at_again(copy: Place) -> N
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(bytes(300))
     assert [problem.where for problem in judged(copy).problems] == [f"payloads/ff/{'f' * 32}.pay"]
-    report = judged(copy, settle=lambda: (file.write_bytes(a_frame("f" * 32)), None)[1])
+    report = judged(copy, settle=lambda: (file.write_bytes(a_frame("f" * 32)), None)[1], at_work=lambda: {STRANGER})
     assert (report.problems, report.pending) == ([], 1)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_frames_of_a_writer_whom_nobody_knows_are_not_pending(copy: Place, known: bool) -> None:
+    """Somebody put them there: no entry names that epoch, and it has no segment from which one could come."""
+    session = f"{3:032x}" if known else "f" * 32
+    name = payload_frames.payload_name(session)
+    file = copy.payloads / name
+    file.parent.mkdir(exist_ok=True)
+    with file.open("ab") as stored:
+        stored.write(a_frame(session) + a_frame(session))
+    waits: list[None] = []
+    report = judged(copy, settle=lambda: waits.append(None), at_work=lambda: set())
+    [problem] = report.problems
+    assert (problem.where, report.pending, len(waits)) == (f"payloads/{name}", 0, 1)
+    assert f"2 frames of gate-7 {'0' * 20}, which no entry names" in problem.what
+    # A copy without segments cannot tell them from those of a writer that has just begun.
+    report = judged(copy)
+    assert (report.problems, report.pending) == ([], 0)
+    assert [each.where for each in report.unknown] == [f"payloads/{name}"]
+
+
+def test_frames_that_an_epoch_of_the_log_never_wrote_are_not_pending(copy: Place) -> None:
+    ended = next(each.entry.w for each in reading.entries(LogFiles(copy.log)) if each.entry.w.n == "gate-0")
+    session = f"{3:032x}"
+    place = payload.Place(session, ended.n, ended.e, 1 << 40, 0, 0, 1)
+    with (copy.payloads / payload_frames.payload_name(session)).open("ab") as stored:
+        stored.write(frame(FrameKind.PAYLOAD, payload.stored_body(place, b"sealed")))
+    [problem] = judged(copy, at_work=lambda: set()).problems
+    assert f"up to its number {1 << 40}" in problem.what
+    assert judged(copy, at_work=lambda: {(ended.n, ended.e)}).pending == 1
+    report = judged(copy)
+    assert (report.problems, report.unknown, report.pending) == ([], [], 1), (
+        "it may have gone on, as far as is known here"
+    )
+
+
+def test_frames_whose_entry_was_signed_while_one_looked_are_pending(tmp_path: Path) -> None:
+    """A worker began, wrote and ended: its segment is gone by then, and the newer log says why."""
+    place = a_place(tmp_path / "data")
+    write_and_seal(place, [a_draft(6, session=f"{3:032x}")])
+    before = {path: path.read_bytes() for path in place.log.rglob("*") if path.is_file()}
+    write_and_seal(place, [a_draft(7, session=f"{3:032x}")])
+    after = {path: path.read_bytes() for path in place.log.rglob("*") if path.is_file()}
+
+    def put(files: dict[Path, bytes]) -> None:
+        for path in [each for each in place.log.rglob("*") if each.is_file()]:
+            path.unlink()
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    put(before)
+    report = judged(place, settle=lambda: put(after), at_work=lambda: set())
+    assert (report.problems, report.unknown, report.pending) == ([], [], 2)
+
+
+def test_however_many_writers_are_made_up_they_are_told_in_few_words(copy: Place) -> None:
+    session = f"{3:032x}"
+    with (copy.payloads / payload_frames.payload_name(session)).open("ab") as stored:
+        stored.write(b"".join(a_frame(session, epoch=f"{number:020x}") for number in range(30_000)))
+    report = judged(copy, at_work=lambda: set())
+    assert (len(report.problems), report.pending) == (1001, 0)
 
 
 def test_another_key_proves_nothing(sealed: Place) -> None:

@@ -10,6 +10,9 @@ import typer
 from typer.testing import CliRunner
 
 from gatebook.cli.verify import verify
+from gatebook.ledger.framing import FrameKind, frame
+from gatebook.ledger.payload import Place as FramePlace
+from gatebook.ledger.payload import stored_body
 from tests.world_ledger import Place, a_draft, a_place, write_and_seal
 
 app = typer.Typer()
@@ -53,6 +56,34 @@ def test_a_broken_log_exits_one_and_names_the_place(place: Place, tmp_path: Path
     assert code == 1
     assert "BROKEN" in said
     assert "entry " in said
+
+
+def test_frames_of_a_writer_whom_nobody_knows_break_a_data_directory_and_are_named_in_a_copy(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gatebook.cli.verify.SETTLE_S", 0)
+    shutil.copytree(place.directory, tmp_path / "data")
+    recording = next((tmp_path / "data/payloads").rglob("*.pay"))
+    at = FramePlace(recording.stem, "gate-7", "0" * 20, 1, 0, 0, 1)
+    with recording.open("ab") as stored:
+        stored.write(frame(FrameKind.PAYLOAD, stored_body(at, b"sealed")))
+    code, said = run(tmp_path / "data", "--key", place.vkey)
+    assert (code, "1 frames of gate-7" in said, "not signed yet" in said) == (1, True, False)
+    segment = tmp_path / f"data/segments/gate-7-{'0' * 20}-000001.seg"
+    for name in (segment, segment.with_name(f"{segment.name}.damaged")):
+        name.touch()
+        code, said = run(tmp_path / "data", "--key", place.vkey)
+        assert (code, "1 pieces are not signed yet" in said) == (0, True), (
+            "its entry may still come, or is in what was kept"
+        )
+        name.unlink()
+    shutil.rmtree(tmp_path / "data/segments")
+    code, said = run(tmp_path / "data", "--key", place.vkey)
+    assert (code, "nor does any entry name that writer" in said, "not signed yet" in said) == (0, True, False)
+    code, said = run(tmp_path / "data", "--key", place.vkey, "--json")
+    assert [each["where"] for each in json.loads(said)["unknown"]] == [
+        f"payloads/{recording.parent.name}/{recording.name}"
+    ]
 
 
 CLEARED = b"\x1b[2J\x1b[HINTACT\x1b[8m"

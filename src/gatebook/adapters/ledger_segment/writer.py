@@ -77,6 +77,7 @@ class SegmentLedger:
         self._scarce = False  # the chain had no more for us than one record lacked
         # Of those who wait for room one looks for it: of those with an outcome, and of all others.
         self._first_of = {True: asyncio.Lock(), False: asyncio.Lock()}
+        self._waiting = 0
         self._committing = False
         self._gathering = False
         self._seen = 0
@@ -126,10 +127,10 @@ class SegmentLedger:
         return None if self._failure is None else f"{type(self._failure).__name__}: {self._failure}"
 
     def record_intent(self, draft: Draft) -> Awaitable[Receipt]:
-        return self._enqueued(draft, Receipt) or self._recorded(draft, Receipt)
+        return self._at_once(draft, Receipt) or self._recorded(draft, Receipt)
 
     def record(self, draft: Draft) -> Awaitable[Recorded]:
-        return self._enqueued(draft, Recorded) or self._recorded(draft, Recorded)
+        return self._at_once(draft, Recorded) or self._recorded(draft, Recorded)
 
     async def close(self) -> None:
         """Everything recorded so far is durable, the epoch is ended and its locks are free. Idempotent."""
@@ -140,19 +141,30 @@ class SegmentLedger:
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._chain.close, clean=self._failure is None)
 
+    def _at_once(self, draft: Draft, proof: type[Proof]) -> "asyncio.Future[Proof] | None":
+        """As `_enqueued`, but whoever comes now goes behind those who wait for room. Not what happened already: as much of that as there is room for
+        is written. Nor what says that a record got none, for it is not waited for."""
+        if self._waiting and draft.event not in CLOSING and draft.reason != _NO_ROOM:
+            return None
+        return self._enqueued(draft, proof)
+
     async def _recorded(self, draft: Draft, proof: type[Proof]) -> Proof:
         """As `_enqueued`, once there is room."""
         # Callers can be faster than the disk and the sealer: then they get the room that comes, who waits longest first, and go as fast as that.
         outcome, begun_s = draft.event in CLOSING, time.monotonic()
-        if not outcome and draft.reason == _NO_ROOM:
-            raise LedgerUnavailable("no room for the refusal of what waited for room in vain")
+        if draft.reason == _NO_ROOM:
+            raise LedgerUnavailable("no room to say that there was none for what waited for it")
         settled: asyncio.Future[Proof] | None = None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE_S), self._first_of[outcome]:
-                while (settled := self._enqueued(draft, proof)) is None:
-                    if not outcome and time.monotonic() - max(begun_s, self._chain.grown_s) > _STANDSTILL_S:
-                        break
-                    await asyncio.sleep(_STEP_S)
+        self._waiting += 1
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE_S), self._first_of[outcome]:
+                    while (settled := self._enqueued(draft, proof)) is None:
+                        if not outcome and time.monotonic() - max(begun_s, self._chain.grown_s) > _STANDSTILL_S:
+                            break
+                        await asyncio.sleep(_STEP_S)
+        finally:
+            self._waiting -= 1
         if settled is None:
             raise LedgerUnavailable("no free segment: the sealer is behind, or the disk is full or slow")
         return await settled

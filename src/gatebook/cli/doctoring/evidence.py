@@ -120,10 +120,21 @@ def _age_s(patient: Patient, entry: Entry) -> float:
 
 
 def _compared(patient: Patient, beat: Entry) -> Iterator[Finding]:
-    """What the sealer found of older entries: they are too many to be read here."""
-    if beat.out.reason == "broken":
-        files = f"{beat.x.get('broken')} of its files not to be what was signed, first {beat.x.get('first_broken')}"
+    """What the sealer found of older entries: they are too many to be read here. And of segments, which nobody else may read."""
+    if beat.out.reason != "broken":
+        return
+    count, first = beat.x.get("broken"), str(beat.x.get("first_broken"))
+    if not first.startswith("segments/"):
+        files = f"{count} of its files not to be what was signed, first {first}"
         yield _broken(patient, f"at {beat.t} the sealer found {files}")
+        return
+    found = f"at {beat.t} the sealer found {count} files damaged, first {first}"
+    if first.endswith(".damaged"):
+        what = f"{found}: acknowledged entries are in it, and not in the log. Look at it, and move it out of the way when somebody has it"
+        yield now("log", what, f"cp -a {patient.data_dir / first} /srv/evidence")
+    else:
+        what = f"{found}: what its writer records behind that is not signed, until another one takes its place. No byte of it is deleted"
+        yield now("log", what, f"gatebook restart {patient.config}")
 
 
 def _growing(patient: Patient, newest: list[Entry], beat: Entry | None) -> Iterator[Finding]:

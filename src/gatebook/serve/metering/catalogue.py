@@ -47,7 +47,7 @@ ALL: tuple[Family, ...] = (
     Family("gatebook_commit_seconds", "histogram", (), "Commits: writing a batch of entries and making it durable.", by_room=True),
     Family("gatebook_log_entries", "gauge", (), "Entries that have their place in the log."),
     Family("gatebook_log_signed_entries", "gauge", (), "Entries under the newest checkpoint."),
-    Family("gatebook_log_broken_files", "gauge", (), "Files of the log that were not what was signed when the sealer last compared them, and recordings that it met damaged; 0 is well."),
+    Family("gatebook_log_broken_files", "gauge", (), "Files of the log that were not what was signed when the sealer last compared them, and recordings and segments that it met damaged; 0 is well."),
     Family("gatebook_sealer_behind_seconds", "gauge", (), "How long the oldest entry waited for its signature, at worst in the last seconds."),
     Family("gatebook_checkpoint_timestamp_seconds", "gauge", (), "When the newest checkpoint was written."),
     Family("gatebook_heartbeat_interval_seconds", "gauge", (), "`log.heartbeat_s`: without traffic a checkpoint comes this often."),
