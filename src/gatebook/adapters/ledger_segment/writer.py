@@ -127,10 +127,14 @@ class SegmentLedger:
         return None if self._failure is None else f"{type(self._failure).__name__}: {self._failure}"
 
     def record_intent(self, draft: Draft) -> Awaitable[Receipt]:
-        return self._at_once(draft, Receipt) or self._recorded(draft, Receipt)
+        if self._waiting and self._goes_behind(draft):
+            return self._recorded(draft, Receipt)
+        return self._enqueued(draft, Receipt) or self._recorded(draft, Receipt)
 
     def record(self, draft: Draft) -> Awaitable[Recorded]:
-        return self._at_once(draft, Recorded) or self._recorded(draft, Recorded)
+        if self._waiting and self._goes_behind(draft):
+            return self._recorded(draft, Recorded)
+        return self._enqueued(draft, Recorded) or self._recorded(draft, Recorded)
 
     async def close(self) -> None:
         """Everything recorded so far is durable, the epoch is ended and its locks are free. Idempotent."""
@@ -141,12 +145,11 @@ class SegmentLedger:
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._chain.close, clean=self._failure is None)
 
-    def _at_once(self, draft: Draft, proof: type[Proof]) -> "asyncio.Future[Proof] | None":
-        """As `_enqueued`, but whoever comes now goes behind those who wait for room. Not what happened already: as much of that as there is room for
-        is written. Nor what says that a record got none, for it is not waited for."""
-        if self._waiting and draft.event not in CLOSING and draft.reason != _NO_ROOM:
-            return None
-        return self._enqueued(draft, proof)
+    @staticmethod
+    def _goes_behind(draft: Draft) -> bool:
+        """Whoever comes while others wait for room goes behind them. Not what happened already: as much of that as there is room for is written. Nor what
+        says that a record got none, for it is not waited for."""
+        return draft.event not in CLOSING and draft.reason != _NO_ROOM
 
     async def _recorded(self, draft: Draft, proof: type[Proof]) -> Proof:
         """As `_enqueued`, once there is room."""
