@@ -29,6 +29,11 @@ class Stored(msgspec.Struct, frozen=True):
     start: int
     end: int
 
+    @property
+    def is_piece(self) -> bool:
+        """Of a payload; else it is a data key."""
+        return self.kind is FrameKind.PAYLOAD
+
 
 class Damage(msgspec.Struct, frozen=True):
     """Bytes of a payload file, from offset `start` up to `end`, that are no frame of its session. `begun`: they end the file, and may be the

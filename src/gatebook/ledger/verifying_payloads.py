@@ -8,6 +8,7 @@ import msgspec
 from gatebook.ledger import payload
 from gatebook.ledger.entry import Entry, Pay
 from gatebook.ledger.files import Files
+from gatebook.ledger.joining import Where
 from gatebook.ledger.payload_frames import (
     Damage,
     UnfinishedFrame,
@@ -16,7 +17,7 @@ from gatebook.ledger.payload_frames import (
     session_of,
     stored_frames,
 )
-from gatebook.ledger.verifying_recording import RecordingCheck, Where, Written
+from gatebook.ledger.verifying_recording import RecordingCheck, Written
 
 Say = Callable[[str, str], None]
 
