@@ -31,7 +31,7 @@ class Joined(msgspec.Struct, frozen=True):
 
 class Joining:
     """Puts pieces together, frame by frame in the file's order. The pieces of a payload come one behind the other, for its writer commits them so;
-    bytes that are no frame may lie between them. `hold`: how many bytes of content to keep of the payload that begins at a place."""
+    bytes that are no frame may lie between them. LIMIT: a sound frame that somebody put between two pieces breaks their payload off. `hold`: how many bytes of content to keep of the payload that begins at a place."""
 
     def __init__(self, hold: Callable[[Where], int]) -> None:
         self._hold = hold

@@ -13,6 +13,7 @@ from gatebook.ledger.files import Files
 from gatebook.ledger.joining import Joined, Joining, Where, is_named, most_bytes, where_of
 from gatebook.ledger.merkle import TILE_WIDTH
 from gatebook.ledger.payload_frames import Stored, payload_name, sound_frames
+from gatebook.ledger.reading_around import ReadAround, Unreadable
 from gatebook.ledger.tiles import parse_tile_name, read_bundle, tile_name
 from gatebook.model.secret import Secret
 
@@ -118,6 +119,7 @@ class Recordings:
         self._wrapped: dict[_Named, int] = {}
         self._keys: dict[_Named, Secret[bytes]] = {}
         self._joined: dict[Where, list[Joined]] = {}
+        self._unreadable: list[Unreadable] = []
 
     def open(self, entry: Entry, pay: Pay) -> bytes:
         """The masked body of one of `entry`'s payloads, which is the one it committed to, whatever else lies in its place. Raises PayloadError,
@@ -136,13 +138,14 @@ class Recordings:
                 body = payload.open_sealed(sealed, self._key(entry, pay), pay, joined.first)
                 return body, [each.start for each in there if each is not joined]
         if not there:
-            raise payload.PayloadError("it is not there")
+            raise payload.PayloadError(self._not_there("it"))
         raise payload.PayloadError(f"what lies at offset {there[0].start} in its place is not what the entry names")
 
     def _learn(self, session: str) -> None:
         self._session, self._wrapped, self._keys, self._joined = "", {}, {}, {}
         joining = Joining(lambda _: 0)
-        with self._payloads.open(payload_name(session)) as file:
+        with self._payloads.open(payload_name(session)) as opened:
+            file = ReadAround(opened)
             # Where bytes in the middle are damaged the others can be heard: each is what its entry committed to, or is not opened.
             for stored in _until_broken(sound_frames(file, 0, bytes.fromhex(session))):
                 joining.breaks_off(stored)
@@ -151,13 +154,17 @@ class Recordings:
                     self._wrapped.setdefault((place.writer, place.epoch, payload.key_id(stored.content)), stored.start)
                 elif (joined := joining.take(stored)) is not None:
                     self._joined.setdefault(where_of(joined.first), []).append(joined)
-        self._session = session
+        self._session, self._unreadable = session, file.unreadable
+
+    def _not_there(self, what: str) -> str:
+        first = f"; of the session's file {self._unreadable[0]}" if self._unreadable else ""
+        return f"{what} is not there{first}"
 
     def _key(self, entry: Entry, pay: Pay) -> Secret[bytes]:
         named = (entry.w.n, entry.w.e, pay.key)
         if named not in self._keys:
             if named not in self._wrapped:
-                raise payload.PayloadError(f"its data key {pay.key} is not there")
+                raise payload.PayloadError(self._not_there(f"its data key {pay.key}"))
             [stored] = self._frames(self._wrapped[named], None)
             self._keys[named] = payload.open_data_key(stored.content, self._private, stored.place)
         return self._keys[named]

@@ -160,7 +160,8 @@ def _walk(log: Files, head: Checkpoint, wanted: _Roots, entry_check: EntryCheck,
         try:
             entries = read_bundle(index, width, log.read)
         except (BundleError, OSError) as error:
-            report.say(tile_name(None, index, width), f"entries {first} to {first + width - 1} cannot be read: {error}")
+            what = f"entries {first} to {first + width - 1} cannot be read: {error}"
+            report.say(tile_name(None, index, width), f"{what}; nothing behind them was judged, and no recording")
             return False
         leaves = [leaf_hash(entry) for entry in entries]
         _compare(log, 0, index, leaves, report)

@@ -17,6 +17,7 @@ from gatebook.ledger.payload_frames import (
     session_of,
     stored_frames,
 )
+from gatebook.ledger.reading_around import ReadAround
 from gatebook.ledger.verifying_recording import RecordingCheck, Written
 
 Say = Callable[[str, str], None]
@@ -135,13 +136,17 @@ class PayloadCheck:
         reading = RecordingCheck(dict(due.pays), dict(due.keys), written, self._private)
         assert self._files is not None
         try:
-            with self._files.open(payload_name(session)) as file:
+            with self._files.open(payload_name(session)) as opened:
                 self.found_files += session not in self.again
-                for found in frames_and_damage(file, bytes.fromhex(session)):
-                    what = reading.pass_over(found) if isinstance(found, Damage) else reading.take(found)
-                    if len(problems) < _MOST_TOLD:
-                        problems += [(name, each) for each in what]
-                problems += [(name, each) for each in reading.finish()]
+                file = ReadAround(opened)
+                try:
+                    for found in frames_and_damage(file, bytes.fromhex(session)):
+                        what = reading.pass_over(found) if isinstance(found, Damage) else reading.take(found)
+                        if len(problems) < _MOST_TOLD:
+                            problems += [(name, each) for each in what]
+                    problems += [(name, each) for each in reading.finish()]
+                finally:
+                    problems = [*((name, str(each)) for each in file.unreadable), *problems]
         except FileNotFoundError:
             if session in self._shredded:
                 return []

@@ -12,6 +12,7 @@ from gatebook.ledger import payload, payload_frames, reading
 from gatebook.ledger.framing import FrameKind, frame
 from gatebook.ledger.payload_frames import Stored
 from gatebook.ledger.verification import verify
+from tests.unit.ledger.failing_disk import FailingDisk
 from tests.world_ledger import Place, a_place, a_sealed_log
 
 pytestmark = pytest.mark.slow
@@ -126,6 +127,18 @@ def test_a_payload_and_a_data_key_that_are_gone_are_told_apart(copy: Place) -> N
     assert all("its data key" in each.remark for each in heard(copy))
     file.unlink()
     assert {each.remark for each in heard(copy)} == {"the file of the session is gone"}
+
+
+def test_what_is_not_in_what_cannot_be_read_is_heard(copy: Place) -> None:
+    bodies = [each.body for each in heard(copy)]
+    disk = FailingDisk(copy.payloads, payload_frames.payload_name(SESSION), {2})
+    opener = reading.opener(disk, copy.payload_key)
+    found = [
+        opener(each.entry, pay) for each in reading.find(LogFiles(copy.log), session=SESSION) for pay in each.entry.pay
+    ]
+    assert [each.body for each in found[:-1]] == bodies[:-1]
+    words = "4096 bytes at offset 8192 cannot be read: Input/output error"
+    assert found[-1] == reading.Opened(None, f"it is not there; of the session's file {words}")
 
 
 def entry_of(place: Place, stored: Stored) -> int:
