@@ -1,16 +1,18 @@
 """`gatebook backup` and `gatebook restore`: what is in a backup, what is refused, and which log goes on."""
 
 import errno
+import hashlib
 import json
 import shutil
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gatebook.adapters.desk_store import SqlStore
 from gatebook.adapters.log_files import LogFiles
-from gatebook.cli.backing import restoring
+from gatebook.cli.backing import copying, restoring
 from gatebook.cli.backing.manifest import BackupUnusable, faults, read
 from gatebook.cli.backing.naming import next_origin, renamed
 from gatebook.cli.book import user_name
@@ -18,7 +20,7 @@ from gatebook.federation.minting import Minter, verifies
 from gatebook.federation.records import Grant, LoggedIn, Login, Person, Turn, hashed
 from gatebook.ledger import note, payload_frames, reading
 from gatebook.ledger.entry import Entry
-from gatebook.ledger.verification import verify
+from gatebook.ledger.verification import Report, verify
 from gatebook.model.errors import ConfigurationError
 from gatebook.model.record import Payload
 from gatebook.serve.keys import publish_desk_keys
@@ -231,6 +233,73 @@ def test_what_rotted_in_the_last_backup_is_no_fault_of_the_log(deployed: Deploye
     assert [entry.x.get("damaged") for entry in deployed.entries("log.backup")][1:4:2] == [None, 1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("a bundle", "holds other bytes"),
+        ("a bundle", "is gone"),
+        ("a tile", "holds other bytes"),
+        ("a configuration", "holds other bytes"),
+        ("a recording", "holds other bytes"),
+        ("a former log", "holds other bytes"),
+    ],
+)
+def test_what_rotted_in_the_log_is_told_and_the_good_copy_stays(deployed: Deployed, kind: str, what: str) -> None:
+    deployed.restore("--in-place")  # so that there is a former log
+    deployed.write(*range(10, 300))
+    config = deployed.data_dir / "log/configs" / f"{hashlib.sha256(b'x').hexdigest()}.toml"
+    config.parent.mkdir(exist_ok=True)
+    config.write_bytes(b"x")
+    first = Path(deployed.backup()["folder"])
+    victim = {
+        "a bundle": deployed.data_dir / "log/tile/entries/000",
+        "a tile": deployed.data_dir / "log/tile/0/000",
+        "a configuration": config,
+        "a recording": next((deployed.data_dir / "payloads").rglob("*.pay")),
+        "a former log": next((deployed.data_dir / "former/1/payloads").rglob("*.pay")),
+    }[kind]
+    name = str(victim.relative_to(deployed.data_dir))
+    raw = bytearray(victim.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    victim.unlink()
+    if what != "is gone":
+        victim.write_bytes(raw)
+
+    told = deployed.backup(code=2)
+
+    assert (told["verdict"], told["changed"]) == (
+        "broken",
+        {"folder": str(deployed.data_dir), "files": [f"{name}: {what}"]},
+    )
+    made = Path(told["folder"])
+    assert (made / name).read_bytes() == (first / name).read_bytes() != bytes(raw)
+    assert faults(made, read(made)[0]) == []
+    deployed.intact(made)
+    said = deployed.type("backup", str(deployed.to), "-c", str(deployed.config), code=2).output
+    assert f"{deployed.data_dir} IS DAMAGED: 1 of its files" in said and f"the first: {name}: {what}." in said
+    victim.unlink(missing_ok=True)
+    shutil.copy(first / name, victim)
+    deployed.write(400)
+    last = deployed.entries("log.backup")[-1]
+    assert (last.out.ok, last.out.reason, last.x["broken"], last.x["first_broken"]) == (False, "broken", 1, name)
+    assert last.x["manifest"]
+
+
+def test_a_recording_that_grew_since_is_no_damage(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sealer appends while the others are compared."""
+    deployed.backup()
+    renew = copying._verified
+
+    def while_it_grows(*words: Any) -> Report:
+        for each in (deployed.data_dir / "payloads").rglob("*.pay"):
+            with each.open("ab") as file:
+                file.write(b"more")
+        return renew(*words)
+
+    monkeypatch.setattr(copying, "_verified", while_it_grows)
+    assert deployed.backup()["verdict"] == "intact"
+
+
 def test_what_rotted_in_the_last_backup_hides_no_fault_of_the_log(deployed: Deployed) -> None:
     deployed.write(*range(10, 300))
     folder = Path(deployed.backup()["folder"])
@@ -238,7 +307,9 @@ def test_what_rotted_in_the_last_backup_hides_no_fault_of_the_log(deployed: Depl
         raw = bytearray((directory / name).read_bytes())
         raw[500] ^= 1
         (directory / name).write_bytes(raw)
-    deployed.backup()  # the tile is linked from where it is whole; see docs/howto/operate.md
+    told = deployed.backup(code=2)  # the tile is linked from where it is whole
+    assert told["damaged"]["files"] == ["log/tile/entries/000"]
+    assert told["changed"]["files"] == ["log/tile/0/000: holds other bytes"]
     (folder / "log/tile/0/000").unlink()
     (next(each for each in deployed.to.iterdir() if each != folder and each.is_dir()) / "log/tile/0/000").unlink()
     assert "does not agree with tile/0/000" in deployed.backup(code=2)["why"]

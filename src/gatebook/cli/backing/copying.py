@@ -1,7 +1,7 @@
 """A consistent copy of a deployment while it runs: the checkpoint is taken first, and of the log exactly what that checkpoint needs.
 
 Files under `log` never change their bytes, so what an earlier backup holds is linked, not copied. Payload files grow at their end; those that
-did not grow are linked too. Everything is durable, and has been verified, before the backup has its name.
+did not grow are linked too. Where the data directory holds other bytes by now, that is said, and the good ones stay. Everything is durable, and has been verified, before the backup has its name.
 """
 
 import contextlib
@@ -44,7 +44,8 @@ Tell = Callable[[int, int], None]
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
     """A finished backup: its folder, its manifest, SHA-256 of the manifest's bytes; how many files were linked to the backup before it; which files of
-    that one, in `before`, do not hold what was backed up: they were copied anew."""
+    that one, in `before`, do not hold what was backed up: they were copied anew. `changed`: files of the data directory that do not hold any more what
+    that one holds, each with what is wrong with it: they are linked, as they were."""
 
     folder: Path
     manifest: Manifest
@@ -53,6 +54,7 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     report: Report
     before: Path | None
     damaged: tuple[str, ...]
+    changed: tuple[str, ...]
 
 
 class Broken(Exception):
@@ -116,7 +118,9 @@ def take(source: Source, to: Path, tell: Tell) -> Taken:
             broken = to / f".broken-{name}"
             partial.rename(broken)
             raise Broken(broken, report)
-        # 4. Only now does it have a manifest, and then its name.
+        # 4. What was linked was not read where it came from, and may have changed there.
+        changed = copy.changed()
+        # 5. Only now does it have a manifest, and then its name.
         manifest = _manifest(source, vkey, note, head, copy.files)
         raw = pack(manifest)
         LogFiles(partial).write_once([(MANIFEST, raw)])
@@ -124,7 +128,7 @@ def take(source: Source, to: Path, tell: Tell) -> Taken:
         sync_folder(to)
     return Taken(
         folder=final, manifest=manifest, digest=hashlib.sha256(raw).hexdigest(), linked=len(copy.linked), report=report,
-        before=None if before is None else before.folder, damaged=tuple(damaged),
+        before=None if before is None else before.folder, damaged=tuple(damaged), changed=tuple(changed),
     )  # fmt: skip
 
 
@@ -138,6 +142,7 @@ class _Copy:
         self._waiting: list[tuple[str, bytes]] = []
         self._folders: set[Path] = set()
         self._cut: set[str] = set()
+        self._unread: set[str] = set()
         self.files: dict[str, Item] = {}
         self.linked: set[str] = set()
         make_folder(partial)
@@ -186,6 +191,26 @@ class _Copy:
     def damaged(self) -> list[str]:
         """Linked files that do not hold what the manifest of the backup before says."""
         return sorted(name for name in self.linked if _sha256(self._partial / name) != self.files[name].sha256)
+
+    def changed(self) -> list[str]:
+        """Linked files of which the data directory does not hold the same, as far as the backup before has them; each with what is wrong with it. All
+        of them are read: as many bytes once more as were linked."""
+        found = ((name, self._change(name)) for name in sorted(self.linked & self._unread))
+        return [f"{name}: {what}" for name, what in found if what is not None]
+
+    def _change(self, name: str) -> str | None:
+        item = self.files[name]
+        digest, at = hashlib.sha256(), 0
+        try:
+            with self._source.open(name) as file:
+                while piece := file.read(min(_CHUNK_BYTES, item.bytes - at)):
+                    digest.update(piece)
+                    at += len(piece)
+        except FileNotFoundError:
+            return "is gone"
+        except OSError as failure:
+            return f"cannot be read: {failure.strerror}"
+        return None if digest.hexdigest() == item.sha256 else "holds other bytes"
 
     def renew(self, names: list[str], anew: Callable[[str], bytes | None]) -> None:
         """`names` are copied again, as `add` does with what `anew` gives for each; nothing is linked from now on. Durable on return. A file that the
@@ -267,6 +292,8 @@ class _Copy:
             return False  # another file system, or one without links: it is copied
         self.files[name] = item
         self.linked.add(name)
+        if sha256 is None:
+            self._unread.add(name)
         return True
 
 
