@@ -21,10 +21,10 @@ from gatebook.cli.backup import act, why
 from gatebook.cli.verify import verifier_key
 from gatebook.config import examine
 from gatebook.config.load import examine_bytes
+from gatebook.ledger.files import CannotJudge
 from gatebook.ledger.note import NoteError, load_signer
 from gatebook.ledger.predecessor import Predecessor
 from gatebook.ledger.reading import archived_sizes
-from gatebook.ledger.verification import CannotJudge
 from gatebook.model.deployment import RESTORING, Deployment
 from gatebook.model.errors import ConfigurationError, GatebookError
 from gatebook.serve.premises import locked

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
-from gatebook.ledger.files import Files
+from gatebook.ledger.files import AsPermitted, CannotJudge, Files
 from gatebook.ledger.merkle import TILE_WIDTH, Tree, leaf_hash
 from gatebook.ledger.note import NoteError, Verifier, load_verifier
 from gatebook.ledger.payload import PrivateKey
@@ -23,10 +23,6 @@ from gatebook.ledger.verifying_payloads import PayloadCheck
 MAX_PROBLEMS = 1000
 
 
-class CannotJudge(ValueError):
-    """There is nothing to judge, or not by what was given: no checkpoint, a key that is none, files that may not be read."""
-
-
 class Problem(msgspec.Struct, frozen=True):
     """`where`: `entry 17`, or a file's name under the log or payload directory."""
 
@@ -37,7 +33,8 @@ class Problem(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, kw_only=True):
     """What was judged, and everything that is wrong with it. `pending`: pieces beyond the checkpoint, which no signature covers yet: a sealer is
     at work, or ended before it signed them. `payloads`: named by entries, and compared with the files that hold them; `unseen`: named by entries, and not
-    looked at, for no files were given. `opened`: payloads opened and compared with their commitments. `root` in hex. `follows`: the log before a restore, as the first entry says."""
+    looked at, for no files were given. `opened`: payloads opened and compared with their commitments; `locked`: whole, but the payload key that was given
+    does not open them. `root` in hex. `follows`: the log before a restore, as the first entry says."""
 
     origin: str = ""
     size: int = 0
@@ -46,6 +43,7 @@ class Report(msgspec.Struct, kw_only=True):
     payloads: int = 0
     unseen: int = 0
     opened: int = 0
+    locked: int = 0
     pending: int = 0
     development: bool = False
     follows: str = ""
@@ -75,9 +73,32 @@ def verify(
     """Judge the log in `log` (and its recordings in `payloads`) by the verifier key in text form. Memory does not grow with the log.
 
     `settle` waits for a running sealer to publish its next checkpoint; it is called where something looks unfinished, at most twice.
-    Raises CannotJudge; everything else that is wrong is in the report. The order is the argument:
+    Raises CannotJudge; everything else that is wrong is in the report.
     """
     report = Report()
+    try:
+        _judge(
+            report, AsPermitted(log), None if payloads is None else AsPermitted(payloads), vkey, old_checkpoint, payload_key, settle
+        )  # fmt: skip
+    except CannotJudge as error:
+        if report.intact:
+            raise
+        first = report.problems[0]
+        found = f"what could be read is BROKEN: {len(report.problems)} problems, the first: {first.where}: {first.what}"
+        raise CannotJudge(f"{error}; {found}") from error
+    return report
+
+
+def _judge(
+    report: Report,
+    log: Files,
+    payloads: Files | None,
+    vkey: str,
+    old_checkpoint: bytes | None,
+    payload_key: PrivateKey | None,
+    settle: Callable[[], None],
+) -> None:
+    """What `verify` says, into `report`. The order is the argument:"""
     try:
         verifier = load_verifier(vkey)
     except NoteError as error:
@@ -85,7 +106,7 @@ def verify(
     # 1. Which state is judged: the largest that the log's own key signed.
     head, archive = _head(log, verifier, report, settle)
     if head is None:
-        return report
+        return
     report.origin, report.size, report.root = head.origin, head.size, head.root.hex()
     # 2. Which roots the walk must meet on its way: every archived checkpoint's, and that of the one kept elsewhere.
     wanted = _Roots(log, archive, verifier, head, report)
@@ -106,8 +127,8 @@ def verify(
         report.pending = files.pending + payload_check.pending
     report.checkpoints = len(archive)
     report.payloads, report.unseen, report.opened = payload_check.payloads, payload_check.unseen, payload_check.opened
+    report.locked = payload_check.locked
     report.development, report.follows = entry_check.development, entry_check.follows
-    return report
 
 
 class _Roots:

@@ -49,7 +49,7 @@ class PayloadCheck:
         self.found_files = 0
         self.payloads = 0
         self.unseen = 0
-        self.opened = 0
+        self.opened = self.locked = 0
         self.pending = 0
 
     def expect(self, index: int, entry: Entry) -> None:
@@ -156,4 +156,5 @@ class PayloadCheck:
         problems += [(f"entry {index}", f"{what} {reading.lost} {name}") for index, what in reading.missing()]
         self.pending += reading.pending if not problems else 0
         self.opened += reading.opened if not problems else 0
+        self.locked += reading.locked if not problems else 0
         return problems

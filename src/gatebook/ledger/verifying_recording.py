@@ -13,7 +13,8 @@ Written = Callable[[str, str], int]
 
 
 class RecordingCheck:
-    """One pass over a payload file; what fits is taken out of `pays` and `keys`. `damaged`: some of it could not be read."""
+    """One pass over a payload file; what fits is taken out of `pays` and `keys`. `damaged`: some of it could not be read; `locked`: payloads that
+    are whole, but for whose data key the private key is not the one."""
 
     def __init__(
         self,
@@ -25,12 +26,13 @@ class RecordingCheck:
         self._pays, self._keys = pays, keys
         self._written, self._private = written, private
         self._data_keys: dict[str, Secret[bytes]] = {}
+        self._locked: set[str] = set()
         self._joining = Joining(lambda where: most_bytes(pays[where][1]) if where in pays else 0)
         self._behind_damage = False
         self._changed: set[Where] = set()
         self.damaged = False
         self.pending = 0
-        self.opened = 0
+        self.opened = self.locked = 0
 
     def pass_over(self, damage: Damage) -> list[str]:
         """What is wrong with bytes that are no frame. Pieces on both sides of them may still be one payload: its digest tells."""
@@ -88,8 +90,8 @@ class RecordingCheck:
         if self._private is not None:
             try:
                 self._data_keys[key] = payload.open_data_key(stored.content, self._private, place)
-            except payload.PayloadError as error:
-                return [str(error)]
+            except payload.PayloadError:
+                self._locked.add(key)  # its bytes are those that were signed: it was made for another payload key
         return []
 
     def _take_payload(self, joined: Joined) -> list[str]:
@@ -102,6 +104,9 @@ class RecordingCheck:
             return [f"the {pay.part} of entry {index} has changed bytes before offset {joined.end}"]
         del self._pays[where]
         if self._private is None:
+            return []
+        if pay.key in self._locked:
+            self.locked += 1
             return []
         data_key = self._data_keys.get(pay.key)
         if data_key is None:

@@ -1,12 +1,14 @@
 """What `verify` finds: nothing in a whole log, and every changed byte, lost file and stray file in a broken one."""
 
 import asyncio
+import errno
 import os
 import shutil
 import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import msgspec
 import pytest
@@ -15,11 +17,12 @@ from gatebook.adapters.ledger_segment import SegmentLedger
 from gatebook.adapters.log_files import LogFiles
 from gatebook.ledger import note, payload, payload_frames, reading
 from gatebook.ledger.checkpoint import Checkpoint, sign_checkpoint
+from gatebook.ledger.files import CannotJudge
 from gatebook.ledger.framing import FrameKind, frame
 from gatebook.ledger.growing import GrowingLog
 from gatebook.ledger.note import load_signer
 from gatebook.ledger.tiles import tile_name
-from gatebook.ledger.verification import CannotJudge, Report, verify
+from gatebook.ledger.verification import Report, verify
 from tests.unit.ledger.failing_disk import FailingDisk
 from tests.world_ledger import (
     Place,
@@ -515,6 +518,56 @@ def test_a_recording_that_cannot_be_read_at_all_is_not_asked_for_each_of_its_blo
     assert f"{1025 * 4096} bytes at offset 0 cannot be read: Input/output error" in said
     assert f"too much of it cannot be read: what is behind offset {1025 * 4096} was not looked at" in said
     assert disk.failed < 3000
+
+
+class Forbidding(LogFiles):
+    """Some name may not be read by whoever asks, as if he were not root."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        super().__init__(root)
+        self._name = name
+
+    def open(self, name: str) -> BinaryIO:
+        if name == self._name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+        return super().open(name)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "tile/0/000", "tile/entries/000", "checkpoints/10", "a recording"])
+def test_whoever_may_not_read_a_file_cannot_judge(copy: Place, name: str) -> None:
+    """It is no fault of the log, and must not be called one."""
+    name = f"checkpoints/{reading.archived_sizes(LogFiles(copy.log))[0]}" if name == "checkpoints/10" else name
+    recording = payload_frames.payload_name(FULL)
+    log = Forbidding(copy.log, name)
+    payloads = Forbidding(copy.payloads, recording if name == "a recording" else "")
+    with pytest.raises(CannotJudge, match="may not be read by this user"):
+        verify(log, payloads, copy.vkey)
+
+
+def test_whoever_cannot_judge_is_told_what_was_found_broken_before(copy: Place) -> None:
+    (copy.log / "tile/0/000").write_bytes(bytes(8192))
+    payloads = Forbidding(copy.payloads, payload_frames.payload_name(FULL))
+    with pytest.raises(CannotJudge, match=r"what could be read is BROKEN: .* problems, the first: entry 0: "):
+        verify(LogFiles(copy.log), payloads, copy.vkey)
+
+
+@pytest.mark.parametrize("folder", ["payloads/00", "log/checkpoints", "log/hidden", "log"])
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_empty(
+    copy: Place, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lies in it, a stray above all, would pass unseen."""
+    (copy.directory / "log/hidden").mkdir()
+    forbidden, scandir = str(copy.directory / folder), os.scandir
+
+    def listed(path: str) -> Any:
+        if str(path).rstrip("/") == forbidden:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", listed)
+    monkeypatch.setattr("os.scandir", listed)
+    with pytest.raises(CannotJudge, match=f"{folder} may not be read"):
+        judged(copy)
 
 
 def test_behind_entries_that_cannot_be_read_it_is_said_that_nothing_was_judged(copy: Place) -> None:

@@ -26,10 +26,11 @@ from gatebook.durable import make_folder, sync_folder
 from gatebook.federation import minting
 from gatebook.ledger import note
 from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
+from gatebook.ledger.files import CannotJudge
 from gatebook.ledger.merkle import range_hash
 from gatebook.ledger.predecessor import PREDECESSOR, Predecessor, pack
 from gatebook.ledger.tiles import nodes_from_tiles
-from gatebook.ledger.verification import CannotJudge, verify
+from gatebook.ledger.verification import verify
 from gatebook.model.deployment import RESTORING, Deployment
 from gatebook.model.record import Draft
 from gatebook.model.users import Users
