@@ -1,9 +1,10 @@
 """`gatebook backup`."""
 
+import errno
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -11,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gatebook.adapters.clock_system import SystemClock
 from gatebook.adapters.ledger_segment import SegmentHand
 from gatebook.cli import book, printing
-from gatebook.cli.backing.copying import Broken, Source, Taken, take
+from gatebook.cli.backing.copying import Broken, Source, Taken, demand_data_dir, take
 from gatebook.cli.backing.manifest import BackupUnusable
 from gatebook.cli.visible import visible
 from gatebook.config import examine
@@ -20,6 +21,11 @@ from gatebook.model.errors import LedgerUnavailable
 from gatebook.model.record import Draft, Event, Origin, Resource
 
 NOT_MADE, BROKEN = 1, 2
+_MEND: Final = {
+    errno.ENOSPC: "make room there, or name another disk",
+    errno.EDQUOT: "make room there, or name another disk",
+    errno.EIO: "this disk fails. Copy it with a tool that goes on behind errors; `gatebook verify` says what of a log is lost",
+}
 
 
 def backup(
@@ -55,8 +61,12 @@ def backup(
         deployment=deployment, config=examined.raw, by=book.operator().sub, at=now, private_keys=private_keys
     )
     try:
+        demand_data_dir(Path(deployment.data_dir))
         # A copy of every recording leaves: that it began is durable before the first byte.
         _record(deployment, _draft(ok=True, reason="begun", to=str(to), private_keys=private_keys))
+    except (BackupUnusable, LedgerUnavailable, OSError) as failure:
+        _give_up(why(failure), as_json)
+    try:
         taken = _with_progress(source, to)
     except Broken as broken:
         _record_quietly(deployment, _draft(ok=False, reason="broken", to=str(broken.folder)))
@@ -137,7 +147,8 @@ def why(failure: Exception) -> str:
     if isinstance(cause, PermissionError):
         return f"user {book.user_name()} may not reach {cause.filename}: {book.AS_WHOM}"
     if isinstance(failure, OSError):
-        return f"{failure.filename or 'the disk'}: {failure.strerror}"
+        mend = f": {_MEND[failure.errno]}" if failure.errno in _MEND else ""
+        return f"{failure.filename or 'the disk'}: {failure.strerror}{mend}"
     return str(failure)
 
 

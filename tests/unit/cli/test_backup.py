@@ -3,7 +3,9 @@
 import errno
 import hashlib
 import json
+import os
 import shutil
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,58 @@ def test_a_backup_inside_the_data_directory_is_none(deployed: Deployed) -> None:
     deployed.to = deployed.data_dir / "backups"
     assert "belongs on another disk" in deployed.backup(code=1)["why"]
     assert not deployed.to.exists()
+
+
+def test_a_folder_that_is_no_folder_is_said_to_be_none(deployed: Deployed) -> None:
+    deployed.to.write_text("x")
+    assert f"{deployed.to} is no folder" in deployed.backup(code=1)["why"]
+
+
+def test_where_no_deployment_is_none_is_begun(deployed: Deployed) -> None:
+    """Its disk is not mounted, or data_dir is mistyped: an entry that a backup began would be the first of another log."""
+    deployed.data_dir.rename(deployed.folder / "elsewhere")
+    assert "mount its disk" in deployed.backup(code=1)["why"]
+    assert not deployed.data_dir.exists() and not deployed.to.exists()
+
+
+def failing(number: int) -> Callable[..., Any]:
+    def fail(*words: object) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_a_full_disk_is_named_and_what_was_begun_takes_no_room(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying.LogFiles, "_put", failing(errno.ENOSPC))
+    why = deployed.backup(code=1)["why"]
+    assert why.startswith(f"{deployed.to}/.partial-") and "No space left on device: make room there" in why
+    assert [each.name for each in deployed.to.iterdir()] == [".lock"]
+
+
+def test_a_recording_that_the_disk_does_not_give_back_is_named(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [recording, *_] = sorted((deployed.data_dir / "payloads").rglob("*.pay"))
+    monkeypatch.setattr(copying, "_end_of_sound", failing(errno.EIO))
+    assert deployed.backup(code=1)["why"].startswith(f"{recording}: Input/output error: this disk fails")
+
+
+def test_a_bundle_that_is_gone_is_named(deployed: Deployed) -> None:
+    shutil.rmtree(deployed.data_dir / "log/tile/entries")
+    why = deployed.backup(code=1)["why"]
+    assert "log/tile/entries/000 is gone: the log is broken" in why and f"verify {deployed.data_dir}" in why
+
+
+def test_a_full_disk_is_named_by_a_restore_too(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed.backup()
+    shutil.rmtree(deployed.data_dir)
+    monkeypatch.setattr(restoring.LogFiles, "write_once", failing(errno.ENOSPC))
+    why = deployed.restore(code=1)["why"]
+    assert why.startswith(f"{deployed.data_dir}/.restoring/whole: No space left on device: make room there")
+    monkeypatch.undo()
+    assert "empty it" in deployed.restore(code=1)["why"]
 
 
 def test_what_a_sealer_was_just_writing_is_not_in_the_copy(deployed: Deployed) -> None:
