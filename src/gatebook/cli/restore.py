@@ -124,7 +124,10 @@ def _from_backup(source: Path, asked: Asked) -> Restored:
     folder = newest(source)
     manifest, digest = read(folder)
     if wrong := faults(folder, manifest):
-        raise BackupUnusable(f"{folder}: {len(wrong)} files are not as they were backed up:\n" + "\n".join(wrong[:10]))
+        raise BackupUnusable(
+            f"{folder}: {len(wrong)} files are not as they were backed up; copy it again, or name another backup:\n"
+            + "\n".join(wrong[:10])
+        )
     putting.demand_plain_desk(folder / DESK)
     formats.require_readable(folder)
     raw = asked.config.read_bytes() if asked.config.exists() else (folder / "gatebook.toml").read_bytes()
