@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -18,6 +19,17 @@ def make_folder(path: Path, mode: int = 0o700) -> None:
     except PermissionError:
         if not existed:
             raise  # else it was made by somebody who may write where we may not even read
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors name a file: `path` where the system names none, as it does where an open one is read or written."""
+    try:
+        yield
+    except OSError as failure:
+        if failure.filename is not None:
+            raise
+        raise OSError(failure.errno, failure.strerror, str(path)) from failure
 
 
 def sync_folder(path: Path) -> None:

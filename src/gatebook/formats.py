@@ -16,6 +16,7 @@ from gatebook.ledger import entry, framing, remembering
 from gatebook.model.errors import ConfigurationError
 
 NAME: Final = "formats.json"
+_AS_WHOM: Final = "run this as the user that the deployment runs as; as root where [users] gives each room its own"
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,8 @@ def lying(data_dir: Path) -> Lying | None:
         return msgspec.json.decode(path.read_bytes(), type=Lying)
     except FileNotFoundError:
         return None
+    except PermissionError as failure:
+        raise ConfigurationError((f"{path} may not be read by this user: {_AS_WHOM}",)) from failure
     except (OSError, msgspec.MsgspecError) as failure:
         raise ConfigurationError(
             (

@@ -61,3 +61,14 @@ def test_what_cannot_be_understood_is_no_permission(tmp_path: Path, content: str
 def test_the_desk_s_database_is_of_the_version_of_its_last_step() -> None:
     steps = [path.name for path in Path(migrations.__path__[0], "versions").glob("[0-9]*.py")]
     assert int(max(steps)[:4]) == formats.KNOWN["desk"].version == len(steps)
+
+
+def test_whoever_may_not_read_it_is_not_told_to_move_it_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ConfigurationError) as refused:
+        formats.require_readable(tmp_path)
+    assert "may not be read by this user: run this as the user" in str(refused.value)
+    assert "move it away" not in str(refused.value)

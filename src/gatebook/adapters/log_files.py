@@ -62,7 +62,7 @@ class LogFiles:
 
     def names(self, under: str = "") -> Iterator[str]:
         top = self.root / under
-        for folder, folders, files in os.walk(top):
+        for folder, folders, files in os.walk(top, onerror=_unless_absent):
             links = (each for each in folders if (Path(folder) / each).is_symlink())
             for file in (*files, *links):
                 yield str((Path(folder) / file).relative_to(self.root))
@@ -223,6 +223,12 @@ class LogFiles:
         make_folder(folder, self._folder_mode)
         sync_folder(folder)
         self._known.add(folder)
+
+
+def _unless_absent(failure: OSError) -> None:
+    """A folder that cannot be listed may hold anything: whoever asks for all names must not take it for empty."""
+    if not isinstance(failure, FileNotFoundError | NotADirectoryError):
+        raise failure
 
 
 def _sync(descriptors: list[int]) -> None:

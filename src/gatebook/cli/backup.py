@@ -1,9 +1,10 @@
 """`gatebook backup`."""
 
+import errno
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -11,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gatebook.adapters.clock_system import SystemClock
 from gatebook.adapters.ledger_segment import SegmentHand
 from gatebook.cli import book, printing
-from gatebook.cli.backing.copying import Broken, Source, Taken, take
+from gatebook.cli.backing.copying import Broken, Source, Taken, demand_data_dir, take
 from gatebook.cli.backing.manifest import BackupUnusable
 from gatebook.cli.visible import visible
 from gatebook.config import examine
@@ -20,6 +21,11 @@ from gatebook.model.errors import LedgerUnavailable
 from gatebook.model.record import Draft, Event, Origin, Resource
 
 NOT_MADE, BROKEN = 1, 2
+_MEND: Final = {
+    errno.ENOSPC: "make room there, or name another disk",
+    errno.EDQUOT: "make room there, or name another disk",
+    errno.EIO: "this disk fails. Copy it with a tool that goes on behind errors; `gatebook verify` says what of a log is lost",
+}
 
 
 def backup(
@@ -39,7 +45,8 @@ def backup(
     backup before it held is not backed up but reported: it was cut, rewritten, replaced or rolled back. That a backup began and how it ended are entries.
     The log's signing key and the payload key are never in it: back them up apart.
 
-    Exit codes: 0 made and intact, 1 not made, and why, 2 the log is broken: the copy is kept aside, to be looked at.
+    Exit codes: 0 made and intact, 1 not made, and why, 2 the log is broken: the copy is kept aside, to be looked at, or, where the backup before holds
+    whole what has changed, it is made, intact, and names what has changed in data_dir.
     """
     examined = examine(config)
     if examined.deployment is None:
@@ -54,8 +61,12 @@ def backup(
         deployment=deployment, config=examined.raw, by=book.operator().sub, at=now, private_keys=private_keys
     )
     try:
+        demand_data_dir(Path(deployment.data_dir))
         # A copy of every recording leaves: that it began is durable before the first byte.
         _record(deployment, _draft(ok=True, reason="begun", to=str(to), private_keys=private_keys))
+    except (BackupUnusable, LedgerUnavailable, OSError) as failure:
+        _give_up(why(failure), as_json)
+    try:
         taken = _with_progress(source, to)
     except Broken as broken:
         _record_quietly(deployment, _draft(ok=False, reason="broken", to=str(broken.folder)))
@@ -64,8 +75,12 @@ def backup(
     except (BackupUnusable, LedgerUnavailable, OSError) as failure:
         _record_quietly(deployment, _draft(ok=False, reason="failed", to=str(to)))
         _give_up(why(failure), as_json)
-    _record_quietly(deployment, _draft(ok=True, reason="completed", to=str(taken.folder), **_facts(taken)))
-    _say(taken, as_json)
+    whole = not taken.changed
+    end = _draft(ok=whole, reason="completed" if whole else "broken", to=str(taken.folder), **_facts(taken))
+    _record_quietly(deployment, end)
+    _say(taken, deployment.data_dir, as_json)
+    if not whole:
+        raise typer.Exit(BROKEN)
 
 
 def _with_progress(source: Source, to: Path) -> Taken:
@@ -83,6 +98,8 @@ def _with_progress(source: Source, to: Path) -> Taken:
 def _facts(taken: Taken) -> dict[str, str | int | bool]:
     manifest = taken.manifest
     damaged: dict[str, str | int | bool] = {"damaged": len(taken.damaged)} if taken.damaged else {}
+    if taken.changed:
+        damaged |= {"broken": len(taken.changed), "first_broken": taken.changed[0].partition(":")[0]}
     return {
         "size": manifest.size,
         "root": manifest.root,
@@ -130,19 +147,21 @@ def why(failure: Exception) -> str:
     if isinstance(cause, PermissionError):
         return f"user {book.user_name()} may not reach {cause.filename}: {book.AS_WHOM}"
     if isinstance(failure, OSError):
-        return f"{failure.filename or 'the disk'}: {failure.strerror}"
+        mend = f": {_MEND[failure.errno]}" if failure.errno in _MEND else ""
+        return f"{failure.filename or 'the disk'}: {failure.strerror}{mend}"
     return str(failure)
 
 
-def _say(taken: Taken, as_json: bool) -> None:
+def _say(taken: Taken, data_dir: str, as_json: bool) -> None:
     manifest = taken.manifest
     if as_json:
         made = {"folder": str(taken.folder), "linked": taken.linked, "manifest_sha256": taken.digest}
         named = {"origin": manifest.origin, "size": manifest.size, "root": manifest.root, "files": len(manifest.files)}
         damaged = {"damaged": {"folder": str(taken.before), "files": list(taken.damaged)}} if taken.damaged else {}
-        typer.echo(
-            json.dumps({"verdict": "intact", **made, **named, "bytes": _bytes(taken), "desk": manifest.desk, **damaged})
-        )
+        verdict = {"verdict": "broken", "why": _changed(taken, data_dir)} if taken.changed else {"verdict": "intact"}
+        if taken.changed:
+            damaged |= {"changed": {"folder": data_dir, "files": list(taken.changed)}}
+        typer.echo(json.dumps({**verdict, **made, **named, "bytes": _bytes(taken), "desk": manifest.desk, **damaged}))
         return
     typer.echo(f"{taken.folder}")
     typer.echo(
@@ -155,12 +174,21 @@ def _say(taken: Taken, as_json: bool) -> None:
             f"{taken.before} IS DAMAGED: {len(taken.damaged)} of its files do not hold what was backed up, the first: {visible(taken.damaged[0])}. "
             "They were copied anew from the log. Do not restore from that one, and look at its disk."
         )
+    if taken.changed:
+        typer.echo(visible(_changed(taken, data_dir)))
     if manifest.private_keys:
         typer.echo(
             "PRIVATE KEYS ARE IN IT: whoever reads this backup can be anybody at the desk. Encrypt it, or delete it."
         )
     if manifest.desk == "postgresql":
         typer.echo("The desk's PostgreSQL database is not in it: back it up with pg_dump")
+
+
+def _changed(taken: Taken, data_dir: str) -> str:
+    return (
+        f"{data_dir} IS DAMAGED: {len(taken.changed)} of its files do not hold what was backed up before, the first: {taken.changed[0]}. "
+        f'This backup holds them whole, linked from {taken.before}. See docs/howto/verify-the-log.md, "If it says BROKEN"'
+    )
 
 
 def _bytes(taken: Taken) -> int:

@@ -173,5 +173,5 @@ def _forbidden(verb: str, path: object) -> str:
     return f"user {user_name()} may not {verb} {path}: {AS_WHOM}"
 
 
-def _nothing(_entry: object, _pay: object) -> None:
-    return None
+def _nothing(_entry: object, _pay: object) -> reading.Opened:
+    return reading.Opened(None)

@@ -8,8 +8,9 @@ from gatebook.adapters.segment_tails import epochs_in
 from gatebook.cli.book import Book
 from gatebook.cli.replay_page import Verification
 from gatebook.cli.verify import SETTLE_S
+from gatebook.ledger.files import CannotJudge
 from gatebook.ledger.note import NoteError
-from gatebook.ledger.verification import CannotJudge, Report, verify
+from gatebook.ledger.verification import Report, verify
 
 
 def checked(opened: Book, key: str | None) -> Verification:

@@ -9,9 +9,9 @@ from gatebook.cli.verify import verifier_key
 from gatebook.cli.visible import visible
 from gatebook.federation.desk_api import Proof
 from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
+from gatebook.ledger.files import CannotJudge
 from gatebook.ledger.merkle import ProofError, check_inclusion
 from gatebook.ledger.note import NoteError, load_verifier
-from gatebook.ledger.verification import CannotJudge
 
 PROVEN, BROKEN, CANNOT_JUDGE = 0, 1, 2
 

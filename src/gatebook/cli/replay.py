@@ -46,7 +46,8 @@ def replay(
     config: Path = book.CONFIG,
     data_dir: Path | None = book.DATA_DIR,
 ) -> None:
-    """Replay a session: every step with its decision, and the masked bodies as they were recorded. Says what could not be captured.
+    """Replay a session: every step with its decision, and the masked bodies as they were recorded. Says what could not be captured, and what was put
+    into the recording afterwards.
 
     The reading itself is recorded before anything is shown. Exit codes: 0 replayed, 1 no such session (or several begin so), 2 the log
     cannot be read or the reading not recorded. --json: one document.
@@ -115,10 +116,10 @@ def _show(playback: Playback, every: bool) -> int:
     _print_head(playback, console)
     for step in playback.steps:
         _print_step(step, console, with_bodies=every or not step.quiet)
-    if playback.gaps:
-        console.print(Text("What could not be captured", style=printing.WARN), soft_wrap=True)
-        for gap in playback.gaps:
-            console.print(Text(f"  · {visible(gap)}"), soft_wrap=True)
+    for heading, sentences in replay_page.to_be_told(playback):
+        console.print(Text(heading, style=printing.WARN), soft_wrap=True)
+        for sentence in sentences:
+            console.print(Text(f"  · {visible(sentence)}"), soft_wrap=True)
     return 0
 
 

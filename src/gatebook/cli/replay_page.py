@@ -60,7 +60,7 @@ def page(playback: Playback, verification: Verification, *, made_at: str) -> str
             _heading(playback),
             _facts(playback),
             _verification(verification),
-            _gaps(playback),
+            _to_be_told(playback),
             element("h2", "What happened"),
             _timeline(playback),
             _footer(made_at),
@@ -139,15 +139,25 @@ def _verification(verification: Verification) -> Html:
     )
 
 
-def _gaps(playback: Playback) -> Html:
-    if not playback.gaps:
-        return raw("")
-    return element(
-        "section",
-        element("h2", "What could not be captured"),
-        element("ul", *(element("li", gap) for gap in playback.gaps)),
-        class_="gaps",
+def to_be_told(playback: Playback) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What the steps do not show, or not by themselves: headings and sentences."""
+    if playback.remarks:
+        yield "What was put into the recording afterwards", playback.remarks
+    if playback.gaps:
+        yield "What could not be captured", playback.gaps
+
+
+def _to_be_told(playback: Playback) -> Html:
+    sections = (
+        element(
+            "section",
+            element("h2", heading),
+            element("ul", *(element("li", sentence) for sentence in sentences)),
+            class_="gaps",
+        )
+        for heading, sentences in to_be_told(playback)
     )
+    return joined(sections)
 
 
 def _timeline(playback: Playback) -> Html:
@@ -157,7 +167,7 @@ def _timeline(playback: Playback) -> Html:
 
 
 def _is_notable(step: Step) -> bool:
-    return bool(step.findings) or step.tone in ("refused", "failed", "open")
+    return bool(step.findings) or bool(step.remarks) or step.tone in ("refused", "failed", "open")
 
 
 def _step(step: Step, *, unfolded: bool) -> Html:

@@ -21,10 +21,10 @@ from gatebook.cli.backup import act, why
 from gatebook.cli.verify import verifier_key
 from gatebook.config import examine
 from gatebook.config.load import examine_bytes
+from gatebook.ledger.files import CannotJudge
 from gatebook.ledger.note import NoteError, load_signer
 from gatebook.ledger.predecessor import Predecessor
 from gatebook.ledger.reading import archived_sizes
-from gatebook.ledger.verification import CannotJudge
 from gatebook.model.deployment import RESTORING, Deployment
 from gatebook.model.errors import ConfigurationError, GatebookError
 from gatebook.serve.premises import locked
@@ -124,7 +124,10 @@ def _from_backup(source: Path, asked: Asked) -> Restored:
     folder = newest(source)
     manifest, digest = read(folder)
     if wrong := faults(folder, manifest):
-        raise BackupUnusable(f"{folder}: {len(wrong)} files are not as they were backed up:\n" + "\n".join(wrong[:10]))
+        raise BackupUnusable(
+            f"{folder}: {len(wrong)} files are not as they were backed up; copy it again, or name another backup:\n"
+            + "\n".join(wrong[:10])
+        )
     putting.demand_plain_desk(folder / DESK)
     formats.require_readable(folder)
     raw = asked.config.read_bytes() if asked.config.exists() else (folder / "gatebook.toml").read_bytes()

@@ -13,9 +13,10 @@ from gatebook.adapters.log_files import LogFiles
 from gatebook.adapters.segment_tails import epochs_in
 from gatebook.cli import textfile
 from gatebook.cli.visible import visible
-from gatebook.ledger.note import NoteError
-from gatebook.ledger.payload import PayloadError, load_private_key
-from gatebook.ledger.verification import CannotJudge, Report
+from gatebook.ledger.files import CannotJudge
+from gatebook.ledger.note import NoteError, load_verifier
+from gatebook.ledger.payload import PayloadError, PrivateKey, load_private_key
+from gatebook.ledger.verification import Report
 from gatebook.ledger.verification import verify as judge
 
 INTACT, BROKEN, CANNOT_JUDGE = 0, 1, 2
@@ -29,7 +30,10 @@ _ARCHIVED_SHOWN = 3
 
 
 def verify(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A data directory, or its `log` directory.")],
+    # Who may not read it is told so below, by name, and not by the parser of options.
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", readable=False, help="A data directory, or its `log` directory.")
+    ],
     key: Annotated[
         str, typer.Option("--key", metavar="VKEY|FILE", help="The log's verifier key, or a file that holds it.")
     ],
@@ -53,7 +57,8 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Verify a log: exit 0 it is intact, 1 it is broken, 2 it cannot be judged, or its recordings are not there to be looked at.
+    """Verify a log: exit 0 it is intact, 1 it is broken, 2 it cannot be judged, or its recordings are not there to be looked at or not opened by the
+    payload key that was given.
 
     Give the key from where you got it, not from this host; and an older checkpoint, if you kept one: without it, a log that was
     rewritten and signed again with the stolen key looks intact.
@@ -66,31 +71,63 @@ def verify(
             LogFiles(payloads) if payloads.is_dir() or log != directory else None,
             verifier_key(key),
             old_checkpoint=checkpoint.read_bytes() if checkpoint is not None else None,
-            payload_key=load_private_key(payload_key.read_text()) if payload_key is not None else None,
+            payload_key=_private_key(payload_key) if payload_key is not None else None,
             settle=lambda: time.sleep(SETTLE_S),
             at_work=lambda: epochs_in(log.parent / "segments") if log != directory else None,
         )
-    except (CannotJudge, NoteError, PayloadError, OSError, UnicodeDecodeError) as error:
+    except (CannotJudge, NoteError, OSError) as error:
         _keep_numbers(metrics, intact=False, entries=0)
-        _give_up(str(error), as_json)
-    # Whoever removes the recordings must not be told that all is well.
-    code = BROKEN if not report.intact else CANNOT_JUDGE if report.unseen else INTACT
+        _give_up(_words(error), as_json)
+    # Whoever removes the recordings must not be told that all is well; nor whoever cannot open what he wanted opened.
+    code = BROKEN if not report.intact else CANNOT_JUDGE if report.unseen or report.locked else INTACT
     _keep_numbers(metrics, intact=code == INTACT, entries=report.size)
     if as_json:
         # ASCII, and no name of a file breaks it: whoever wrote into the log chose those.
-        why = {"why": _unseen(report)} if code == CANNOT_JUDGE else {}
+        why = {"why": _not_judged(report)} if code == CANNOT_JUDGE else {}
         typer.echo(json.dumps({"verdict": _VERDICTS[code], **why, **msgspec.to_builtins(report)}))
     else:
         _say(report, checkpoint is not None)
+        if report.payloads and not payloads.is_dir():
+            # One cause, and as many problems as there are payloads.
+            typer.echo(visible(f"note: there is no directory {payloads}: were the recordings copied too?"))
     raise typer.Exit(code)
 
 
 def _log_in(directory: Path) -> Path:
     """The log in a data directory, or `directory` itself. Raises CannotJudge, OSError."""
     log = directory / "log" if (directory / "log").is_dir() else directory
-    if log.exists() and not log.is_dir():
+    if not log.exists():
+        raise CannotJudge(f"there is no directory {log}: name a data directory, or its `log` directory")
+    if not log.is_dir():
         raise CannotJudge(f"{log} is a file: name a data directory, or its `log` directory")
+    if not (log / "checkpoint").exists() and not (log / "checkpoints").exists():
+        within = sorted(each.name for each in log.iterdir() if _has_log(each))
+        if within:
+            raise CannotJudge(f"{log} holds no log, but {within[-1]} in it does: name {log / within[-1]}")
+        raise CannotJudge(f"there is no checkpoint in {log}: it holds no log, or nothing was sealed yet")
     return log
+
+
+def _has_log(folder: Path) -> bool:
+    try:
+        return (folder / "log" / "checkpoint").exists()
+    except OSError:
+        return False  # it is not this user's
+
+
+def _private_key(path: Path) -> PrivateKey:
+    try:
+        return load_private_key(path.read_text("utf-8"))
+    except (PayloadError, UnicodeDecodeError) as error:
+        raise CannotJudge(f"{path} is no private payload key (PAYLOAD+PRIVATE+id+base64)") from error
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return f"{error.filename} may not be read by this user: verify as one who may"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the log'}: {error.strerror}"
+    return str(error)
 
 
 def _keep_numbers(path: Path | None, *, intact: bool, entries: int) -> None:
@@ -103,13 +140,25 @@ def _keep_numbers(path: Path | None, *, intact: bool, entries: int) -> None:
 
 
 def verifier_key(key: str) -> str:
-    """The key itself, or the one line in the file of that name."""
+    """The key itself, or the one line in the file of that name. Raises CannotJudge, OSError."""
     path = Path(key)
     if len(key) < 4096 and path.is_file():
-        return path.read_text().strip()
+        return _verifier_key_in(path)
     if "+" not in key:
-        raise CannotJudge(f"there is no file {key}, and that is no verifier key (name+hash+base64)")
+        what = f"{key} is a directory" if len(key) < 4096 and path.is_dir() else f"there is no file {key}"
+        raise CannotJudge(f"{what}, and that is no verifier key (name+hash+base64)")
     return key
+
+
+def _verifier_key_in(path: Path) -> str:
+    try:
+        text = path.read_text("utf-8").strip()
+        load_verifier(text)
+    except (NoteError, UnicodeDecodeError) as error:
+        signing = path.read_bytes().startswith(b"PRIVATE+KEY+")
+        what = "the log's signing key, which nobody needs to verify" if signing else "no verifier key"
+        raise CannotJudge(f"{path} holds {what}: give log.vkey (one line, name+hash+base64)") from error
+    return text
 
 
 def _say(report: Report, with_old: bool) -> None:
@@ -124,6 +173,7 @@ def _say(report: Report, with_old: bool) -> None:
             typer.echo(visible(f"… and {count - _ARCHIVED_SHOWN} more checkpoints: {what} (--json names them)"))
     typer.echo(f"{visible(report.origin)}: {report.size} entries, root {report.root}")
     opened = f", {report.opened} opened" if report.opened else ""
+    opened += f", {report.locked} not opened" if report.locked else ""
     unseen = f", {report.unseen} not looked at" if report.unseen else ""
     typer.echo(f"{report.checkpoints} checkpoints, {report.payloads} payloads{opened}{unseen}")
     if report.pending:
@@ -141,8 +191,8 @@ def _say(report: Report, with_old: bool) -> None:
     if not report.intact:
         typer.echo(f"BROKEN: {len(report.problems)} problems")
         return
-    if report.unseen:
-        typer.echo(f"CANNOT JUDGE: {_unseen(report)}")
+    if report.unseen or report.locked:
+        typer.echo(f"CANNOT JUDGE: {_not_judged(report)}")
     else:
         typer.echo("INTACT")
     if not with_old:
@@ -151,9 +201,14 @@ def _say(report: Report, with_old: bool) -> None:
         )
 
 
-def _unseen(report: Report) -> str:
-    what = f"the log itself is intact, but {report.unseen} recordings that it names were not looked at"
-    return f"{what}: give the data directory, with `payloads` beside `log`"
+def _not_judged(report: Report) -> str:
+    if report.unseen:
+        what = f"the log itself is intact, but {report.unseen} recordings that it names were not looked at"
+        return f"{what}: give the data directory, with `payloads` beside `log`"
+    what = (
+        f"log and recordings hold the bytes that were signed, but the payload key does not open {report.locked} of them"
+    )
+    return f"{what}: give the one that they were made for, or leave --payload-key out"
 
 
 def _give_up(why: str, as_json: bool) -> Never:

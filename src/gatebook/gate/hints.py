@@ -213,7 +213,7 @@ OTHER_WORDS: dict[str, str] = {
     "authenticated": "`login.completed`: the identity provider said who it is.",
     "begun": "`log.backup`: copying begins; everything that is recorded here is about to be somewhere else too.",
     "believed": "`idp.trusted`: assertions that these certificates sign are believed from now on.",
-    "broken": "`log.backup`: the copy is not intact, or lacks what the backup before it held; it was kept aside. `log.heartbeat`: files of the log are not what was signed, or a segment is not what its writer made durable.",
+    "broken": "`log.backup`: the copy is not intact, or lacks what the backup before it held; it was kept aside. Where it names a `manifest` it was made, and is whole, but files of the data directory are not what was backed up before. `log.heartbeat`: files of the log are not what was signed, or a segment is not what its writer made durable.",
     "completed": "`log.read`, `recording.read`, `grants.read`: the reading was recorded and then shown; `revocation.ordered`, `log.backup`: it was done.",
     "continued": "`log.init`: the first entry of a log that goes on after a restore; `log.restore`: nothing was lost, the same log goes on.",
     "created": "`log.init`: the first entry of a log.",

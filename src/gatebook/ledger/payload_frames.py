@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from io import SEEK_END
-from typing import BinaryIO
+from typing import Protocol
 
 import msgspec
 
@@ -20,6 +20,14 @@ _STORED = (FrameKind.PAYLOAD, FrameKind.DATA_KEY)
 _SPARE_BYTES, _SPARE_TIMES = 64 << 20, 8
 
 
+class Bytes(Protocol):
+    """What is needed of a file: a BinaryIO, or one that is read around its faults."""
+
+    def read(self, count: int, /) -> bytes: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+
+
 class Stored(msgspec.Struct, frozen=True):
     """A frame of a payload file, with its place and its content (sealed bytes or a wrapped key)."""
 
@@ -28,6 +36,11 @@ class Stored(msgspec.Struct, frozen=True):
     content: bytes
     start: int
     end: int
+
+    @property
+    def is_piece(self) -> bool:
+        """Of a payload; else it is a data key."""
+        return self.kind is FrameKind.PAYLOAD
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -54,7 +67,7 @@ def session_of(name: str) -> str | None:
     return match[1] if match is not None and payload_name(match[1]) == name else None
 
 
-def stored_frames(file: BinaryIO) -> Iterator[Stored]:
+def stored_frames(file: Bytes) -> Iterator[Stored]:
     """The frames of a payload file. Raises PayloadError at the first byte that belongs to none, and UnfinishedFrame where one has only begun there."""
     for frame in frames_of(file):
         if frame.kind not in _STORED:
@@ -62,7 +75,7 @@ def stored_frames(file: BinaryIO) -> Iterator[Stored]:
         yield _stored(frame)
 
 
-def sound_frames(file: BinaryIO, start: int, session: bytes) -> Iterator[Stored]:
+def sound_frames(file: Bytes, start: int, session: bytes) -> Iterator[Stored]:
     """The frames of the payload file of `session` from offset `start` on, passing over whatever is none. Each bears the session's name right behind
     its head: where one is damaged the next is found by it. Raises PayloadError where the name is nearly everywhere and no frame: looking on would take for
     ever."""
@@ -84,7 +97,7 @@ def sound_frames(file: BinaryIO, start: int, session: bytes) -> Iterator[Stored]
             )
 
 
-def frames_and_damage(file: BinaryIO, session: bytes) -> Iterator[Stored | Damage]:
+def frames_and_damage(file: Bytes, session: bytes) -> Iterator[Stored | Damage]:
     """All of the payload file of `session`, in its order: every sound frame, and every stretch that is none. Linear in the file's length, whatever
     is in it. Raises PayloadError as `sound_frames` does; then what is behind the last frame was not looked at."""
     # Known before a frame is read: what a sealer appends meanwhile is no damage.
@@ -99,7 +112,7 @@ def frames_and_damage(file: BinaryIO, session: bytes) -> Iterator[Stored | Damag
         yield Damage(end, size, begun=_has_begun(file.read(_LENGTH_BYTES), size - end))
 
 
-def _sound_frame(file: BinaryIO, offset: int, session: bytes) -> Stored | None:
+def _sound_frame(file: Bytes, offset: int, session: bytes) -> Stored | None:
     file.seek(offset)
     head = file.read(FRAME_BYTES + len(session))
     length = int.from_bytes(head[:4], "little")
@@ -115,7 +128,7 @@ def _sound_frame(file: BinaryIO, offset: int, session: bytes) -> Stored | None:
         return None
 
 
-def _next_head(file: BinaryIO, offset: int, session: bytes) -> int:
+def _next_head(file: Bytes, offset: int, session: bytes) -> int:
     """Where the next frame at `offset` or behind it may begin; below 0 where none does. What is zeros, or of no kind that is stored here, is no head: a
     session may be named by bytes that are everywhere."""
     overlap = FRAME_BYTES + len(session) - 1
@@ -147,7 +160,7 @@ def _stored(frame: Frame, base: int = 0) -> Stored:
     return Stored(frame.kind, place, content, end - FRAME_BYTES - len(frame.body), end)
 
 
-def frames_of(file: BinaryIO) -> Iterator[Frame]:
+def frames_of(file: Bytes) -> Iterator[Frame]:
     """Frames from where `file` stands, with their offsets in it, reading a few megabytes at a time. Raises PayloadError where bytes are left that are no frame,
     UnfinishedFrame where they may be the beginning of one."""
     base, data = file.tell(), file.read(_CHUNK_BYTES)

@@ -10,11 +10,15 @@ from gatebook.ledger import payload
 from gatebook.ledger.checkpoint import Checkpoint, claimed
 from gatebook.ledger.entry import Entry, Pay, decode
 from gatebook.ledger.files import Files
-from gatebook.ledger.framing import FrameKind
+from gatebook.ledger.joining import Joined, Joining, Where, is_named, most_bytes, where_of
 from gatebook.ledger.merkle import TILE_WIDTH
 from gatebook.ledger.payload_frames import Stored, payload_name, sound_frames
+from gatebook.ledger.reading_around import ReadAround, Unreadable
 from gatebook.ledger.tiles import parse_tile_name, read_bundle, tile_name
 from gatebook.model.secret import Secret
+
+_Named = tuple[str, str, str]
+"""(writer, epoch, id) of a data key."""
 
 
 class Indexed(msgspec.Struct, frozen=True):
@@ -97,60 +101,109 @@ def _until_broken(frames: Iterator[Stored]) -> Iterator[Stored]:
         yield from frames
 
 
+class Opened(msgspec.Struct, frozen=True):
+    """What became of one payload: its masked body, or None where it does not open. `remark`: why it does not, or what else must be said of it; empty
+    where nothing."""
+
+    body: bytes | None
+    remark: str = ""
+
+
 class Recordings:
-    """Opens payloads with the private key. Keeps the data keys of the session last asked for; reads its file once per entry."""
+    """Opens payloads with the private key. Keeps where those of the session last asked for lie: its file is read once, and each payload when it is
+    asked for."""
 
     def __init__(self, payloads: Files, private: payload.PrivateKey) -> None:
         self._payloads, self._private = payloads, private
         self._session = ""
-        self._keys: dict[str, Secret[bytes]] = {}
-        self._offsets: dict[tuple[str, str, int, int], list[tuple[int, int]]] = {}
+        self._wrapped: dict[_Named, int] = {}
+        self._keys: dict[_Named, Secret[bytes]] = {}
+        self._joined: dict[Where, list[Joined]] = {}
+        self._unreadable: list[Unreadable] = []
 
     def open(self, entry: Entry, pay: Pay) -> bytes:
-        """The masked body of one of `entry`'s payloads, which is the one it committed to. Raises PayloadError, FileNotFoundError."""
+        """The masked body of one of `entry`'s payloads, which is the one it committed to, whatever else lies in its place. Raises PayloadError,
+        OSError; FileNotFoundError where the session has no file."""
+        return self.open_among(entry, pay)[0]
+
+    def open_among(self, entry: Entry, pay: Pay) -> tuple[bytes, list[int]]:
+        """As `open`; and the offsets of what else lies in its place. No entry names that: somebody put it there."""
         if entry.sess is None:
             raise payload.PayloadError("the entry is of no session")
         if entry.sess != self._session:
             self._learn(entry.sess)
-        part = entry.pay.index(pay)
-        place = payload.Place(entry.sess, entry.w.n, entry.w.e, entry.w.s, part, 0, 1)
-        pieces = self._offsets.get((place.writer, place.epoch, place.sequence, part))
-        data_key = self._keys.get(pay.key)
-        if pieces is None or data_key is None:
-            raise payload.PayloadError("the payload or its data key is not there")
-        return payload.open_sealed(self._read(pieces), data_key, pay, place)
+        there = self._joined.get((entry.w.n, entry.w.e, entry.w.s, entry.pay.index(pay)), [])
+        for joined in there:
+            if joined.length <= most_bytes(pay) and is_named(pay, sealed := self._sealed(joined)):
+                body = payload.open_sealed(sealed, self._key(entry, pay), pay, joined.first)
+                return body, [each.start for each in there if each is not joined]
+        if not there:
+            raise payload.PayloadError(self._not_there("it"))
+        raise payload.PayloadError(f"what lies at offset {there[0].start} in its place is not what the entry names")
 
     def _learn(self, session: str) -> None:
-        self._session, self._keys, self._offsets = session, {}, {}
-        with self._payloads.open(payload_name(session)) as file:
+        self._session, self._wrapped, self._keys, self._joined = "", {}, {}, {}
+        joining = Joining(lambda _: 0)
+        with self._payloads.open(payload_name(session)) as opened:
+            file = ReadAround(opened)
             # Where bytes in the middle are damaged the others can be heard: each is what its entry committed to, or is not opened.
-            frames = sound_frames(file, 0, bytes.fromhex(session))
-            for stored in _until_broken(frames):
-                place = stored.place
-                if stored.kind is FrameKind.DATA_KEY:
-                    key = payload.key_id(stored.content)
-                    self._keys[key] = payload.open_data_key(stored.content, self._private, place)
-                else:
-                    where = (place.writer, place.epoch, place.sequence, place.part)
-                    self._offsets.setdefault(where, []).append((stored.end - len(stored.content), len(stored.content)))
+            for stored in _until_broken(sound_frames(file, 0, bytes.fromhex(session))):
+                joining.breaks_off(stored)
+                if not stored.is_piece:
+                    place = stored.place
+                    self._wrapped.setdefault((place.writer, place.epoch, payload.key_id(stored.content)), stored.start)
+                elif (joined := joining.take(stored)) is not None:
+                    self._joined.setdefault(where_of(joined.first), []).append(joined)
+        self._session, self._unreadable = session, file.unreadable
 
-    def _read(self, pieces: list[tuple[int, int]]) -> bytes:
+    def _not_there(self, what: str) -> str:
+        first = f"; of the session's file {self._unreadable[0]}" if self._unreadable else ""
+        return f"{what} is not there{first}"
+
+    def _key(self, entry: Entry, pay: Pay) -> Secret[bytes]:
+        named = (entry.w.n, entry.w.e, pay.key)
+        if named not in self._keys:
+            if named not in self._wrapped:
+                raise payload.PayloadError(self._not_there(f"its data key {pay.key}"))
+            [stored] = self._frames(self._wrapped[named], None)
+            self._keys[named] = payload.open_data_key(stored.content, self._private, stored.place)
+        return self._keys[named]
+
+    def _sealed(self, joined: Joined) -> bytes:
+        return b"".join(stored.content for stored in self._frames(joined.start, joined.end))
+
+    def _frames(self, start: int, end: int | None) -> list[Stored]:
+        """The frame at `start`, and all behind it up to `end`."""
         with self._payloads.open(payload_name(self._session)) as file:
-            found: list[bytes] = []
-            for offset, length in pieces:
-                file.seek(offset)
-                found.append(file.read(length))
-        return b"".join(found)
+            found: list[Stored] = []
+            for stored in sound_frames(file, start, bytes.fromhex(self._session)):
+                found.append(stored)
+                if end is None or stored.end >= end:
+                    break
+        return found
 
 
-def opener(payloads: Files, private: payload.PrivateKey) -> Callable[[Entry, Pay], bytes | None]:
-    """`Recordings.open` for those who show what can be shown: None where a payload is gone or does not open."""
+def opener(payloads: Files, private: payload.PrivateKey) -> Callable[[Entry, Pay], Opened]:
+    """`Recordings.open_among` for those who show what can be shown."""
     recordings = Recordings(payloads, private)
 
-    def open_or_none(entry: Entry, pay: Pay) -> bytes | None:
+    def opened(entry: Entry, pay: Pay) -> Opened:
         try:
-            return recordings.open(entry, pay)
-        except (payload.PayloadError, OSError):
-            return None
+            body, others = recordings.open_among(entry, pay)
+        except FileNotFoundError:
+            return Opened(None, "the file of the session is gone")
+        except OSError as error:
+            return Opened(None, f"the file of the session cannot be read: {error.strerror}")
+        except payload.PayloadError as error:
+            return Opened(None, str(error))
+        return Opened(body, _planted(others) if others else "")
 
-    return open_or_none
+    return opened
+
+
+def _planted(others: list[int]) -> str:
+    more = f", and {len(others) - 1} more" if len(others) > 1 else ""
+    return (
+        f"what is shown is what was signed; something else was put in its place, at offset {others[0]} of the session's file{more}: "
+        "`gatebook verify` judges that"
+    )

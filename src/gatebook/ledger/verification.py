@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
-from gatebook.ledger.files import Files
+from gatebook.ledger.files import AsPermitted, CannotJudge, Files
 from gatebook.ledger.gist import Writer
 from gatebook.ledger.merkle import TILE_WIDTH, Tree, leaf_hash
 from gatebook.ledger.note import NoteError, Verifier, load_verifier
@@ -25,10 +25,6 @@ from gatebook.ledger.verifying_unsigned import Unsigned, Written, written_since
 MAX_PROBLEMS = 1000
 
 
-class CannotJudge(ValueError):
-    """There is nothing to judge, or not by what was given: no checkpoint, a key that is none, files that may not be read."""
-
-
 class Problem(msgspec.Struct, frozen=True):
     """`where`: `entry 17`, or a file's name under the log or payload directory."""
 
@@ -39,7 +35,8 @@ class Problem(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, kw_only=True):
     """What was judged, and everything that is wrong with it. `pending`: pieces beyond the checkpoint, which no signature covers yet: a sealer is
     at work, or ended before it signed them. `unknown`: frames of recordings, by file, whose writer no entry names: nobody can say here whether they are still to come. `payloads`: named by entries, and compared with the files that hold them; `unseen`: named by entries, and not
-    looked at, for no files were given. `opened`: payloads opened and compared with their commitments. `root` in hex. `follows`: the log before a restore, as the first entry says."""
+    looked at, for no files were given. `opened`: payloads opened and compared with their commitments; `locked`: whole, but the payload key that was given
+    does not open them. `root` in hex. `follows`: the log before a restore, as the first entry says."""
 
     origin: str = ""
     size: int = 0
@@ -48,6 +45,7 @@ class Report(msgspec.Struct, kw_only=True):
     payloads: int = 0
     unseen: int = 0
     opened: int = 0
+    locked: int = 0
     pending: int = 0
     development: bool = False
     follows: str = ""
@@ -80,9 +78,33 @@ def verify(
 
     `settle` waits for a running sealer to publish its next checkpoint; it is called where something looks unfinished, at most twice. `at_work`: whose
     entries may still come, for they have segments; None where that cannot be known.
-    Raises CannotJudge; everything else that is wrong is in the report. The order is the argument:
+    Raises CannotJudge; everything else that is wrong is in the report.
     """
     report = Report()
+    try:
+        _judge(
+            report, AsPermitted(log), None if payloads is None else AsPermitted(payloads), vkey, old_checkpoint, payload_key, settle, at_work
+        )  # fmt: skip
+    except CannotJudge as error:
+        if report.intact:
+            raise
+        first = report.problems[0]
+        found = f"what could be read is BROKEN: {len(report.problems)} problems, the first: {first.where}: {first.what}"
+        raise CannotJudge(f"{error}; {found}") from error
+    return report
+
+
+def _judge(
+    report: Report,
+    log: Files,
+    payloads: Files | None,
+    vkey: str,
+    old_checkpoint: bytes | None,
+    payload_key: PrivateKey | None,
+    settle: Callable[[], None],
+    at_work: Callable[[], Collection[Writer] | None],
+) -> None:
+    """What `verify` says, into `report`. The order is the argument:"""
     try:
         verifier = load_verifier(vkey)
     except NoteError as error:
@@ -90,7 +112,7 @@ def verify(
     # 1. Which state is judged: the largest that the log's own key signed.
     head, archive = _head(log, verifier, report, settle)
     if head is None:
-        return report
+        return
     report.origin, report.size, report.root = head.origin, head.size, head.root.hex()
     # 2. Which roots the walk must meet on its way: every archived checkpoint's, and that of the one kept elsewhere.
     wanted = _Roots(log, archive, verifier, head, report)
@@ -118,8 +140,8 @@ def verify(
         report.pending += files.pending + payload_check.begun + unsigned.count
     report.checkpoints = len(archive)
     report.payloads, report.unseen, report.opened = payload_check.payloads, payload_check.unseen, payload_check.opened
+    report.locked = payload_check.locked
     report.development, report.follows = entry_check.development, entry_check.follows
-    return report
 
 
 class _Roots:
@@ -172,7 +194,8 @@ def _walk(log: Files, head: Checkpoint, wanted: _Roots, entry_check: EntryCheck,
         try:
             entries = read_bundle(index, width, log.read)
         except (BundleError, OSError) as error:
-            report.say(tile_name(None, index, width), f"entries {first} to {first + width - 1} cannot be read: {error}")
+            what = f"entries {first} to {first + width - 1} cannot be read: {error}"
+            report.say(tile_name(None, index, width), f"{what}; nothing behind them was judged, and no recording")
             return False
         leaves = [leaf_hash(entry) for entry in entries]
         _compare(log, 0, index, leaves, report)

@@ -4,7 +4,7 @@ import hashlib
 import re
 from array import array
 
-from gatebook.ledger.files import Files
+from gatebook.ledger.files import CannotJudge, Files
 from gatebook.ledger.merkle import TILE_HEIGHT, TILE_WIDTH
 from gatebook.ledger.tiles import HASH_BYTES, BundleError, parse_tile_name, split_bundle, tile_name, widths
 from gatebook.ledger.verifying_entries import EntryCheck, Say
@@ -105,8 +105,8 @@ class FileCheck:
         """Say so where something else than a file has the name of one whose content is nobody's matter."""
         try:
             self._log.open(name).close()
-        except (FileNotFoundError, PermissionError):
-            return
+        except (FileNotFoundError, CannotJudge):
+            return  # of an auditor's copy it is gone, and a running sealer's may be nobody else's
         except OSError as error:
             self._say(name, str(error))
 
@@ -125,8 +125,6 @@ class FileCheck:
             content = self._log.read(name)
         except FileNotFoundError:
             return  # a running sealer removed it, because the full one is there now
-        except PermissionError:
-            raise
         except OSError as error:
             self._say(name, str(error))
             return
@@ -166,8 +164,6 @@ class FileCheck:
     def _config(self, name: str, digest: str) -> None:
         try:
             content = self._log.read(name)
-        except PermissionError:
-            raise  # whoever may not read it cannot judge
         except OSError as error:
             self._say(name, str(error))
             return
@@ -198,7 +194,7 @@ def _archived(name: str) -> int | None:
 def _is_plain(files: Files, name: str) -> bool:
     try:
         files.open(name).close()
-    except OSError:
+    except (OSError, CannotJudge):
         return False
     return True
 
@@ -208,6 +204,6 @@ def _exists(files: Files, name: str) -> bool:
         files.open(name).close()
     except FileNotFoundError:
         return False
-    except OSError:
+    except (OSError, CannotJudge):
         return True  # a directory's link, a file that may not be read: it is there
     return True

@@ -8,6 +8,7 @@ import msgspec
 from gatebook.ledger import payload
 from gatebook.ledger.entry import Entry, Pay
 from gatebook.ledger.files import Files
+from gatebook.ledger.joining import Where
 from gatebook.ledger.payload_frames import (
     Damage,
     UnfinishedFrame,
@@ -16,7 +17,8 @@ from gatebook.ledger.payload_frames import (
     session_of,
     stored_frames,
 )
-from gatebook.ledger.verifying_recording import RecordingCheck, Where
+from gatebook.ledger.reading_around import ReadAround
+from gatebook.ledger.verifying_recording import RecordingCheck
 from gatebook.ledger.verifying_unsigned import Unsigned, Written
 
 Say = Callable[[str, str], None]
@@ -49,7 +51,7 @@ class PayloadCheck:
         self.found_files = 0
         self.payloads = 0
         self.unseen = 0
-        self.opened = 0
+        self.opened = self.locked = 0
         self.unsigned = Unsigned()
         self.begun = 0
 
@@ -138,13 +140,17 @@ class PayloadCheck:
         reading = RecordingCheck(dict(due.pays), dict(due.keys), written, self._private)
         assert self._files is not None
         try:
-            with self._files.open(payload_name(session)) as file:
+            with self._files.open(payload_name(session)) as opened:
                 self.found_files += session not in self.again
-                for found in frames_and_damage(file, bytes.fromhex(session)):
-                    what = reading.pass_over(found) if isinstance(found, Damage) else reading.take(found)
-                    if len(problems) < _MOST_TOLD:
-                        problems += [(name, each) for each in what]
-                problems += [(name, each) for each in reading.finish()]
+                file = ReadAround(opened)
+                try:
+                    for found in frames_and_damage(file, bytes.fromhex(session)):
+                        what = reading.pass_over(found) if isinstance(found, Damage) else reading.take(found)
+                        if len(problems) < _MOST_TOLD:
+                            problems += [(name, each) for each in what]
+                    problems += [(name, each) for each in reading.finish()]
+                finally:
+                    problems = [*((name, str(each)) for each in file.unreadable), *problems]
         except FileNotFoundError:
             if session in self._shredded:
                 return []
@@ -156,4 +162,5 @@ class PayloadCheck:
             self.unsigned.add_all(reading.unsigned)
             self.begun += reading.begun
             self.opened += reading.opened
+            self.locked += reading.locked
         return problems

@@ -7,10 +7,11 @@ from typing import Literal
 import msgspec
 
 from gatebook.ledger.entry import Entry, Pay, instant_us
+from gatebook.ledger.reading import Opened
 from gatebook.model.record import Origin, Who
 
-Opener = Callable[[Entry, Pay], bytes | None]
-"""Gives the masked plaintext of one payload, or None where it cannot: no key, deleted, or not the bytes that the entry names."""
+Opener = Callable[[Entry, Pay], Opened]
+"""Gives the masked plaintext of one payload, or says why it cannot: no key, deleted, or not the bytes that the entry names."""
 
 Tone = Literal["passed", "refused", "failed", "open", "note"]
 
@@ -24,11 +25,13 @@ class Located(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
-    """One recorded body: `text` as indented JSON where it is JSON; None where it cannot be shown, and `missing` says why."""
+    """One recorded body: `text` as indented JSON where it is JSON; None where it cannot be shown, and `missing` says why. `remark`: what must be
+    said of one that is shown."""
 
     part: str
     text: str | None
     missing: str | None = None
+    remark: str | None = None
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +53,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def quiet(self) -> bool:
-        """Nothing to look at twice: it reached for no object (a list, a greeting, a notification), went well, and nothing was found in it."""
-        return self.name is None and not self.findings and self.tone in ("passed", "note")
+        """Nothing to look at twice: it reached for no object (a list, a greeting, a notification), went well, nothing was found in it, and nothing
+        lies in its place."""
+        return self.name is None and not self.findings and not self.remarks and self.tone in ("passed", "note")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What must be said of bodies that are shown, in sentences."""
+        title = " ".join(word for word in (self.method, self.name) if word)
+        return tuple(f"{title}: the {body.part}: {body.remark}" for body in self.bodies if body.remark is not None)
 
 
 class Playback(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +83,10 @@ class Playback(msgspec.Struct, frozen=True, kw_only=True):
     def calls(self) -> int:
         """Calls that were passed on; refused ones are counted apart."""
         return sum(1 for step in self.steps if step.places[0].entry.ev == "call.intent")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return tuple(remark for step in self.steps for remark in step.remarks)
 
     @property
     def refusals(self) -> int:
@@ -187,11 +201,12 @@ def _tone(entry: Entry) -> Tone:
 
 def _bodies(entry: Entry, opener: Opener) -> Iterable[Body]:
     for pay in entry.pay:
-        plain = opener(entry, pay)
-        if plain is None:
-            yield Body(part=pay.part, text=None, missing=f"{pay.bytes} bytes that could not be opened")
+        opened = opener(entry, pay)
+        if opened.body is None:
+            why = f": {opened.remark}" if opened.remark else ""
+            yield Body(part=pay.part, text=None, missing=f"{pay.bytes} bytes that could not be opened{why}")
         else:
-            yield Body(part=pay.part, text=_indented(plain))
+            yield Body(part=pay.part, text=_indented(opened.body), remark=opened.remark or None)
 
 
 def _body_gaps(entry: Entry, bodies: tuple[Body, ...]) -> Iterable[str]:

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from gatebook.ledger.entry import Clocked, Entry, Out, Pay, Written
+from gatebook.ledger.reading import Opened
 from gatebook.model.record import Asked, Origin, PolicyRef, Resource, Who
 from gatebook.reading.playback import Located
 
@@ -74,8 +75,8 @@ class FabricatedBook:
         self.located.append(Located(entry=entry, index=index, leaf=f"{index:064x}"))
         return entry
 
-    def opener(self, entry: Entry, pay: Pay) -> bytes | None:
-        return self._bodies.get(pay.x)
+    def opener(self, entry: Entry, pay: Pay) -> Opened:
+        return Opened(self._bodies.get(pay.x))
 
     def lose_bodies(self) -> None:
         self._bodies.clear()

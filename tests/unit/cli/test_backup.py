@@ -1,16 +1,20 @@
 """`gatebook backup` and `gatebook restore`: what is in a backup, what is refused, and which log goes on."""
 
 import errno
+import hashlib
 import json
+import os
 import shutil
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gatebook.adapters.desk_store import SqlStore
 from gatebook.adapters.log_files import LogFiles
-from gatebook.cli.backing import restoring
+from gatebook.cli.backing import copying, restoring
 from gatebook.cli.backing.manifest import BackupUnusable, faults, read
 from gatebook.cli.backing.naming import next_origin, renamed
 from gatebook.cli.book import user_name
@@ -18,7 +22,7 @@ from gatebook.federation.minting import Minter, verifies
 from gatebook.federation.records import Grant, LoggedIn, Login, Person, Turn, hashed
 from gatebook.ledger import note, payload_frames, reading
 from gatebook.ledger.entry import Entry
-from gatebook.ledger.verification import verify
+from gatebook.ledger.verification import Report, verify
 from gatebook.model.errors import ConfigurationError
 from gatebook.model.record import Payload
 from gatebook.serve.keys import publish_desk_keys
@@ -80,6 +84,58 @@ def test_a_backup_inside_the_data_directory_is_none(deployed: Deployed) -> None:
     deployed.to = deployed.data_dir / "backups"
     assert "belongs on another disk" in deployed.backup(code=1)["why"]
     assert not deployed.to.exists()
+
+
+def test_a_folder_that_is_no_folder_is_said_to_be_none(deployed: Deployed) -> None:
+    deployed.to.write_text("x")
+    assert f"{deployed.to} is no folder" in deployed.backup(code=1)["why"]
+
+
+def test_where_no_deployment_is_none_is_begun(deployed: Deployed) -> None:
+    """Its disk is not mounted, or data_dir is mistyped: an entry that a backup began would be the first of another log."""
+    deployed.data_dir.rename(deployed.folder / "elsewhere")
+    assert "mount its disk" in deployed.backup(code=1)["why"]
+    assert not deployed.data_dir.exists() and not deployed.to.exists()
+
+
+def failing(number: int) -> Callable[..., Any]:
+    def fail(*words: object) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_a_full_disk_is_named_and_what_was_begun_takes_no_room(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying.LogFiles, "_put", failing(errno.ENOSPC))
+    why = deployed.backup(code=1)["why"]
+    assert why.startswith(f"{deployed.to}/.partial-") and "No space left on device: make room there" in why
+    assert [each.name for each in deployed.to.iterdir()] == [".lock"]
+
+
+def test_a_recording_that_the_disk_does_not_give_back_is_named(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [recording, *_] = sorted((deployed.data_dir / "payloads").rglob("*.pay"))
+    monkeypatch.setattr(copying, "_end_of_sound", failing(errno.EIO))
+    assert deployed.backup(code=1)["why"].startswith(f"{recording}: Input/output error: this disk fails")
+
+
+def test_a_bundle_that_is_gone_is_named(deployed: Deployed) -> None:
+    shutil.rmtree(deployed.data_dir / "log/tile/entries")
+    why = deployed.backup(code=1)["why"]
+    assert "log/tile/entries/000 is gone: the log is broken" in why and f"verify {deployed.data_dir}" in why
+
+
+def test_a_full_disk_is_named_by_a_restore_too(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed.backup()
+    shutil.rmtree(deployed.data_dir)
+    monkeypatch.setattr(restoring.LogFiles, "write_once", failing(errno.ENOSPC))
+    why = deployed.restore(code=1)["why"]
+    assert why.startswith(f"{deployed.data_dir}/.restoring/whole: No space left on device: make room there")
+    monkeypatch.undo()
+    assert "empty it" in deployed.restore(code=1)["why"]
 
 
 def test_what_a_sealer_was_just_writing_is_not_in_the_copy(deployed: Deployed) -> None:
@@ -231,6 +287,73 @@ def test_what_rotted_in_the_last_backup_is_no_fault_of_the_log(deployed: Deploye
     assert [entry.x.get("damaged") for entry in deployed.entries("log.backup")][1:4:2] == [None, 1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("a bundle", "holds other bytes"),
+        ("a bundle", "is gone"),
+        ("a tile", "holds other bytes"),
+        ("a configuration", "holds other bytes"),
+        ("a recording", "holds other bytes"),
+        ("a former log", "holds other bytes"),
+    ],
+)
+def test_what_rotted_in_the_log_is_told_and_the_good_copy_stays(deployed: Deployed, kind: str, what: str) -> None:
+    deployed.restore("--in-place")  # so that there is a former log
+    deployed.write(*range(10, 300))
+    config = deployed.data_dir / "log/configs" / f"{hashlib.sha256(b'x').hexdigest()}.toml"
+    config.parent.mkdir(exist_ok=True)
+    config.write_bytes(b"x")
+    first = Path(deployed.backup()["folder"])
+    victim = {
+        "a bundle": deployed.data_dir / "log/tile/entries/000",
+        "a tile": deployed.data_dir / "log/tile/0/000",
+        "a configuration": config,
+        "a recording": next((deployed.data_dir / "payloads").rglob("*.pay")),
+        "a former log": next((deployed.data_dir / "former/1/payloads").rglob("*.pay")),
+    }[kind]
+    name = str(victim.relative_to(deployed.data_dir))
+    raw = bytearray(victim.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    victim.unlink()
+    if what != "is gone":
+        victim.write_bytes(raw)
+
+    told = deployed.backup(code=2)
+
+    assert (told["verdict"], told["changed"]) == (
+        "broken",
+        {"folder": str(deployed.data_dir), "files": [f"{name}: {what}"]},
+    )
+    made = Path(told["folder"])
+    assert (made / name).read_bytes() == (first / name).read_bytes() != bytes(raw)
+    assert faults(made, read(made)[0]) == []
+    deployed.intact(made)
+    said = deployed.type("backup", str(deployed.to), "-c", str(deployed.config), code=2).output
+    assert f"{deployed.data_dir} IS DAMAGED: 1 of its files" in said and f"the first: {name}: {what}." in said
+    victim.unlink(missing_ok=True)
+    shutil.copy(first / name, victim)
+    deployed.write(400)
+    last = deployed.entries("log.backup")[-1]
+    assert (last.out.ok, last.out.reason, last.x["broken"], last.x["first_broken"]) == (False, "broken", 1, name)
+    assert last.x["manifest"]
+
+
+def test_a_recording_that_grew_since_is_no_damage(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sealer appends while the others are compared."""
+    deployed.backup()
+    renew = copying._verified
+
+    def while_it_grows(*words: Any) -> Report:
+        for each in (deployed.data_dir / "payloads").rglob("*.pay"):
+            with each.open("ab") as file:
+                file.write(b"more")
+        return renew(*words)
+
+    monkeypatch.setattr(copying, "_verified", while_it_grows)
+    assert deployed.backup()["verdict"] == "intact"
+
+
 def test_what_rotted_in_the_last_backup_hides_no_fault_of_the_log(deployed: Deployed) -> None:
     deployed.write(*range(10, 300))
     folder = Path(deployed.backup()["folder"])
@@ -238,7 +361,9 @@ def test_what_rotted_in_the_last_backup_hides_no_fault_of_the_log(deployed: Depl
         raw = bytearray((directory / name).read_bytes())
         raw[500] ^= 1
         (directory / name).write_bytes(raw)
-    deployed.backup()  # the tile is linked from where it is whole; see docs/howto/operate.md
+    told = deployed.backup(code=2)  # the tile is linked from where it is whole
+    assert told["damaged"]["files"] == ["log/tile/entries/000"]
+    assert told["changed"]["files"] == ["log/tile/0/000: holds other bytes"]
     (folder / "log/tile/0/000").unlink()
     (next(each for each in deployed.to.iterdir() if each != folder and each.is_dir()) / "log/tile/0/000").unlink()
     assert "does not agree with tile/0/000" in deployed.backup(code=2)["why"]

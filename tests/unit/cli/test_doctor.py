@@ -21,7 +21,16 @@ from gatebook.ledger import reading
 from gatebook.locks import alone
 from gatebook.speed import SpeedUp
 from tests.unit.cli.by_commands import Deployed
-from tests.world_ledger import START_US, RunningSealer, StillClock, a_draft, a_service_draft, wait_until, write_and_seal
+from tests.world_ledger import (
+    START_US,
+    RunningSealer,
+    StillClock,
+    a_draft,
+    a_service_draft,
+    seal_once,
+    wait_until,
+    write_and_seal,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -238,6 +247,19 @@ def test_backups_that_are_not_made_are_said(deployed: Deployed) -> None:
     deployed.backup()
     deployed.write(4)
     assert whats(seen(deployed), "backup") == []
+
+
+def test_what_the_last_backup_found_changed_is_said(deployed: Deployed) -> None:
+    deployed.backup()
+    recording = next((deployed.data_dir / "payloads").rglob("*.pay"))
+    raw = bytearray(recording.read_bytes())
+    raw[-1] ^= 1
+    recording.write_bytes(raw)
+    deployed.backup(code=2)
+    seal_once(deployed.place)
+    name = recording.relative_to(deployed.data_dir)
+    [said] = [finding for finding in seen(deployed) if "has changed in" in finding.what]
+    assert said.urgency == "now" and f"1 of its files, {name} among them" in said.what
 
 
 def test_a_restore_is_told_and_so_is_one_that_was_broken_off(deployed: Deployed) -> None:

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from gatebook.cli.app import app
 from gatebook.cli.book import user_name
+from gatebook.ledger import payload, payload_frames
+from gatebook.ledger.framing import FrameKind, frame
 from gatebook.model.finding import Finding
 from gatebook.model.record import Draft
 from tests.unit.cli.sealed_book import CALL, DENIED_CALL, EVIL_NAME, SESSION, SealedBook, a_draft, story
@@ -166,6 +168,23 @@ def test_the_page_says_that_a_damaged_log_does_not_verify(own_book: SealedBook, 
     page = tmp_path / "replay.html"
     run(own_book, "replay", SESSION, "--html", str(page))
     assert "The log does NOT verify" in page.read_text()
+
+
+def test_replay_shows_what_was_signed_and_says_that_something_else_lies_in_its_place(
+    own_book: SealedBook, tmp_path: Path
+) -> None:
+    [file] = (own_book.directory / "payloads").rglob("*.pay")
+    with file.open("rb") as stored:
+        first = next(each for each in payload_frames.stored_frames(stored) if each.is_piece)
+    planted = frame(FrameKind.PAYLOAD, payload.stored_body(first.place, bytes(len(first.content))))
+    whole = file.read_bytes()
+    file.write_bytes(whole[: first.start] + planted + whole[first.start :])
+    shown = run(own_book, "replay", SESSION).stdout
+    assert '"customer_id": "cus_1001"' in shown
+    assert f"put into the recording afterwards\n  · tools/call get_customer: the request: what is shown is what was signed; something else was put in its place, at offset {first.start}" in shown  # fmt: skip
+    page = tmp_path / "replay.html"
+    run(own_book, "replay", SESSION, "--html", str(page))
+    assert "something else was put in its place" in page.read_text() and "does NOT verify" in page.read_text()
 
 
 def test_replay_of_an_unknown_session_says_so(book: SealedBook) -> None:

@@ -1,12 +1,14 @@
 """What `verify` finds: nothing in a whole log, and every changed byte, lost file and stray file in a broken one."""
 
 import asyncio
+import errno
 import os
 import shutil
 import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import msgspec
 import pytest
@@ -15,10 +17,13 @@ from gatebook.adapters.ledger_segment import SegmentLedger
 from gatebook.adapters.log_files import LogFiles
 from gatebook.ledger import note, payload, payload_frames, reading
 from gatebook.ledger.checkpoint import Checkpoint, sign_checkpoint
+from gatebook.ledger.files import CannotJudge
 from gatebook.ledger.framing import FrameKind, frame
 from gatebook.ledger.growing import GrowingLog
 from gatebook.ledger.note import load_signer
-from gatebook.ledger.verification import CannotJudge, Report, verify
+from gatebook.ledger.tiles import tile_name
+from gatebook.ledger.verification import Report, verify
+from tests.unit.ledger.failing_disk import FailingDisk
 from tests.world_ledger import (
     Place,
     RunningSealer,
@@ -506,7 +511,8 @@ def test_a_frame_planted_in_damage_is_no_entrys_payload(copy: Place, true_one: s
     report = judged(copy, payload_key=copy.payload_key if key else None)
     said = [problem.what for problem in report.problems]
     index = entry_of(copy, stored)
-    assert [what for what in said if "are no frame" not in what] == [f"the request of {index} has changed bytes"]
+    [changed] = [what for what in said if "are no frame" not in what]
+    assert changed.startswith(f"the request of {index} has changed bytes before offset ")
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -532,6 +538,110 @@ def test_a_recording_full_of_what_begins_like_a_frame_is_broken_in_the_end(copy:
     head = (1 << 20).to_bytes(4, "little") + bytes(4) + bytes([FrameKind.PAYLOAD]) + bytes.fromhex(FULL)
     file.write_bytes(head * ((4 << 20) // len(head)))
     assert any("damaged throughout" in problem.what for problem in judged(copy).problems)
+
+
+@pytest.mark.parametrize("bad", [{0}, {5}, {3, 4, 9}, {18}, {0, 18}])
+def test_behind_what_cannot_be_read_in_a_recording_the_rest_is_judged(copy: Place, bad: set[int]) -> None:
+    file, frames = recorded(copy, LARGE)
+    name = payload_frames.payload_name(LARGE)
+    raw = bytearray(file.read_bytes())
+    size = len(raw)
+    assert 18 * 4096 < size < 20 * 4096
+    hit = [each for each in frames if any(each.start < (block + 1) * 4096 and block * 4096 < each.end for block in bad)]
+
+    report = verify(LogFiles(copy.log), FailingDisk(copy.payloads, name, bad), copy.vkey)
+
+    said = [problem.what for problem in report.problems if problem.where == f"payloads/{name}"]
+    cannot = [what for what in said if what.endswith("cannot be read: Input/output error")]
+    runs = [sorted(bad)[0], *(block for block in sorted(bad) if block - 1 not in bad and block != sorted(bad)[0])]
+    assert [int(what.split()[4]) for what in cannot] == [4096 * block for block in runs]
+    assert sum(int(what.split()[0]) for what in cannot) == sum(
+        min(size, 4096 * block + 4096) - 4096 * block for block in bad
+    )
+    lost = {problem.where for problem in report.problems if problem.where.startswith("entry ")}
+    assert lost == {entry_of(copy, each) for each in hit}, "all that is not hit is judged as it is"
+
+
+def test_what_was_changed_behind_what_cannot_be_read_is_named_too(copy: Place) -> None:
+    file, frames = recorded(copy, FULL)
+    raw = bytearray(file.read_bytes())
+    victim = frames[-1]
+    raw[victim.end - 1] ^= 1
+    file.write_bytes(raw)
+    disk = FailingDisk(copy.payloads, payload_frames.payload_name(FULL), {1})
+    report = verify(LogFiles(copy.log), disk, copy.vkey)
+    assert entry_of(copy, victim) in {problem.where for problem in report.problems}
+    assert any("at offset 4096 cannot be read" in problem.what for problem in report.problems)
+    assert disk.failed < 10, "no block that is bad is asked for again and again: each takes a dying disk seconds"
+
+
+def test_a_recording_that_cannot_be_read_at_all_is_not_asked_for_each_of_its_blocks(copy: Place) -> None:
+    name = payload_frames.payload_name(FULL)
+    with (copy.payloads / name).open("ab") as stored:
+        stored.truncate(16 << 20)
+    disk = FailingDisk(copy.payloads, name, set(range(4096)))
+    said = [problem.what for problem in verify(LogFiles(copy.log), disk, copy.vkey).problems]
+    assert f"{1025 * 4096} bytes at offset 0 cannot be read: Input/output error" in said
+    assert f"too much of it cannot be read: what is behind offset {1025 * 4096} was not looked at" in said
+    assert disk.failed < 3000
+
+
+class Forbidding(LogFiles):
+    """Some name may not be read by whoever asks, as if he were not root."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        super().__init__(root)
+        self._name = name
+
+    def open(self, name: str) -> BinaryIO:
+        if name == self._name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+        return super().open(name)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "tile/0/000", "tile/entries/000", "checkpoints/10", "a recording"])
+def test_whoever_may_not_read_a_file_cannot_judge(copy: Place, name: str) -> None:
+    """It is no fault of the log, and must not be called one."""
+    name = f"checkpoints/{reading.archived_sizes(LogFiles(copy.log))[0]}" if name == "checkpoints/10" else name
+    recording = payload_frames.payload_name(FULL)
+    log = Forbidding(copy.log, name)
+    payloads = Forbidding(copy.payloads, recording if name == "a recording" else "")
+    with pytest.raises(CannotJudge, match="may not be read by this user"):
+        verify(log, payloads, copy.vkey)
+
+
+def test_whoever_cannot_judge_is_told_what_was_found_broken_before(copy: Place) -> None:
+    (copy.log / "tile/0/000").write_bytes(bytes(8192))
+    payloads = Forbidding(copy.payloads, payload_frames.payload_name(FULL))
+    with pytest.raises(CannotJudge, match=r"what could be read is BROKEN: .* problems, the first: entry 0: "):
+        verify(LogFiles(copy.log), payloads, copy.vkey)
+
+
+@pytest.mark.parametrize("folder", ["payloads/00", "log/checkpoints", "log/hidden", "log"])
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_empty(
+    copy: Place, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lies in it, a stray above all, would pass unseen."""
+    (copy.directory / "log/hidden").mkdir()
+    forbidden, scandir = str(copy.directory / folder), os.scandir
+
+    def listed(path: str) -> Any:
+        if str(path).rstrip("/") == forbidden:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", listed)
+    monkeypatch.setattr("os.scandir", listed)
+    with pytest.raises(CannotJudge, match=f"{folder} may not be read"):
+        judged(copy)
+
+
+def test_behind_entries_that_cannot_be_read_it_is_said_that_nothing_was_judged(copy: Place) -> None:
+    name = tile_name(None, 0, min(256, reading.head(LogFiles(copy.log)).size))
+    report = verify(FailingDisk(copy.log, name, {0}), LogFiles(copy.payloads), copy.vkey)
+    [problem] = report.problems
+    assert problem.where == name
+    assert "Input/output error" in problem.what and "nothing behind them was judged, and no recording" in problem.what
 
 
 def test_a_checkpoint_put_back_is_found(copy: Place) -> None:

@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from gatebook.cli.verify import verify
+from gatebook.ledger import payload
 from gatebook.ledger.framing import FrameKind, frame
 from gatebook.ledger.payload import Place as FramePlace
 from gatebook.ledger.payload import stored_body
@@ -146,6 +147,52 @@ def test_recordings_that_nobody_looked_at_are_not_counted_as_verified(place: Pla
     assert "gatebook_verification_intact 0\n" in numbers.read_text()
     code, said = run(tmp_path / "data", "--key", place.vkey)
     assert code == 1 and "is not in payloads/" in said, "a data directory has them"
+
+
+def test_where_a_log_is_not_it_says_where_one_is(place: Place, tmp_path: Path) -> None:
+    code, said = run(tmp_path / "nowhere", "--key", place.vkey)
+    assert code == 2 and f"there is no directory {tmp_path / 'nowhere'}" in said
+    code, said = run(tmp_path, "--key", place.vkey)
+    assert code == 2 and f"there is no checkpoint in {tmp_path}" in said
+    shutil.copytree(place.directory, tmp_path / "data")
+    code, said = run(tmp_path, "--key", place.vkey)
+    assert code == 2 and f"name {tmp_path / 'data'}" in said
+
+
+def test_a_copy_without_its_recordings_is_asked_about(place: Place, tmp_path: Path) -> None:
+    shutil.copytree(place.log, tmp_path / "data/log")
+    code, said = run(tmp_path / "data", "--key", place.vkey)
+    assert code == 1 and f"there is no directory {tmp_path / 'data/payloads'}" in said
+
+
+def test_a_file_that_is_no_key_is_named_and_what_is_wanted_too(place: Place, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    for content, words in (
+        (b"", f"{wrong} holds no verifier key: give log.vkey"),
+        (b"\xff\xfe\x00", f"{wrong} holds no verifier key"),
+        (place.vkey[:50].encode(), f"{wrong} holds no verifier key"),
+        ((place.directory / "keys/log.key").read_bytes(), f"{wrong} holds the log's signing key"),
+    ):
+        wrong.write_bytes(content)
+        code, said = run(place.directory, "--key", wrong)
+        assert code == 2 and words in said
+        code, said = run(place.directory, "--key", place.vkey, "--payload-key", wrong)
+        assert code == 2 and f"{wrong} is no private payload key" in said
+    code, said = run(place.directory, "--key", tmp_path)
+    assert code == 2 and f"{tmp_path} is a directory" in said
+    code, said = run(place.directory, "--key", place.vkey, "--checkpoint", tmp_path / "absent")
+    assert code == 2 and f"CANNOT JUDGE: {tmp_path / 'absent'}: No such file or directory" in said
+
+
+def test_another_payload_key_makes_no_log_broken(place: Place, tmp_path: Path) -> None:
+    """Every byte is as it was signed: only nobody knows what is inside."""
+    private, _ = payload.generate_key_pair()
+    (tmp_path / "other.key").write_bytes(private)
+    code, said = run(place.directory, "--key", place.vkey, "--payload-key", tmp_path / "other.key")
+    assert code == 2 and "5 payloads, 5 not opened" in said and "INTACT" not in said.splitlines()
+    assert "the payload key does not open 5 of them: give the one that they were made for" in said
+    report = json.loads(run(place.directory, "--key", place.vkey, "--payload-key", tmp_path / "other.key", "--json")[1])
+    assert (report["verdict"], report["locked"], report["problems"]) == ("cannot judge", 5, [])
 
 
 def test_a_file_is_no_log(place: Place, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gatebook.ledger.reading import Opened
 from gatebook.reading.playback import Playback, play
 from tests.unit.cli.fabricated import SESSION, FabricatedBook, story
 
@@ -37,6 +38,19 @@ def test_bodies_that_do_not_open_are_named_and_not_guessed() -> None:
     playback = play(SESSION, book.located, book.opener)
     assert all(body.text is None for step in playback.steps for body in step.bodies)
     assert any("get_customer: the response" in gap and "could not be opened" in gap for gap in playback.gaps)
+
+
+def test_what_must_be_said_of_a_body_is_no_gap_and_is_not_overlooked() -> None:
+    book = FabricatedBook()
+    book.add("session.open", at_s=0)
+    book.add("message.client", at_s=1, method="ping", bodies={"message": {"a": 1}})
+    book.add("session.close", at_s=2)
+    [step] = play(SESSION, book.located, lambda entry, pay: Opened(b"{}", "another lies beside it")).steps
+    assert step.bodies[0].text == "{}" and not step.quiet
+    playback = play(SESSION, book.located, lambda entry, pay: Opened(b"{}", "another lies beside it"))
+    assert (playback.remarks, playback.gaps) == (("ping: the message: another lies beside it",), ())
+    [gap] = play(SESSION, book.located, lambda entry, pay: Opened(None, "it is not there")).gaps
+    assert gap.endswith("could not be opened: it is not there")
 
 
 def test_a_call_recorded_by_shape_says_that_its_values_are_not_there() -> None:

@@ -1,7 +1,8 @@
 """A consistent copy of a deployment while it runs: the checkpoint is taken first, and of the log exactly what that checkpoint needs.
 
 Files under `log` never change their bytes, so what an earlier backup holds is linked, not copied. Payload files grow at their end; those that
-did not grow are linked too. Everything is durable, and has been verified, before the backup has its name.
+did not grow are linked too. Where the data directory holds other bytes by now, that is said, and the good ones stay. Everything is durable, and
+has been verified, before the backup has its name.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from gatebook.adapters.log_files import LogFiles
 from gatebook.cli.backing.earlier import Earlier, goes_on_from, previous, replaced
 from gatebook.cli.backing.manifest import MANIFEST, BackupUnusable, Item, Manifest, may_come_along, pack
 from gatebook.cli.backing.owned import by_its_owner
-from gatebook.durable import make_folder, sync_folder
+from gatebook.durable import make_folder, naming, sync_folder
 from gatebook.ledger import entry, framing
 from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
 from gatebook.ledger.merkle import TILE_HEIGHT, TILE_WIDTH
@@ -44,7 +45,8 @@ Tell = Callable[[int, int], None]
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
     """A finished backup: its folder, its manifest, SHA-256 of the manifest's bytes; how many files were linked to the backup before it; which files of
-    that one, in `before`, do not hold what was backed up: they were copied anew."""
+    that one, in `before`, do not hold what was backed up: they were copied anew. `changed`: files of the data directory that do not hold any more what
+    that one holds, each with what is wrong with it: they are linked, as they were."""
 
     folder: Path
     manifest: Manifest
@@ -53,6 +55,7 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     report: Report
     before: Path | None
     damaged: tuple[str, ...]
+    changed: tuple[str, ...]
 
 
 class Broken(Exception):
@@ -77,13 +80,16 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def take(source: Source, to: Path, tell: Tell) -> Taken:
-    """A new backup in a folder of its own under `to`. Raises BackupUnusable, Broken, OSError; then nothing under `to` claims to be finished.
+    """A new backup in a folder of its own under `to`. Raises BackupUnusable, Broken, OSError; then nothing under `to` claims to be finished, and what
+    was begun takes no room.
 
     The order is the proof:"""
     deployment = source.deployment
     data_dir = Path(deployment.data_dir)
+    if to.exists() and not to.is_dir():
+        raise BackupUnusable(f"{to} is no folder: name one, or one that is to be made")
     make_folder(to)
-    with _alone(to):
+    with _alone(to), _nothing_left(to):
         _remove_leftovers(to)
         # 1. The checkpoint, before anything that it covers.
         vkey, note, head = _head(data_dir)
@@ -95,10 +101,15 @@ def take(source: Source, to: Path, tell: Tell) -> Taken:
             raise BackupUnusable(f"{final} is there already: try again in a second")
         copy = _Copy(data_dir, partial, before)
         # 2. What it covers, and what lies beside it.
-        plan = [*_of_log(data_dir, note, head), *_recordings(data_dir), *_of_former(data_dir), *_beside(source)]
-        for done, (name_in, content) in enumerate(plan):
-            copy.add(name_in, content)
-            tell(done + 1, len(plan))
+        try:
+            plan = [*_of_log(data_dir, note, head), *_recordings(data_dir), *_of_former(data_dir), *_beside(source)]
+            for done, (name_in, content) in enumerate(plan):
+                copy.add(name_in, content)
+                tell(done + 1, len(plan))
+        except FileNotFoundError as failure:
+            raise BackupUnusable(
+                f"{failure.filename} is gone: the log is broken. `gatebook verify {data_dir} --key log.vkey` says what else is"
+            ) from failure
         copy.add_desk(deployment)
         copy.finish()
         # 3. It is whole, and holds all that the one before it held.
@@ -116,7 +127,9 @@ def take(source: Source, to: Path, tell: Tell) -> Taken:
             broken = to / f".broken-{name}"
             partial.rename(broken)
             raise Broken(broken, report)
-        # 4. Only now does it have a manifest, and then its name.
+        # 4. What was linked was not read where it came from, and may have changed there.
+        changed = copy.changed()
+        # 5. Only now does it have a manifest, and then its name.
         manifest = _manifest(source, vkey, note, head, copy.files)
         raw = pack(manifest)
         LogFiles(partial).write_once([(MANIFEST, raw)])
@@ -124,7 +137,7 @@ def take(source: Source, to: Path, tell: Tell) -> Taken:
         sync_folder(to)
     return Taken(
         folder=final, manifest=manifest, digest=hashlib.sha256(raw).hexdigest(), linked=len(copy.linked), report=report,
-        before=None if before is None else before.folder, damaged=tuple(damaged),
+        before=None if before is None else before.folder, damaged=tuple(damaged), changed=tuple(changed),
     )  # fmt: skip
 
 
@@ -138,6 +151,7 @@ class _Copy:
         self._waiting: list[tuple[str, bytes]] = []
         self._folders: set[Path] = set()
         self._cut: set[str] = set()
+        self._unread: set[str] = set()
         self.files: dict[str, Item] = {}
         self.linked: set[str] = set()
         make_folder(partial)
@@ -152,7 +166,7 @@ class _Copy:
         elif name.startswith("payloads/"):
             self._recording(name)
         elif not self._linked(name, None):
-            self._put(name, self._source.read(name))
+            self._put(name, self._read(name))
 
     def add_desk(self, deployment: Deployment) -> None:
         """The desk's SQLite database as of one moment, also while the desk writes."""
@@ -187,6 +201,26 @@ class _Copy:
         """Linked files that do not hold what the manifest of the backup before says."""
         return sorted(name for name in self.linked if _sha256(self._partial / name) != self.files[name].sha256)
 
+    def changed(self) -> list[str]:
+        """Linked files of which the data directory does not hold the same, as far as the backup before has them; each with what is wrong with it. All
+        of them are read: as many bytes once more as were linked."""
+        found = ((name, self._change(name)) for name in sorted(self.linked & self._unread))
+        return [f"{name}: {what}" for name, what in found if what is not None]
+
+    def _change(self, name: str) -> str | None:
+        item = self.files[name]
+        digest, at = hashlib.sha256(), 0
+        try:
+            with self._source.open(name) as file:
+                while piece := file.read(min(_CHUNK_BYTES, item.bytes - at)):
+                    digest.update(piece)
+                    at += len(piece)
+        except FileNotFoundError:
+            return "is gone"
+        except OSError as failure:
+            return f"cannot be read: {failure.strerror}"
+        return None if digest.hexdigest() == item.sha256 else "holds other bytes"
+
     def renew(self, names: list[str], anew: Callable[[str], bytes | None]) -> None:
         """`names` are copied again, as `add` does with what `anew` gives for each; nothing is linked from now on. Durable on return. A file that the
         data directory does not have any more is left out."""
@@ -213,6 +247,10 @@ class _Copy:
         self.finish()
         return bool(named)
 
+    def _read(self, name: str) -> bytes:
+        with naming(self._data_dir / name):
+            return self._source.read(name)
+
     def _put(self, name: str, content: bytes) -> None:
         self._waiting.append((name, content))
         self.files[name] = Item(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
@@ -221,11 +259,12 @@ class _Copy:
 
     def _flush(self) -> None:
         if self._waiting:
-            self._store.write_once(self._waiting)
+            with naming(self._partial):
+                self._store.write_once(self._waiting)
             self._waiting = []
 
     def _recording(self, name: str) -> None:
-        with self._source.open(name) as file:
+        with naming(self._data_dir / name), self._source.open(name) as file:
             size = os.fstat(file.fileno()).st_size
             if self._linked(name, size):
                 return
@@ -246,7 +285,8 @@ class _Copy:
             piece = file.read(min(_CHUNK_BYTES, end - at))
             if not piece:
                 raise BackupUnusable(f"{name} became shorter while it was read")
-            self._store.append([(name, at, piece)])
+            with naming(self._partial / name):
+                self._store.append([(name, at, piece)])
             digest.update(piece)
             at += len(piece)
         self.files[name] = Item(bytes=end, sha256=digest.hexdigest())
@@ -267,6 +307,8 @@ class _Copy:
             return False  # another file system, or one without links: it is copied
         self.files[name] = item
         self.linked.add(name)
+        if sha256 is None:
+            self._unread.add(name)
         return True
 
 
@@ -283,6 +325,16 @@ def _end_of_sound(file: BinaryIO, name: str) -> int:
     return end
 
 
+def demand_data_dir(data_dir: Path) -> None:
+    """There is a deployment to be backed up. Asked before anything is written there: where a disk is not mounted, what we write would begin another.
+    Raises BackupUnusable, OSError."""
+    if not (data_dir / "log.vkey").exists():
+        raise BackupUnusable(
+            f"{data_dir / 'log.vkey'} is not there: correct data_dir, mount its disk, or start `gatebook serve` first; where only that file is gone, "
+            "put it back from where you keep it"
+        )
+
+
 def _head(data_dir: Path) -> tuple[str, bytes, Checkpoint]:
     """The verifier key, and the newest signed state. Raises BackupUnusable."""
     try:
@@ -291,10 +343,12 @@ def _head(data_dir: Path) -> tuple[str, bytes, Checkpoint]:
         return vkey, note, open_checkpoint(note, load_verifier(vkey))
     except FileNotFoundError as failure:
         raise BackupUnusable(
-            f"{failure.filename} is not there: nothing was sealed yet, or this is no data directory"
+            f"{failure.filename} is not there: nothing was sealed yet, or it was taken away. `gatebook verify {data_dir} --key log.vkey` knows"
         ) from failure
     except (NoteError, ValueError) as failure:
-        raise BackupUnusable(f"{data_dir / 'log' / 'checkpoint'} is not signed by log.vkey: {failure}") from failure
+        raise BackupUnusable(
+            f"{data_dir / 'log' / 'checkpoint'} is not signed by log.vkey: {failure}; put the right log.vkey back, or see `gatebook verify`"
+        ) from failure
 
 
 def _of_log(data_dir: Path, note: bytes, head: Checkpoint) -> Iterator[tuple[str, bytes | None]]:
@@ -403,6 +457,16 @@ def _manifest(source: Source, vkey: str, note: bytes, head: Checkpoint, files: d
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _nothing_left(to: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _remove_leftovers(to)
+        raise
 
 
 def _remove_leftovers(to: Path) -> None:

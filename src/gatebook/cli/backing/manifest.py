@@ -71,7 +71,9 @@ def read(folder: Path) -> tuple[Manifest, str]:
             )
         manifest = msgspec.json.decode(raw, type=Manifest)
     except msgspec.MsgspecError as failure:
-        raise BackupUnusable(f"{path} is no manifest of a backup") from failure
+        raise BackupUnusable(
+            f"{path} is no manifest of a backup: move its folder away, or take another backup"
+        ) from failure
     if any(not _inside(name) for name in manifest.files):
         raise BackupUnusable(f"{path} names a file outside the backup: somebody made it up")
     if strange := sorted(name for name in manifest.files if not _backed_up(name, manifest)):

@@ -22,14 +22,15 @@ from gatebook.adapters.log_files import LogFiles
 from gatebook.cli.backing.manifest import KEYS, BackupUnusable, Manifest
 from gatebook.cli.backing.owned import close_to_others
 from gatebook.config.key_files import LOG_VKEY
-from gatebook.durable import make_folder, sync_folder
+from gatebook.durable import make_folder, naming, sync_folder
 from gatebook.federation import minting
 from gatebook.ledger import note
 from gatebook.ledger.checkpoint import Checkpoint, open_checkpoint
+from gatebook.ledger.files import CannotJudge
 from gatebook.ledger.merkle import range_hash
 from gatebook.ledger.predecessor import PREDECESSOR, Predecessor, pack
 from gatebook.ledger.tiles import nodes_from_tiles
-from gatebook.ledger.verification import CannotJudge, verify
+from gatebook.ledger.verification import verify
 from gatebook.model.deployment import RESTORING, Deployment
 from gatebook.model.record import Draft
 from gatebook.model.users import Users
@@ -186,9 +187,12 @@ def lay(folder: Path, manifest: Manifest, staging: Path, tell: Tell, *, private_
         if manifest.files[name].bytes > _CHUNK_BYTES:
             _lay_large(folder, name, manifest.files[name].sha256, store)
         else:
-            waiting.append((name, _as_named(name, (folder / name).read_bytes(), manifest.files[name].sha256)))
+            with naming(folder / name):
+                content = (folder / name).read_bytes()
+            waiting.append((name, _as_named(name, content, manifest.files[name].sha256)))
         if len(waiting) >= _AT_ONCE or done == len(names) - 1:
-            store.write_once(waiting)
+            with naming(staging):
+                store.write_once(waiting)
             waiting = []
         tell(done + 1, len(names))
 
@@ -201,9 +205,10 @@ def _as_named(name: str, content: bytes, sha256: str) -> bytes:
 
 def _lay_large(folder: Path, name: str, sha256: str, store: LogFiles) -> None:
     digest, at = hashlib.sha256(), 0
-    with (folder / name).open("rb") as file:
+    with naming(folder / name), (folder / name).open("rb") as file:
         while piece := file.read(_CHUNK_BYTES):
-            store.append([(name, at, piece)])
+            with naming(store.root / name):
+                store.append([(name, at, piece)])
             digest.update(piece)
             at += len(piece)
     if digest.hexdigest() != sha256:

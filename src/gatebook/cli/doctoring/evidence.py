@@ -68,7 +68,7 @@ def evidence(patient: Patient) -> Iterator[Finding]:
         yield from _growing(patient, newest, beat)
         yield from _refused(patient, newest)
         yield from _configuration(patient, newest)
-        yield from _backup(newest)
+        yield from _backup(patient, newest)
 
 
 def _broken(patient: Patient, why: str) -> Finding:
@@ -194,12 +194,15 @@ def _configuration(patient: Patient, newest: list[Entry]) -> Iterator[Finding]:
         yield soon(patient.examined.path, what, f"gatebook check {patient.config} && systemctl reload gatebook")
 
 
-def _backup(newest: list[Entry]) -> Iterator[Finding]:
+def _backup(patient: Patient, newest: list[Entry]) -> Iterator[Finding]:
     made = next((entry for entry in newest if entry.ev == "log.backup" and entry.out.reason != "begun"), None)
     if made is None:
         since = datetime.datetime.fromisoformat(newest[-1].t).strftime("%Y-%m-%d")
         yield later(
             "backup", f"none since {since}, as far as the newest {len(newest)} entries say", "gatebook backup DIR"
         )
+    elif "manifest" in made.x and not made.out.ok:
+        where = f"{made.x.get('broken')} of its files, {made.x.get('first_broken')} among them"
+        yield _broken(patient, f"what was backed up before has changed in {where}; the last backup has it whole")
     elif not made.out.ok:
         yield soon("backup", f"the last one was not made: {made.out.reason}", "gatebook backup DIR")

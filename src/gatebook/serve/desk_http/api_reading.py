@@ -134,11 +134,11 @@ def _replayed(world: DeskWorld, book: Book, beginning: str) -> Replayed | None:
 def _opener(world: DeskWorld, book: Book) -> tuple[Opener, str | None]:
     if world.desk.payload_key is None:
         words = "the desk holds no private payload key (desk.payload_key): bodies are opened where that key is"
-        return (lambda _entry, _pay: None), words
+        return (lambda _entry, _pay: reading.Opened(None)), words
     try:
         private = payload.load_private_key(Path(world.desk.payload_key).read_text("utf-8"))
     except (OSError, ValueError):
-        return (lambda _entry, _pay: None), "the desk's payload key (desk.payload_key) cannot be used"
+        return (lambda _entry, _pay: reading.Opened(None)), "the desk's payload key (desk.payload_key) cannot be used"
     return reading.opener(book.payloads, private), None
 
 
