@@ -167,4 +167,5 @@ async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 
 def _session_of(login: Login, grant: Grant) -> bytes:
     person = login.seen.person
-    return session_key(person.issuer, person.subject, grant.client_id, f"sid:{grant.sid}", grant.server)
+    job = login.seen.job is not None
+    return session_key(person.issuer, person.subject, grant.client_id, f"sid:{grant.sid}", grant.server, job=job)
