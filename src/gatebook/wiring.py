@@ -116,7 +116,7 @@ def desk(_start: bytes, control_fd: int) -> None:
                     publish(gates)
 
             made = KeyKeeper((*deployment.issuers, *providers), source, share, now_s=time.time, known=known)
-            provider_keys.ask_again = made.unknown_kid
+            provider_keys.ask_again = made.asked_again
             return made
 
         channel = await control.room_end(control_fd)
