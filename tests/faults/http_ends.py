@@ -176,8 +176,12 @@ class Served:
             assert not self.registry.exchanges
             assert self.registry.buffered_bytes == 0
 
-    async def connect(self, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> Client:
+    async def connect(
+        self, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None, source: str | None = None
+    ) -> Client:
         sock = socket.socket()
+        if source is not None:
+            sock.bind((source, 0))
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)

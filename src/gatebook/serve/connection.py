@@ -20,6 +20,7 @@ from gatebook.gate.leaving import Gone
 from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason
 from gatebook.model.http import Answer, Arrival, EventStream, Reply
+from gatebook.serve.crowding import source_of
 from gatebook.serve.forwarded import Network, address, client_address, trusts
 from gatebook.serve.registry import ConnectionRegistry
 from gatebook.serve.replying import as_sent
@@ -71,7 +72,7 @@ class HttpProtocol(asyncio.Protocol):
         self._reader = RequestReader(limits, connections.heads)
         self._transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
-        self._peer = ""
+        self._peer = self.source = ""
         self._peer_is_proxy = False
         self._tls = False
         self._task: asyncio.Task[None] | None = None
@@ -96,13 +97,14 @@ class HttpProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        name = transport.get_extra_info("peername")
+        peer = address(name[0]) if isinstance(name, tuple) else None
+        self._peer = "unix" if peer is None else str(peer)
+        self.source = source_of(self._peer)
         if not self._registry.admit(self):
             self._closing = True
             transport.abort()
             return
-        name = transport.get_extra_info("peername")
-        peer = address(name[0]) if isinstance(name, tuple) else None
-        self._peer = "unix" if peer is None else str(peer)
         self._peer_is_proxy = peer is not None and trusts(self._trusted, peer)
         self._tls = transport.get_extra_info("sslcontext") is not None
         # From here to the first byte a connection says nothing about itself: it gets no more time than a head does.
@@ -156,6 +158,15 @@ class HttpProtocol(asyncio.Protocol):
 
     # What the registry tells us
 
+    @property
+    def ends_at(self) -> float | None:
+        """When its time is up, if nothing comes; None while a request is being answered."""
+        return self._deadline if self._task is None else None
+
+    def give_way(self) -> None:
+        """Refuse what it is sending, of which nothing is held or counted any more."""
+        self._refuse(Unreadable(503, Reason.OVERLOADED, "overloaded"))
+
     def look_at_clock(self, now: float) -> None:
         """Act on a deadline that has passed and on a reader that takes nothing."""
         if self._written != self._taken:
@@ -199,7 +210,7 @@ class HttpProtocol(asyncio.Protocol):
     def _read(self) -> None:
         """Go on to the next request, if its bytes are here. No request is being answered."""
         try:
-            if self._registry.overloaded:
+            if self._registry.overloaded and not self._registry.make_room(self):
                 raise Unreadable(503, Reason.OVERLOADED, "overloaded")
             was_in_body = self._reader.head is not None
             whole = self._reader.advance()
@@ -244,6 +255,8 @@ class HttpProtocol(asyncio.Protocol):
     def _refuse(self, refused: Unreadable) -> None:
         self._closing = True
         self._in_head = False
+        self._reader.let_go()
+        self._release(0)
         self._deadline = time.monotonic() + self._limits.body_s
         self._task = task = self._loop.create_task(self._refusal(refused))
         self._registry.exchanges.add(task)

@@ -23,7 +23,8 @@ from gatebook.model.deployment import DESK_ISSUER, Deployment, Desk, IdentityPro
 from gatebook.model.record import Draft, Origin
 from gatebook.model.secret import Secret
 from gatebook.ports import Clock, Credentials, Ledger
-from gatebook.serve.desk_http.pace import Pace, source_of
+from gatebook.serve.crowding import source_of
+from gatebook.serve.desk_http.pace import Pace
 
 P = ParamSpec("P")
 T = TypeVar("T")
