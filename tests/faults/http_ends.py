@@ -20,7 +20,7 @@ from gatebook.model.http import Answer, Arrival, Reply
 from gatebook.serve.connection import HttpProtocol
 from gatebook.serve.forwarded import networks
 from gatebook.serve.http import listen
-from gatebook.serve.registry import ConnectionRegistry
+from gatebook.serve.registry import Admitted, ConnectionRegistry
 
 PATIENCE_S = 30.0
 """No test waits longer for anything; none expects anything to take a certain time."""
@@ -162,7 +162,7 @@ class Served:
         sock = socket.socket()
         sock.bind(("127.0.0.1", 0))
         self.port: int = sock.getsockname()[1]
-        self.server = await listen(sock, self._tls, self._protocol)
+        self.server = await listen(sock, self._tls, self._protocol, self.registry)
         return self
 
     async def __aexit__(
@@ -191,7 +191,7 @@ class Served:
         self._clients.append(client)
         return client
 
-    def _protocol(self) -> HttpProtocol:
+    def _protocol(self, handshake: Admitted | None) -> HttpProtocol:
         protocol = HttpProtocol(
             self._answered,
             self.limits,
@@ -199,6 +199,7 @@ class Served:
             unreadable=self._note,
             last_resort=self._rescue,
             trusted_proxies=self._trusted,
+            handshake=handshake,
         )
         self.protocols.append(protocol)
         return protocol

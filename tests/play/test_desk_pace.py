@@ -7,7 +7,7 @@ import httpx2
 import msgspec
 import pytest
 
-from gatebook.serve.crowding import source_of
+from gatebook.model.source import source_of
 from gatebook.serve.desk_http.app import application
 from gatebook.serve.desk_http.pace import Pace
 from tests.desk_world import DESK, DeskPlay, deployment

@@ -20,9 +20,9 @@ from gatebook.gate.leaving import Gone
 from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason
 from gatebook.model.http import Answer, Arrival, EventStream, Reply
-from gatebook.serve.crowding import source_of
+from gatebook.model.source import source_of
 from gatebook.serve.forwarded import Network, address, client_address, trusts
-from gatebook.serve.registry import ConnectionRegistry
+from gatebook.serve.registry import Admitted, ConnectionRegistry
 from gatebook.serve.replying import as_sent
 from gatebook.serve.request import Head, RequestReader, Unreadable
 
@@ -49,7 +49,7 @@ _NEVER = float("inf")
 class HttpProtocol(asyncio.Protocol):
     """The server's side of one HTTP/1.1 connection. Contracts of the callables: beside their types, above.
 
-    `trusted_proxies`: only a peer within them is believed about X-Forwarded-For.
+    `trusted_proxies`: only a peer within them is believed about X-Forwarded-For. `handshake`: whose place among the connections it takes.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class HttpProtocol(asyncio.Protocol):
         unreadable: UnreadableSeen,
         last_resort: LastResort,
         trusted_proxies: tuple[Network, ...] = (),
+        handshake: Admitted | None = None,
     ) -> None:
         self._answer = answer
         self._limits = limits
@@ -68,6 +69,7 @@ class HttpProtocol(asyncio.Protocol):
         self._unreadable = unreadable
         self._last_resort = last_resort
         self._trusted = trusted_proxies
+        self._handshake = handshake
         self._most_bytes = connections.limits.buffered_bytes
         self._reader = RequestReader(limits, connections.heads)
         self._transport: asyncio.Transport
@@ -101,6 +103,9 @@ class HttpProtocol(asyncio.Protocol):
         peer = address(name[0]) if isinstance(name, tuple) else None
         self._peer = "unix" if peer is None else str(peer)
         self.source = source_of(self._peer)
+        if self._handshake is not None:
+            self._registry.connections.discard(self._handshake)
+            self._handshake = None
         if not self._registry.admit(self):
             self._closing = True
             transport.abort()

@@ -6,19 +6,10 @@ one; there, of the quiet ones that one goes whose time would be up first.
 
 from collections import Counter
 from collections.abc import Iterable
-from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol, TypeVar
-
-from gatebook.serve.forwarded import address
 
 SHARE = 32
 """Of a source that has very many connections, one in so many goes at once: looking through all of them for each that comes would be an attack's work."""
-
-
-def source_of(ip: str) -> str:
-    """Who counts as one source: an IPv4 address, and of IPv6 the /64 in which the address lies, since whoever has one of these has them all."""
-    found = address(ip)
-    return str(IPv6Network((int(found), 64), strict=False)) if isinstance(found, IPv6Address) else ip
 
 
 class Present(Protocol):

@@ -62,7 +62,13 @@ class ConnectionRegistry:
         self._ticking = False
 
     def admit(self, connection: Admitted) -> bool:
-        """Whether there is room for one more, or quiet ones of whoever has the most make some; then it is counted, and its deadlines are watched."""
+        """As `seat`; a connection that can be asked something is counted as accepted."""
+        seated = self.seat(connection)
+        self.accepted += seated
+        return seated
+
+    def seat(self, connection: Admitted) -> bool:
+        """Whether there is room for one more, or quiet ones of whoever has the most make some; then it is known, and its deadlines are watched."""
         if not self.draining and len(self.connections) >= self.limits.connections:
             for each in who_goes(self.connections, connection.source):
                 self.given_up += 1
@@ -71,7 +77,6 @@ class ConnectionRegistry:
         if self.draining or len(self.connections) >= self.limits.connections:
             self.turned_away += 1
             return False
-        self.accepted += 1
         self.connections.add(connection)
         if not self._ticking:
             self._ticking = True

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from gatebook.serve.crowding import SHARE, source_of, who_goes
+from gatebook.model.source import source_of
+from gatebook.serve.crowding import SHARE, who_goes
 
 
 class Seat(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from gatebook.federation.known import KNOWN, ClientView, configured
 from gatebook.federation.own_client import COMMAND_LINE
 from gatebook.federation.records import Registered
 from gatebook.identity.strict import parse_object
-from gatebook.serve.crowding import source_of
+from gatebook.model.source import source_of
 from gatebook.serve.desk_http import answers, book
 from gatebook.serve.desk_http.world import DeskWorld, in_thread
 

@@ -11,9 +11,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gatebook.model.deployment import Desk
 from gatebook.model.errors import ConfigurationError
+from gatebook.model.source import source_of
 from gatebook.serve import asgi_server
 from gatebook.serve.asgi_server import Server
-from gatebook.serve.crowding import source_of, who_goes
+from gatebook.serve.crowding import who_goes
 from gatebook.serve.http import reload
 
 CONNECTION_S = 60.0

@@ -22,8 +22,8 @@ from gatebook.ledger.files import Files
 from gatebook.model.deployment import DESK_ISSUER, Deployment, Desk, IdentityProvider, Issuer, KeySet, Server
 from gatebook.model.record import Draft, Origin
 from gatebook.model.secret import Secret
+from gatebook.model.source import source_of
 from gatebook.ports import Clock, Credentials, Ledger
-from gatebook.serve.crowding import source_of
 from gatebook.serve.desk_http.pace import Pace
 
 P = ParamSpec("P")
