@@ -335,7 +335,7 @@ class DeskPlay:
         claims = claims_of(access_token)
         server = claims["aud"].split("/")[-2]
         key = session_key(
-            claims["idp"]["iss"], claims["idp"]["sub"], claims["client_id"], f"sid:{claims['sid']}", server
+            claims["idp"]["iss"], claims["idp"]["sub"], claims["client_id"], f"sid:{claims['sid']}", server, job=False
         )
         self.calls.seen[key] = int(self.clock.now_s * 1_000_000)
 

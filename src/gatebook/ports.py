@@ -92,5 +92,6 @@ class SessionBook(Protocol):
     """Which recording session a login is in, shared by all workers of the deployment (architecture: one shared map of last-seen)."""
 
     def touch(self, key: bytes, now_us: int) -> str:
-        """The session (32 hex digits) of `key` (16 bytes), which becomes last seen now; a new one where there was none, or where the old one
-        was idle for `session_idle_s` or open for `session_absolute_s`. Never blocks for more than the map's lock; never raises."""
+        """The session (32 hex digits) of `key` (`identity.sessions`), which becomes last seen now; a new one where there was none, where the old one
+        was idle for `session_idle_s` or open for `session_absolute_s`, or where it had to make room. Room is made by whoever has the most
+        sessions there. Never blocks for more than the map's lock; never raises."""

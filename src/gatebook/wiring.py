@@ -24,11 +24,12 @@ from gatebook.model.deployment import Deployment, Issuer, KeySet, Trust
 from gatebook.model.errors import GatebookError
 from gatebook.ports import Clock
 from gatebook.serve import control
-from gatebook.serve.diagnostics import say_bug
+from gatebook.serve.diagnostics import say, say_bug
 from gatebook.serve.dropping import OWN_USER, hide
 from gatebook.serve.stopping import stopped_by_sigterm
 
 if TYPE_CHECKING:
+    from gatebook.adapters.sessions_shared import SharedSessions
     from gatebook.serve.desk_http.authority import Authority
     from gatebook.serve.desk_http.provider_keys import ProviderKeys
 
@@ -41,7 +42,6 @@ def gate(start: bytes, control_fd: int) -> None:
     from gatebook.adapters.entropy_system import SystemEntropy
     from gatebook.adapters.ledger_segment import SegmentLedger
     from gatebook.adapters.secrets import FileOrEnvironment
-    from gatebook.adapters.sessions_shared import SharedSessions
     from gatebook.adapters.upstream_http import HttpUpstreams
     from gatebook.masking.trigger import look_first_with
     from gatebook.serve.worker import Ports, Worker
@@ -67,7 +67,7 @@ def gate(start: bytes, control_fd: int) -> None:
             ledger=ledger,
             upstreams=upstreams,
             credentials=FileOrEnvironment(),
-            sessions=SharedSessions(Path(deployment.data_dir) / "run" / "sessions.map", deployment.limits),
+            sessions=_sessions(deployment),
             random=entropy,
         )
         try:
@@ -116,13 +116,22 @@ def desk(_start: bytes, control_fd: int) -> None:
                     publish(gates)
 
             made = KeyKeeper((*deployment.issuers, *providers), source, share, now_s=time.time, known=known)
-            provider_keys.ask_again = made.unknown_kid
+            provider_keys.ask_again = made.asked_again
             return made
 
         channel = await control.room_end(control_fd)
         await Desk(channel, keeper, lambda publish: _authority(clock, provider_keys, publish)).run()
 
     _run(run())
+
+
+def _sessions(deployment: Deployment) -> "SharedSessions":
+    from gatebook.adapters.sessions_shared import SharedSessions
+
+    def tell(given_up: int) -> None:
+        say("sessions.crowded", given_up=given_up)
+
+    return SharedSessions(Path(deployment.data_dir) / "run" / "sessions.map", deployment.limits, tell=tell)
 
 
 def _authority(clock: Clock, provider_keys: "ProviderKeys", publish: Callable[[Trust], None]) -> "Authority":
@@ -134,7 +143,6 @@ def _authority(clock: Clock, provider_keys: "ProviderKeys", publish: Callable[[T
     from gatebook.adapters.log_files import LogFiles
     from gatebook.adapters.providers_oidc import OidcProviders
     from gatebook.adapters.secrets import FileOrEnvironment
-    from gatebook.adapters.sessions_shared import SharedSessions
     from gatebook.serve.desk_http.authority import Authority, AuthorityPorts
 
     def providers_of(deployment: Deployment) -> OidcProviders:
@@ -151,7 +159,7 @@ def _authority(clock: Clock, provider_keys: "ProviderKeys", publish: Callable[[T
             ledger=ledger,
             documents=HttpsDocuments(),
             credentials=credentials,
-            calls=SharedSessions(Path(deployment.data_dir) / "run" / "sessions.map", deployment.limits),
+            calls=_sessions(deployment),
             key_sets=provider_keys,
             clock=clock,
             random=entropy,

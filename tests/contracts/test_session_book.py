@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatebook.adapters.sessions_shared import SLOT_BYTES, SharedSessions
+from gatebook.identity.sessions import session_key
 from gatebook.model.deployment import Limits
 
 START_US = 1_795_000_000_000_000
@@ -83,6 +84,50 @@ def test_a_full_neighbourhood_gives_up_the_one_seen_longest_ago(tmp_path: Path) 
     assert len(set(sessions)) == 33
     assert [book.touch(key, START_US + 100) for key in keys[1:]] == sessions[1:]
     assert book.touch(keys[0], START_US + 101) != sessions[0]
+    book.close()
+
+
+def _of(subject: str, login: int, *, job: bool = False) -> bytes:
+    return session_key("https://idp.example", subject, "agent", f"sid:{login}", "payments", job=job)
+
+
+@pytest.mark.parametrize("job", [True, False], ids=["the jobs of one issuer", "one caller"])
+def test_whoever_has_the_most_sessions_makes_room_and_nobody_else(tmp_path: Path, job: bool) -> None:
+    told: list[int] = []
+    book = SharedSessions(tmp_path / "small.map", Limits(), slots=32, tell=told.append)
+    people = [_of(f"person {number}", 0) for number in range(5)]
+    sessions = [book.touch(key, START_US + number) for number, key in enumerate(people)]
+    many = [_of(f"repository {number}" if job else "mallory", number, job=job) for number in range(2_000)]
+    for number, key in enumerate(many):
+        book.touch(key, START_US + 1_000 + number)
+    assert [book.last_seen_us(key) for key in people] == [START_US + number for number in range(5)]
+    assert [book.touch(key, START_US + 5_000) for key in people] == sessions
+    assert sum(book.last_seen_us(key) is not None for key in many) == 32 - len(people)
+    newcomer = _of("the last to come", 0)
+    assert book.touch(newcomer, START_US + 6_000) == book.touch(newcomer, START_US + 6_001)
+    assert [book.touch(key, START_US + 7_000) for key in people] == sessions
+    assert told == [1]
+    book.close()
+    assert sum(told) == len(many) - (32 - len(people)) + 1
+
+
+def test_where_everybody_has_one_session_the_one_seen_longest_ago_is_given_up(tmp_path: Path) -> None:
+    book = SharedSessions(tmp_path / "small.map", Limits(), slots=32)
+    people = [_of(f"person {number}", 0) for number in range(33)]
+    for number, key in enumerate(people):
+        book.touch(key, START_US + number)
+    assert [book.last_seen_us(key) for key in people] == [None, *(START_US + number for number in range(1, 33))]
+    book.close()
+
+
+def test_a_map_of_an_earlier_build_goes_on_and_its_sessions_are_no_crowd(tmp_path: Path) -> None:
+    book = SharedSessions(tmp_path / "small.map", Limits(), slots=32)
+    people, jobs = [_of(f"person {number}", 0) for number in range(30)], [_of("job", n, job=True) for n in range(9)]
+    # It wrote nothing where it now stands whose a session is, and found sessions by the first sixteen bytes.
+    sessions = [book.touch(key[:16], START_US) for key in people]
+    for key in jobs:
+        book.touch(key, START_US + 1)
+    assert [book.touch(key, START_US + 2) for key in people] == sessions
     book.close()
 
 

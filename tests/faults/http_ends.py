@@ -20,7 +20,7 @@ from gatebook.model.http import Answer, Arrival, Reply
 from gatebook.serve.connection import HttpProtocol
 from gatebook.serve.forwarded import networks
 from gatebook.serve.http import listen
-from gatebook.serve.registry import ConnectionRegistry
+from gatebook.serve.registry import Admitted, ConnectionRegistry
 
 PATIENCE_S = 30.0
 """No test waits longer for anything; none expects anything to take a certain time."""
@@ -162,7 +162,7 @@ class Served:
         sock = socket.socket()
         sock.bind(("127.0.0.1", 0))
         self.port: int = sock.getsockname()[1]
-        self.server = await listen(sock, self._tls, self._protocol)
+        self.server = await listen(sock, self._tls, self._protocol, self.registry)
         return self
 
     async def __aexit__(
@@ -176,8 +176,12 @@ class Served:
             assert not self.registry.exchanges
             assert self.registry.buffered_bytes == 0
 
-    async def connect(self, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> Client:
+    async def connect(
+        self, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None, source: str | None = None
+    ) -> Client:
         sock = socket.socket()
+        if source is not None:
+            sock.bind((source, 0))
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
@@ -187,7 +191,7 @@ class Served:
         self._clients.append(client)
         return client
 
-    def _protocol(self) -> HttpProtocol:
+    def _protocol(self, handshake: Admitted | None) -> HttpProtocol:
         protocol = HttpProtocol(
             self._answered,
             self.limits,
@@ -195,6 +199,7 @@ class Served:
             unreadable=self._note,
             last_resort=self._rescue,
             trusted_proxies=self._trusted,
+            handshake=handshake,
         )
         self.protocols.append(protocol)
         return protocol

@@ -87,6 +87,33 @@ async def test_a_request_that_never_ends_ends_with_its_connection(monkeypatch: p
         assert await said(port, b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n") == b""
 
 
+@pytest.mark.parametrize(
+    "held",
+    [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"],
+    ids=["silent", "answered", "half a body"],
+)
+async def test_one_address_that_connects_without_end_shuts_nobody_out(
+    held: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening.Bounded, "most", 20)
+    async with served() as port:
+        slow = asyncio.create_task(said(port, b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+        other = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.sleep(0.1)
+        many = [await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0)) for _ in range(60)]
+        for _, writer in many:
+            writer.write(held)
+        await asyncio.sleep(0.1)
+        for source in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+            _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+            writer.close()
+        other[1].write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert (await other[0].read()).endswith(b"ok")
+        assert (await slow).endswith(b"ok"), "what is being answered is answered"
+        for _, writer in (other, *many):
+            writer.close()
+
+
 async def test_a_good_request_is_answered() -> None:
     async with served() as port:
         assert (await said(port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).startswith(

@@ -288,22 +288,80 @@ async def test_over_the_bound_of_all_connections_new_requests_get_503() -> None:
 
 
 @on_both_loops
-async def test_connections_beyond_the_limit_are_closed_at_once_and_counted() -> None:
-    async with Served(limits=Limits(connections=2)) as served:
+async def test_requests_that_never_end_from_one_address_refuse_nobody_elsewhere() -> None:
+    """Not even where they hold all but a byte of the bound."""
+    async with Served(limits=Limits(buffered_bytes=400_000)) as served:
+        greedy = [await served.connect(source="127.0.0.2") for _ in range(4)]
+        for client in greedy:
+            await client.send(post(b"x" * 99_900)[:-1])
+        await until(lambda: served.registry.buffered_bytes > 399_000)
+        before = served.registry.buffered_bytes
+        other, neighbour = await served.connect(), await served.connect(source="127.0.0.2")
+        for client in (other, neighbour):
+            await client.send(post(b"y" * 5_000))
+            assert (await client.answer()).status == 200
+        # One gave way for both, is told so, and holds nothing any more.
+        assert served.unreadable == [("127.0.0.2", Reason.OVERLOADED)]
+        assert before - served.registry.buffered_bytes > 99_000
+        assert sorted(len(protocol._reader.held) for protocol in served.protocols)[:3] == [0, 0, 0]
+        # Who sends more than all others is the one to go.
+        await other.send(post(b"y" * 390_000)[:-1])
+        assert (await other.answer()).status == 503
+        assert served.unreadable[-1] == ("127.0.0.1", Reason.OVERLOADED)
+
+
+@on_both_loops
+async def test_connections_of_one_address_beyond_the_limit_cost_its_own_quiet_ones_and_nobody_elsewhere() -> None:
+    async with Served(limits=Limits(connections=8)) as served:
+        other = await served.connect(source="127.0.0.2")
+        await other.send(GET % b"/")
+        await other.answer()
+        many = [await served.connect() for _ in range(20)]
+        await until(lambda: served.registry.accepted == 21)
+        ended = await asyncio.gather(*(client.rest() for client in many[:13]))
+        assert ended == [b""] * 13
+        assert (served.registry.given_up, served.registry.turned_away) == (13, 0)
+        late = await served.connect(source="127.0.0.3")
+        for client in (other, late, *many[-6:]):
+            await client.send(GET % b"/")
+            assert (await client.answer()).status == 200
+        assert len(served.registry.connections) == 8
+
+
+@on_both_loops
+async def test_connections_that_are_being_answered_are_kept_and_those_beyond_the_limit_closed_at_once_and_counted() -> (
+    None
+):
+    release = asyncio.Event()
+
+    async def answer(arrival: Arrival, gone: Gone) -> Answer:
+        await release.wait()
+        return Reply(status=200)
+
+    async with Served(answer, Limits(connections=2)) as served:
         first, second = await served.connect(), await served.connect()
-        await until(lambda: len(served.registry.connections) == 2)
+        for client in (first, second):
+            await client.send(GET % b"/")
+        await until(lambda: len(served.arrivals) == 2)
         third = await served.connect()
         assert await third.rest() == b""
-        assert served.registry.turned_away == 1
-        first.hang_up()
-        await until(lambda: len(served.registry.connections) == 1)
-        fourth = await served.connect()
-        for client in (second, fourth):
-            await client.send(GET % b"/")
+        assert (served.registry.given_up, served.registry.turned_away) == (0, 1)
+        release.set()
+        for client in (first, second):
             assert (await client.answer()).status == 200
 
 
-# Clients that vanish
+@on_both_loops
+async def test_who_has_as_few_connections_as_all_others_takes_nobodys_place() -> None:
+    async with Served(limits=Limits(connections=2)) as served:
+        there = [await served.connect(source=f"127.0.0.{number}") for number in (2, 3)]
+        await until(lambda: len(served.registry.connections) == 2)
+        late = await served.connect(source="127.0.0.4")
+        assert await late.rest() == b""
+        assert (served.registry.given_up, served.registry.turned_away) == (0, 1)
+        for client in there:
+            await client.send(GET % b"/")
+            assert (await client.answer()).status == 200
 
 
 @on_both_loops

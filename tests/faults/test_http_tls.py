@@ -14,7 +14,7 @@ from gatebook.model.errors import ConfigurationError, Reason
 from gatebook.model.http import Answer, Arrival, EventStream, Reply
 from gatebook.serve.http import HttpServer, reload, tls_context
 from tests.faults.certificates import Authority
-from tests.faults.http_ends import Client, Served, on_both_loops, settles
+from tests.faults.http_ends import Client, Served, on_both_loops, settles, until
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +43,41 @@ async def test_a_request_over_tls_is_one_and_says_so(tmp_path: Path) -> None:
             await client.send(GET)
             assert (await client.answer()).body == b"/over-tls"
         assert served.arrivals[0].tls
+
+
+@on_both_loops
+async def test_handshakes_that_wait_have_their_place_among_the_connections_and_make_room(tmp_path: Path) -> None:
+    """Each costs more than a connection, and nobody knows yet who began it."""
+    authority = Authority(tmp_path)
+    async with Served(limits=Limits(connections=24), tls=serving(authority)) as served:
+        before = await served.connect(tls=trusting(authority), source="127.0.0.2")
+        await before.send(GET)
+        await before.answer()
+        silent = [await served.connect() for _ in range(40)]
+        await asyncio.gather(*(client.rest() for client in silent[3:]))
+        assert (served.registry.turned_away, len(served.registry.connections)) == (37, 4)
+        for number in range(10, 20):
+            for _ in range(3):
+                await served.connect(source=f"127.0.0.{number}")
+        await until(lambda: served.registry.given_up == 10)
+        assert (served.registry.accepted, len(served.registry.connections)) == (1, 24)
+        late = await served.connect(tls=trusting(authority), source="127.0.0.3")
+        for client in (before, late):
+            await client.send(GET)
+            assert (await client.answer()).status == 200
+        assert served.registry.accepted == 2
+
+
+@on_both_loops
+async def test_a_handshake_that_fails_leaves_its_place(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    async with Served(tls=serving(authority)) as served:
+        garbage, gone = await served.connect(), await served.connect()
+        await garbage.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await garbage.rest()
+        gone.hang_up()
+        await until(lambda: not served.registry.connections)
+        assert served.registry.accepted == 0
 
 
 @on_both_loops

@@ -177,6 +177,36 @@ async def test_a_flood_of_unknown_keys_is_one_fetch_and_takes_no_key_away() -> N
     assert len(world.published) == 1
 
 
+async def test_who_asks_again_waits_for_the_fetch_and_no_longer() -> None:
+    issuer = Issuer()
+    world = World(issuer)
+    async with running(world.keeper), asyncio.timeout(PATIENCE_S):
+        await world.until(lambda: len(world.published) == 1)
+        # Too early for another fetch: whatever is asked for, nobody waits.
+        for name in ("corp", "nobody's"):
+            await world.keeper.asked_again(name)
+        assert world.fetches == ["corp"]
+        world.now_s += MIN_INTERVAL_S
+        await world.fetched_again()  # one was wanted above
+        issuer.rotate()
+        world.says["corp"] = hanging = asyncio.Event()
+        world.now_s += MIN_INTERVAL_S
+        waiting = [asyncio.create_task(world.keeper.asked_again("corp")) for _ in range(100)]
+        await world.until(lambda: len(world.fetches) == 3)
+        await world.settle()
+        assert not any(task.done() for task in waiting)
+        world.says["corp"] = json.dumps(issuer.jwks()).encode()
+        hanging.set()
+        await asyncio.gather(*waiting)
+        assert "corp-1" in world.published[-1]["corp"].jwks, "what was fetched is published by then"
+        # A fetch that brings nothing new, or nothing, ends the waiting as well.
+        for said in (world.says["corp"], OSError("unreachable")):
+            world.says["corp"] = said
+            world.now_s += MIN_INTERVAL_S
+            await world.keeper.asked_again("corp")
+    assert world.fetches == ["corp"] * 5
+
+
 @pytest.mark.parametrize(
     "outage", [KeySetRefused("500"), RuntimeError("a bug"), b'{"keys":[]}', b"<html>maintenance</html>"]
 )

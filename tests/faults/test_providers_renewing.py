@@ -118,7 +118,7 @@ class Desk:
         self.provider = provider
         self.world = world
         self.keys = ProviderKeys()
-        self.keys.ask_again = world.keeper.unknown_kid
+        self.keys.ask_again = world.keeper.asked_again
         self.adapter = OidcProviders("dev", self.keys.of, self.keys.key_unknown, total_s=2.0)
 
     async def logs_in(self, issuer: Issuer | None = None) -> bool:
@@ -190,13 +190,13 @@ async def test_a_new_key_logs_people_in_at_once_and_a_flood_of_unknown_ones_asks
         world.now_s += MIN_INTERVAL_S
         fetched = len(world.fetches)
         for _ in range(200):
-            desk.keys.ask_again("corp")
+            world.keeper.unknown_kid("corp")
         await world.fetched_again()
         assert len(world.fetches) == fetched + 1
         assert await desk.logs_in(), "and no key was lost to it"
         world.says["corp"] = json.dumps(rotated.jwks()).encode()
         world.now_s += MIN_INTERVAL_S
-        desk.keys.ask_again("corp")
+        world.keeper.unknown_kid("corp")
         await world.until(lambda: len(world.published) == 2)
         assert await desk.logs_in(rotated)
         assert not await desk.logs_in(), "the key that was withdrawn"

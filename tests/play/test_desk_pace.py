@@ -7,8 +7,9 @@ import httpx2
 import msgspec
 import pytest
 
+from gatebook.model.source import source_of
 from gatebook.serve.desk_http.app import application
-from gatebook.serve.desk_http.pace import Pace, source_of
+from gatebook.serve.desk_http.pace import Pace
 from tests.desk_world import DESK, DeskPlay, deployment
 
 PROXY, OTHER_PROXY, STRANGER = "10.1.2.3", "10.1.2.4", "203.0.113.9"

@@ -163,6 +163,8 @@ class KeyKeeper:
         self._published: dict[str, KeySet] | None = None
         self._unanswered = set(self._issuers)
         self._wake = asyncio.Event()
+        self._awaited: dict[str, asyncio.Event] = {}
+        """Fetches that somebody waits for, by issuer."""
         self._all_answered = asyncio.Event()
         self._note_answered(None)
 
@@ -176,6 +178,7 @@ class KeyKeeper:
                     self._advance(name, Started())
                     fetches.create_task(self._fetch(name))
                 self._publish_what_changed()
+                self._tell_who_waits()
                 # Not wait_for: until Python 3.12 it can lose a cancellation that meets its timeout, and the desk would not stop.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._pause_s()):
@@ -191,6 +194,14 @@ class KeyKeeper:
         if issuer_name in self._states and not self._states[issuer_name].wanted:
             self._advance(issuer_name, Wanted())
             self._wake.set()
+
+    async def asked_again(self, issuer_name: str) -> None:
+        """`unknown_kid`, and return when that issuer's fetch has ended and what it brought is published; at once where none is under way or may
+        begin now. Any number may wait for one fetch; whoever does should not do so for TOTAL_S."""
+        self.unknown_kid(issuer_name)
+        state = self._states.get(issuer_name)
+        if state is not None and (state.fetching or fetch_due(state, self._now_s())):
+            await self._awaited.setdefault(issuer_name, asyncio.Event()).wait()
 
     def problems(self) -> dict[str, str]:
         """Issuer name → why its last fetch brought nothing, for those where it did not. For the operator."""
@@ -228,6 +239,10 @@ class KeyKeeper:
             if name in self._marks and self._marks[name] != mark:
                 self._advance(name, Changed())
             self._marks[name] = mark
+
+    def _tell_who_waits(self) -> None:
+        for name in [name for name in self._awaited if not self._states[name].fetching]:
+            self._awaited.pop(name).set()
 
     def _publish_what_changed(self) -> None:
         now_s = self._now_s()

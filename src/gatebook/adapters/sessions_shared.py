@@ -1,8 +1,11 @@
 """ports.SessionBook: one map in memory shared by all workers, kept in a file so that sessions survive restarts.
 
-A slot is 64 bytes: key 16, session 16, opened 8, last seen 8, CRC-32 of the first forty, padding. Readers take no lock: a slot that is being
-written fails its checksum and is read again under the lock. Only opening a session locks (flock). `last seen` lies outside the checksum and
-is one aligned store; two workers may overwrite each other's by microseconds, which no rule of idle time can notice.
+A slot is 64 bytes: key 16, session 16, opened 8, CRC-32 of the first forty, whose it is 4, last seen 8, padding. Readers take no lock: a slot that
+is being written fails its checksum and is read again under the lock. Only opening a session locks (flock). `last seen` lies outside the checksum
+and is one aligned store; two workers may overwrite each other's by microseconds, which no rule of idle time can notice.
+
+Where a key's 32 places are all taken, somebody's session is given up: the one seen longest ago of whoever holds the most of these places. So one
+caller with many logins, or the jobs of one issuer, make room for each other and not at the cost of people.
 """
 
 import fcntl
@@ -12,20 +15,25 @@ import secrets
 import struct
 import sys
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from gatebook.identity.sessions import KEY_BYTES
 from gatebook.model.deployment import Deployment, Limits
 
 SLOT_BYTES = 64
 SLOTS = 1 << 16
 _PROBES = 32
-_SLOT = struct.Struct("=16s16sQIxxxxQ")
+_SLOT = struct.Struct("=16s16sQI4sQ")
 _SUMMED = 40
 _SOUND_BYTES = 44
 _REMEMBERED = 4096
+_NOBODY = bytes(4)
+"""Whose a slot is that an earlier build wrote: each counts as somebody else's."""
+TELL_US = 60_000_000
 
 
 class _Remembered(msgspec.Struct, frozen=True, gc=False):
@@ -38,11 +46,14 @@ class _Remembered(msgspec.Struct, frozen=True, gc=False):
 
 
 class SharedSessions:
-    """LIMIT: 65,536 sessions at a time; where a key's 32 places are all taken, the one seen longest ago is given up and its login gets a new
-    session at its next call."""
+    """LIMIT: 65,536 sessions at a time, and where many meet somewhat fewer. Whose is given up gets a new session at the next call, and until then
+    counts as somebody who has not called."""
 
-    def __init__(self, path: Path, limits: Limits, slots: int = SLOTS) -> None:
-        """Makes the map where it is absent. Raises OSError."""
+    def __init__(
+        self, path: Path, limits: Limits, slots: int = SLOTS, *, tell: Callable[[int], None] = lambda given_up: None
+    ) -> None:
+        """Makes the map where it is absent. `tell` gets how many live sessions were given up since it was told last, at most once a minute, and at
+        the end. Raises OSError."""
         self._idle_us = int(limits.session_idle_s * 1_000_000)
         self._absolute_us = int(limits.session_absolute_s * 1_000_000)
         self._slots = slots
@@ -54,6 +65,9 @@ class SharedSessions:
         self._map = mmap.mmap(self._descriptor, slots * SLOT_BYTES)
         self._words = memoryview(self._map).cast("Q")
         self._remembered: dict[bytes, _Remembered] = {}
+        self._tell = tell
+        self._given_up = 0
+        self._told_us = -TELL_US
 
     @classmethod
     def open(cls, deployment: Deployment) -> "SharedSessions":
@@ -72,8 +86,8 @@ class SharedSessions:
 
     def _found(self, key: bytes, now_us: int) -> str:
         for place in self._places(key):
-            found, session, opened_us, seen_us, sound = self._slot(place)
-            if found == key and sound:
+            found, session, opened_us, seen_us, _, sound = self._slot(place)
+            if found == key[:KEY_BYTES] and sound:
                 if not self._live(opened_us, seen_us, now_us):
                     break
                 self._seen(place, now_us)
@@ -87,7 +101,7 @@ class SharedSessions:
         if len(self._remembered) >= _REMEMBERED:
             # The one remembered first: to read a slot anew costs a microsecond.
             del self._remembered[next(iter(self._remembered))]
-        slot = _SLOT.pack(key, bytes.fromhex(session), opened_us, 0, 0)[:_SUMMED]
+        slot = _SLOT.pack(key[:KEY_BYTES], bytes.fromhex(session), opened_us, 0, _NOBODY, 0)[:_SUMMED]
         self._remembered[key] = _Remembered(
             place * SLOT_BYTES, slot + zlib.crc32(slot).to_bytes(4, sys.byteorder), opened_us, session
         )
@@ -95,14 +109,16 @@ class SharedSessions:
     def last_seen_us(self, key: bytes) -> int | None:
         """When `key` was last touched, by any worker, also if its session is closed since; None where the map does not know it (any more)."""
         for place in self._places(key):
-            found, _, _, seen_us, sound = self._slot(place)
-            if found == key and sound:
+            found, _, _, seen_us, _, sound = self._slot(place)
+            if found == key[:KEY_BYTES] and sound:
                 return seen_us
         return None
 
     def close(self) -> None:
         """Idempotent."""
         if self._descriptor >= 0:
+            if self._given_up:
+                self._tell(self._given_up)
             self._words.release()
             self._map.close()
             os.close(self._descriptor)
@@ -116,28 +132,39 @@ class SharedSessions:
             # Not recorded in the map, but a session all the same: the next call gets another one.
             return secrets.token_hex(16)
         try:
-            best, best_seen = -1, now_us + 1
+            free: int | None = None
+            live: list[tuple[int, bytes, int]] = []
             for place in self._places(key):
-                found, session, opened_us, seen_us, sound = self._slot(place)
-                live = sound and self._live(opened_us, seen_us, now_us)
-                if live and found == key:
-                    self._seen(place, now_us)
-                    return session.hex()
-                if sound and found == key:
+                found, session, opened_us, seen_us, whose, sound = self._slot(place)
+                is_live = sound and self._live(opened_us, seen_us, now_us)
+                if sound and found == key[:KEY_BYTES]:
+                    if is_live:
+                        self._seen(place, now_us)
+                        return session.hex()
                     # The key's own old place, so that a key is never in the map twice.
-                    best = place
+                    free = place
                     break
-                age = seen_us if live else 0
-                if age < best_seen:
-                    best, best_seen = place, age
-            return self._write(best, key, now_us)
+                if is_live:
+                    live.append((place, whose, seen_us))
+                elif free is None:
+                    free = place
+            if free is None:
+                free = _most_crowding(live, key[KEY_BYTES:])
+                self._count_given_up(now_us)
+            return self._write(free, key, now_us)
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
+    def _count_given_up(self, now_us: int) -> None:
+        self._given_up += 1
+        if not 0 <= now_us - self._told_us < TELL_US:
+            self._tell(self._given_up)
+            self._given_up, self._told_us = 0, now_us
+
     def _write(self, place: int, key: bytes, now_us: int) -> str:
-        session = secrets.token_bytes(16)
-        slot = _SLOT.pack(key, session, now_us, 0, now_us)
-        slot = _SLOT.pack(key, session, now_us, zlib.crc32(slot[:_SUMMED]), now_us)
+        session, whose = secrets.token_bytes(16), key[KEY_BYTES:]
+        slot = _SLOT.pack(key[:KEY_BYTES], session, now_us, 0, whose, now_us)
+        slot = _SLOT.pack(key[:KEY_BYTES], session, now_us, zlib.crc32(slot[:_SUMMED]), whose, now_us)
         start = place * SLOT_BYTES
         self._map[start : start + len(slot)] = slot
         return session.hex()
@@ -146,12 +173,12 @@ class SharedSessions:
         start = int.from_bytes(key[:8], "big")
         return ((start + step) % self._slots for step in range(_PROBES))
 
-    def _slot(self, place: int) -> tuple[bytes, bytes, int, int, bool]:
-        """(key, session, opened, last seen, sound): an empty slot is not sound."""
+    def _slot(self, place: int) -> tuple[bytes, bytes, int, int, bytes, bool]:
+        """(key, session, opened, last seen, whose, sound): an empty slot is not sound."""
         start = place * SLOT_BYTES
         slot = self._map[start : start + _SLOT.size]
-        key, session, opened_us, checksum, seen_us = _SLOT.unpack(slot)
-        return key, session, opened_us, seen_us, checksum == zlib.crc32(slot[:_SUMMED]) and opened_us > 0
+        key, session, opened_us, checksum, whose, seen_us = _SLOT.unpack(slot)
+        return key, session, opened_us, seen_us, whose, checksum == zlib.crc32(slot[:_SUMMED]) and opened_us > 0
 
     def _live(self, opened_us: int, seen_us: int, now_us: int) -> bool:
         return now_us - seen_us < self._idle_us and now_us - opened_us < self._absolute_us
@@ -159,3 +186,12 @@ class SharedSessions:
     def _seen(self, place: int, now_us: int) -> None:
         # The last-seen field is the seventh eight-byte word of its slot.
         self._words[place * (SLOT_BYTES // 8) + 6] = now_us
+
+
+def _most_crowding(live: list[tuple[int, bytes, int]], comes: bytes) -> int:
+    """The place to give up, of (place, whose, last seen): the one seen longest ago of whoever has the most, with the one that `comes`."""
+    crowd = Counter(whose for _, whose, _ in live)
+    crowd[comes] += 1
+    crowd[_NOBODY] = 1
+    place, _, _ = max(live, key=lambda each: (crowd[each[1]], -each[2]))
+    return place

@@ -110,7 +110,12 @@ class Limits(Table):
         "Time without a byte after which a server's stream is cut. Seconds.", _LIMITS.stream_idle_s, gt=0, le=86_400
     )
     drain_s: float = setting("Time that running calls get at SIGTERM. Seconds.", _LIMITS.drain_s, ge=0, le=3600)
-    connections: int = setting("Client connections at once. Count.", _LIMITS.connections, ge=1, le=1 << 20)
+    connections: int = setting(
+        "Client connections at once. Beyond it quiet ones of the address that has the most are closed. Count.",
+        _LIMITS.connections,
+        ge=1,
+        le=1 << 20,
+    )
     calls_per_principal: int = setting(
         "Calls under way at once of one caller, and as many GET streams. Count.",
         _LIMITS.calls_per_principal,
@@ -118,7 +123,7 @@ class Limits(Table):
         le=1 << 16,
     )
     buffered_bytes: int = setting(
-        "Message bytes held at once over all connections, and as many of large messages that wait to be judged. Bytes.",
+        "Message bytes held at once over all connections, and as many of large messages that wait to be judged. Beyond it the address that has sent the most is refused what is not whole yet. Bytes.",
         _LIMITS.buffered_bytes,
         ge=1 << 20,
         le=1 << 40,

@@ -1,9 +1,11 @@
 """Failed authentication, and what is refused because the disk is short, counted: one entry per source, server, reason and window, so that a flood
-cannot fill the book. The source of what a known caller asks is that caller at that address."""
+cannot fill the book. A source is an address, or an IPv6 network; of what a known caller asks, that caller there. An entry names the address that
+came first."""
 
 import msgspec
 
 from gatebook.model.record import Draft
+from gatebook.model.source import source_of
 
 WINDOW_US = 60_000_000
 MAX_SOURCES = 4096
@@ -28,7 +30,10 @@ class Attempts:
         """
         reason = str(draft.detail.get("cause", draft.reason))
         who = draft.who
-        source = draft.origin.ip if who.kind == "unknown" else f"{draft.origin.ip} {who.kind} {who.iss} {who.sub}"
+        # Of IPv6 a network: one attacker has all of its addresses, and could else have thousands of windows, and twice as many entries, each minute.
+        source = source_of(draft.origin.ip)
+        if who.kind != "unknown":
+            source = f"{source} {who.kind} {who.iss} {who.sub}"
         key = (source, draft.resource.server or "", reason)
         if many or (key not in self._windows and len(self._windows) >= MAX_SOURCES):
             key = ("many", "", reason)

@@ -129,7 +129,9 @@ def origin_of(arrival: Arrival) -> Origin:
 
 
 def _session_key(principal: Principal, server: Server) -> bytes:
-    return session_key(principal.issuer, principal.subject, principal.agent, principal.login, server.name)
+    return session_key(
+        principal.issuer, principal.subject, principal.agent, principal.login, server.name, job=principal.kind == "job"
+    )
 
 
 def by_standing(caller: Caller, standing: Standing, server: Server) -> Caller:

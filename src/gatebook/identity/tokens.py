@@ -3,7 +3,9 @@
 Unverified parts of a token serve for one thing only: to find the issuer and the key to verify with.
 """
 
+import functools
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -137,7 +139,7 @@ class _Trusted:
         self.issuer = issuer
         self.claims_of_roles = claims_of_roles
         self.good_until = 0.0 if key_set is None else key_set.fetched_at + MAX_STALE_S
-        self._keys = {} if key_set is None else _import_keys(key_set)
+        self._keys = {} if key_set is None else _import_keys(key_set.jwks)
 
     def find_key(self, algorithm: str, kid: str, now_s: float) -> _Key:
         if not self._keys or now_s >= self.good_until:
@@ -154,9 +156,11 @@ class _Trusted:
         return key
 
 
-def _import_keys(key_set: KeySet) -> dict[str, _Key]:
+@functools.lru_cache(maxsize=64)
+def _import_keys(jwks: str) -> Mapping[str, _Key]:
+    """Remembered: the desk asks at each token, also at one that anybody made up, and 64 keys of 4096 bits take a while."""
     try:
-        entries = msgspec.json.decode(acceptable_key_set(key_set.jwks.encode()))["keys"]
+        entries = msgspec.json.decode(acceptable_key_set(jwks.encode()))["keys"]
     except KeySetRefused:
         return {}
     keys = {entry["kid"]: JWKRegistry.import_key(entry) for entry in entries}

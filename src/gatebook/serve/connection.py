@@ -20,8 +20,9 @@ from gatebook.gate.leaving import Gone
 from gatebook.model.deployment import Limits
 from gatebook.model.errors import Reason
 from gatebook.model.http import Answer, Arrival, EventStream, Reply
+from gatebook.model.source import source_of
 from gatebook.serve.forwarded import Network, address, client_address, trusts
-from gatebook.serve.registry import ConnectionRegistry
+from gatebook.serve.registry import Admitted, ConnectionRegistry
 from gatebook.serve.replying import as_sent
 from gatebook.serve.request import Head, RequestReader, Unreadable
 
@@ -48,7 +49,7 @@ _NEVER = float("inf")
 class HttpProtocol(asyncio.Protocol):
     """The server's side of one HTTP/1.1 connection. Contracts of the callables: beside their types, above.
 
-    `trusted_proxies`: only a peer within them is believed about X-Forwarded-For.
+    `trusted_proxies`: only a peer within them is believed about X-Forwarded-For. `handshake`: whose place among the connections it takes.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class HttpProtocol(asyncio.Protocol):
         unreadable: UnreadableSeen,
         last_resort: LastResort,
         trusted_proxies: tuple[Network, ...] = (),
+        handshake: Admitted | None = None,
     ) -> None:
         self._answer = answer
         self._limits = limits
@@ -67,11 +69,12 @@ class HttpProtocol(asyncio.Protocol):
         self._unreadable = unreadable
         self._last_resort = last_resort
         self._trusted = trusted_proxies
+        self._handshake = handshake
         self._most_bytes = connections.limits.buffered_bytes
         self._reader = RequestReader(limits, connections.heads)
         self._transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
-        self._peer = ""
+        self._peer = self.source = ""
         self._peer_is_proxy = False
         self._tls = False
         self._task: asyncio.Task[None] | None = None
@@ -96,13 +99,17 @@ class HttpProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        name = transport.get_extra_info("peername")
+        peer = address(name[0]) if isinstance(name, tuple) else None
+        self._peer = "unix" if peer is None else str(peer)
+        self.source = source_of(self._peer)
+        if self._handshake is not None:
+            self._registry.connections.discard(self._handshake)
+            self._handshake = None
         if not self._registry.admit(self):
             self._closing = True
             transport.abort()
             return
-        name = transport.get_extra_info("peername")
-        peer = address(name[0]) if isinstance(name, tuple) else None
-        self._peer = "unix" if peer is None else str(peer)
         self._peer_is_proxy = peer is not None and trusts(self._trusted, peer)
         self._tls = transport.get_extra_info("sslcontext") is not None
         # From here to the first byte a connection says nothing about itself: it gets no more time than a head does.
@@ -156,6 +163,15 @@ class HttpProtocol(asyncio.Protocol):
 
     # What the registry tells us
 
+    @property
+    def ends_at(self) -> float | None:
+        """When its time is up, if nothing comes; None while a request is being answered."""
+        return self._deadline if self._task is None else None
+
+    def give_way(self) -> None:
+        """Refuse what it is sending, of which nothing is held or counted any more."""
+        self._refuse(Unreadable(503, Reason.OVERLOADED, "overloaded"))
+
     def look_at_clock(self, now: float) -> None:
         """Act on a deadline that has passed and on a reader that takes nothing."""
         if self._written != self._taken:
@@ -199,7 +215,7 @@ class HttpProtocol(asyncio.Protocol):
     def _read(self) -> None:
         """Go on to the next request, if its bytes are here. No request is being answered."""
         try:
-            if self._registry.overloaded:
+            if self._registry.overloaded and not self._registry.make_room(self):
                 raise Unreadable(503, Reason.OVERLOADED, "overloaded")
             was_in_body = self._reader.head is not None
             whole = self._reader.advance()
@@ -244,6 +260,8 @@ class HttpProtocol(asyncio.Protocol):
     def _refuse(self, refused: Unreadable) -> None:
         self._closing = True
         self._in_head = False
+        self._reader.let_go()
+        self._release(0)
         self._deadline = time.monotonic() + self._limits.body_s
         self._task = task = self._loop.create_task(self._refusal(refused))
         self._registry.exchanges.add(task)

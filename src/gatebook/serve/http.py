@@ -4,6 +4,8 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Protocol
 
 from gatebook.model.deployment import Deployment
 from gatebook.model.errors import ConfigurationError
@@ -16,9 +18,21 @@ from gatebook.serve.connection import (
     UnreadableSeen,
 )
 from gatebook.serve.forwarded import networks
-from gatebook.serve.registry import ConnectionRegistry
+from gatebook.serve.handshaking import TlsListener
+from gatebook.serve.registry import Admitted, ConnectionRegistry
 
 _BACKLOG = 1024
+SETTLE_S = 1.0
+"""So long after the last was accepted, every connection is known."""
+
+
+MakeProtocol = Callable[[Admitted | None], HttpProtocol]
+"""The argument is the TLS handshake that the connection began with."""
+
+
+class Listener(Protocol):
+    def close(self) -> None:
+        """Nobody is accepted any more. Idempotent."""
 
 
 async def _say_nothing(arrival: Arrival, failure: BaseException) -> Reply:
@@ -45,7 +59,7 @@ class HttpServer:
         self._deployment = deployment
         self._trusted = networks(deployment.trusted_proxies)
         self._tls: ssl.SSLContext | None = None
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[Listener] = []
         self.connections = ConnectionRegistry(deployment.limits)
 
     async def listen(self, sockets: Iterable[socket.socket]) -> None:
@@ -54,7 +68,9 @@ class HttpServer:
             self._tls = tls_context(self._deployment.tls_certificate, self._deployment.tls_key or "")
         handshake_s = self._deployment.limits.header_s
         for sock in sockets:
-            self._servers.append(await listen(sock, self._tls, self._protocol, handshake_s=handshake_s))
+            self._servers.append(
+                await listen(sock, self._tls, self._protocol, self.connections, handshake_s=handshake_s)
+            )
 
     def reload_certificates(self) -> None:
         """New handshakes use the certificate and key as the files are now. Raises ConfigurationError: then the old ones stay."""
@@ -69,9 +85,7 @@ class HttpServer:
         a quiet connection is closed by nothing but `limits.idle_s`, as ever."""
         self._stop_listening()
         self.connections.leaving = True
-        # An accepted connection is known to the registry after its handshake.
-        settle_s = 1.0 if self._tls is None else self._deployment.limits.header_s
-        await self.connections.emptied(settle_s, deadline_s)
+        await self.connections.emptied(SETTLE_S, deadline_s)
 
     async def drain(self, deadline_s: float) -> int:
         """Nothing listens any more and every connection is closed; see ConnectionRegistry.drain."""
@@ -83,7 +97,7 @@ class HttpServer:
             server.close()
         self._servers.clear()
 
-    def _protocol(self) -> HttpProtocol:
+    def _protocol(self, handshake: Admitted | None) -> HttpProtocol:
         return HttpProtocol(
             self._answer,
             self._deployment.limits,
@@ -91,30 +105,32 @@ class HttpServer:
             unreadable=self._unreadable,
             last_resort=self._last_resort,
             trusted_proxies=self._trusted,
+            handshake=handshake,
         )
 
 
 async def listen(
     sock: socket.socket,
     tls: ssl.SSLContext | None,
-    protocol: Callable[[], HttpProtocol],
+    protocol: MakeProtocol,
+    connections: ConnectionRegistry,
     *,
     handshake_s: float = 10.0,
-) -> asyncio.Server:
-    """Connections to `sock` (TCP or Unix, bound) are being served. The server owns the socket from now on.
+) -> Listener:
+    """Connections to `sock` (TCP or Unix, bound) are being served. The listener owns the socket from now on.
 
-    `handshake_s`: how long a client may take for its TLS handshake.
-    LIMIT: until a handshake is done it does not count against `connections`."""
+    `handshake_s`: how long a client may take for its TLS handshake; meanwhile it counts among `connections`."""
     loop = asyncio.get_running_loop()
     sock.setblocking(False)
-    timeout_s = None if tls is None else handshake_s
+    if sock.family != socket.AF_UNIX:
+        # An accepted socket inherits the option: every answer leaves when it is written.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if tls is not None:
+        return TlsListener(sock, tls, protocol, connections, backlog=_BACKLOG, handshake_s=handshake_s)
+    make = partial(protocol, None)
     if sock.family == socket.AF_UNIX:
-        return await loop.create_unix_server(
-            protocol, sock=sock, backlog=_BACKLOG, ssl=tls, ssl_handshake_timeout=timeout_s
-        )
-    # An accepted socket inherits the option: every answer leaves when it is written.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return await loop.create_server(protocol, sock=sock, backlog=_BACKLOG, ssl=tls, ssl_handshake_timeout=timeout_s)
+        return await loop.create_unix_server(make, sock=sock, backlog=_BACKLOG)
+    return await loop.create_server(make, sock=sock, backlog=_BACKLOG)
 
 
 def tls_context(certificate: str, key: str) -> ssl.SSLContext:

@@ -2,19 +2,30 @@
 
 import asyncio
 import time
+from collections import Counter
 from typing import Protocol
 
 from gatebook.model.deployment import Limits
+from gatebook.serve.crowding import who_goes
 from gatebook.serve.request import Heads
 
 
 class Admitted(Protocol):
     """A connection as its registry knows it."""
 
+    source: str
+    """Where it comes from: see `crowding`."""
     charged: int
     """Bytes of its own in the registry's `buffered_bytes`."""
     waiting_since: float | None
     """Since when a reply waits to be taken; None where none does."""
+
+    @property
+    def ends_at(self) -> float | None:
+        """When its time is up, if nothing comes; None while a request is being answered."""
+
+    def give_way(self) -> None:
+        """Refuse what it is sending, of which nothing is held or counted any more."""
 
     def look_at_clock(self, now: float) -> None:
         """Act on a deadline that has passed and on a reader that takes nothing."""
@@ -42,6 +53,8 @@ class ConnectionRegistry:
         self.accepted = 0
         self.turned_away = 0
         """Connections closed at once because there were too many."""
+        self.given_up = 0
+        """Quiet connections closed for others because there were too many."""
         self.draining = False
         self.leaving = False
         """Each answer is the last on its connection; who is connected and says nothing is left alone until its time is up."""
@@ -49,11 +62,21 @@ class ConnectionRegistry:
         self._ticking = False
 
     def admit(self, connection: Admitted) -> bool:
-        """Whether there is room for one more; then it is counted, and its deadlines are watched."""
+        """As `seat`; a connection that can be asked something is counted as accepted."""
+        seated = self.seat(connection)
+        self.accepted += seated
+        return seated
+
+    def seat(self, connection: Admitted) -> bool:
+        """Whether there is room for one more, or quiet ones of whoever has the most make some; then it is known, and its deadlines are watched."""
+        if not self.draining and len(self.connections) >= self.limits.connections:
+            for each in who_goes(self.connections, connection.source):
+                self.given_up += 1
+                self.connections.discard(each)
+                each.give_up()
         if self.draining or len(self.connections) >= self.limits.connections:
             self.turned_away += 1
             return False
-        self.accepted += 1
         self.connections.add(connection)
         if not self._ticking:
             self._ticking = True
@@ -63,6 +86,20 @@ class ConnectionRegistry:
     @property
     def overloaded(self) -> bool:
         return self.buffered_bytes > self.limits.buffered_bytes
+
+    def make_room(self, comes: Admitted) -> bool:
+        """Whether `comes` may go on: whoever sends the most that is not whole yet is refused it until the rest fits, and that may be `comes`. So requests
+        that never end, from one place, refuse nobody elsewhere."""
+        while self.overloaded:
+            sent: Counter[str] = Counter()
+            sending = [each for each in self.connections if each.charged and each.ends_at is not None]
+            for each in sending:
+                sent[each.source] += each.charged
+            most = max(sending, key=lambda each: (sent[each.source], each.charged), default=comes)
+            if most is comes:
+                return False
+            most.give_way()
+        return True
 
     def _tick(self) -> None:
         # One timer for all: a deadline per request then costs an assignment. Late by a tick at most.

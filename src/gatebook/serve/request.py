@@ -165,6 +165,11 @@ class RequestReader:
         """Keep `data` for the next `advance`."""
         self.held += data
 
+    def let_go(self) -> None:
+        """Nothing that was fed is held any more, and nothing more is asked of this reader."""
+        self.held.clear()
+        self._head, self._chunked = None, None
+
     def advance(self) -> tuple[Head, bytes] | None:
         """The next whole request (head, body), or None where bytes are missing. Raises Unreadable."""
         if self._head is None:

@@ -372,6 +372,7 @@ class Worker:
         yield Sample("gatebook_connections", (), len(connections.connections))
         yield Sample("gatebook_connections_accepted", (), connections.accepted)
         yield Sample("gatebook_connections_turned_away", (), connections.turned_away)
+        yield Sample("gatebook_connections_given_up", (), connections.given_up)
         yield Sample("gatebook_buffered_bytes", (), connections.buffered_bytes)
         yield Sample("gatebook_clock_synchronised", (), float(now.clocked.ok))
         yield Sample("gatebook_clock_offset_seconds", (), now.clocked.off / 1_000_000)

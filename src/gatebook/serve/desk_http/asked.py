@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from gatebook.federation.errors import Cause, LoginRefused
-from gatebook.serve.desk_http.pace import source_of
+from gatebook.model.source import source_of
 from gatebook.serve.desk_http.world import DeskWorld
 
 MAX_FIELDS = 40

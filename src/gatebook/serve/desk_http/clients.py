@@ -9,8 +9,8 @@ from gatebook.federation.known import KNOWN, ClientView, configured
 from gatebook.federation.own_client import COMMAND_LINE
 from gatebook.federation.records import Registered
 from gatebook.identity.strict import parse_object
+from gatebook.model.source import source_of
 from gatebook.serve.desk_http import answers, book
-from gatebook.serve.desk_http.pace import source_of
 from gatebook.serve.desk_http.world import DeskWorld, in_thread
 
 UNUSED_AT_MOST = 50

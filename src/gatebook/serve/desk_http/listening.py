@@ -5,28 +5,47 @@ import logging
 import socket
 from typing import Any
 
+import h11
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gatebook.model.deployment import Desk
 from gatebook.model.errors import ConfigurationError
+from gatebook.model.source import source_of
 from gatebook.serve import asgi_server
 from gatebook.serve.asgi_server import Server
+from gatebook.serve.crowding import who_goes
 from gatebook.serve.http import reload
 
 CONNECTION_S = 60.0
 """A connection's longest life; of one with a request under way, twice that. The desk's answers are short, so whoever needs longer sends or reads on
 purpose slowly."""
+CONNECTIONS = 512
 
 
 class Bounded(H11Protocol):
-    """uvicorn bounds the pause between two requests, but neither a head that trickles nor a connection that never asks."""
+    """uvicorn bounds the pause between two requests, but neither a head that trickles nor a connection that never asks. And where too many are
+    connected it refuses them all."""
 
     life_s = CONNECTION_S
+    most = CONNECTIONS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._end_of_life = self.loop.call_later(self.life_s, self._grow_old)
+        self.source = "unix" if self.client is None else source_of(self.client[0])
+        if len(self.connections) > self.most:
+            others = [each for each in self.connections if isinstance(each, Bounded) and each is not self]
+            for each in who_goes(others, self.source) or [self]:
+                self.connections.discard(each)  # those that come next find room already
+                each.transport.abort()
+
+    @property
+    def ends_at(self) -> float | None:
+        """When it is over, if nothing comes; None while a request that is here is being answered."""
+        cycle: Any = self.cycle
+        waits = cycle is None or cycle.response_complete or self.conn.their_state is h11.SEND_BODY
+        return self._end_of_life.when() if waits else None
 
     def _grow_old(self) -> None:
         cycle: Any = self.cycle  # None before the first request, whatever its type says
@@ -50,7 +69,7 @@ def prepared(app: ASGIApp, desk: Desk) -> Server:
         http=Bounded,
         keep_alive_s=10,
         finish_s=5,
-        connections=512,
+        connections=CONNECTIONS + 1,  # so it is never uvicorn that refuses: it would refuse everybody
         head_bytes=32 << 10,
         tls=(desk.tls_certificate, desk.tls_key),
         where="desk.tls",

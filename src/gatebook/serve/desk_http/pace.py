@@ -1,17 +1,8 @@
 """How often one source may begin something that costs: a bucket for each, and a bounded number of buckets."""
 
-from ipaddress import IPv6Address, IPv6Network
-
 from gatebook.model.bounded import Bounded
-from gatebook.serve.forwarded import address
 
 SOURCES_KEPT = 4096
-
-
-def source_of(ip: str) -> str:
-    """Who counts as one source: an IPv4 address, and of IPv6 the /64 in which the address lies, since whoever has one of these has them all."""
-    found = address(ip)
-    return str(IPv6Network((int(found), 64), strict=False)) if isinstance(found, IPv6Address) else ip
 
 
 class Pace:

@@ -22,8 +22,9 @@ from gatebook.ledger.files import Files
 from gatebook.model.deployment import DESK_ISSUER, Deployment, Desk, IdentityProvider, Issuer, KeySet, Server
 from gatebook.model.record import Draft, Origin
 from gatebook.model.secret import Secret
+from gatebook.model.source import source_of
 from gatebook.ports import Clock, Credentials, Ledger
-from gatebook.serve.desk_http.pace import Pace, source_of
+from gatebook.serve.desk_http.pace import Pace
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -167,4 +168,5 @@ async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 
 def _session_of(login: Login, grant: Grant) -> bytes:
     person = login.seen.person
-    return session_key(person.issuer, person.subject, grant.client_id, f"sid:{grant.sid}", grant.server)
+    job = login.seen.job is not None
+    return session_key(person.issuer, person.subject, grant.client_id, f"sid:{grant.sid}", grant.server, job=job)

@@ -39,6 +39,7 @@ ALL: tuple[Family, ...] = (
     Family("gatebook_connections", "gauge", (), "Client connections.", by_room=True),
     Family("gatebook_connections_accepted", "counter", (), "Client connections that were taken.", by_room=True),
     Family("gatebook_connections_turned_away", "counter", (), "Client connections closed at once because there were too many.", by_room=True),
+    Family("gatebook_connections_given_up", "counter", (), "Quiet client connections closed for others because there were too many: of the address that had the most.", by_room=True),
     Family("gatebook_buffered_bytes", "gauge", (), "Bytes received, or waiting to be taken, over all connections.", by_room=True),
     Family("gatebook_clock_synchronised", "gauge", (), "1 where the clock is known to be synchronised.", by_room=True),
     Family("gatebook_clock_offset_seconds", "gauge", (), "The clock's offset from its source.", by_room=True),
