@@ -319,6 +319,10 @@ def serve(config: Path, say_banner: Callable[[Deployment, tuple[str, ...]], None
 
 def _run(main: Coroutine[None, None, None]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold what is never written
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # macOS gives fewer than it says that it may
+        # A shell's usual 1,024 are fewer than the connections that a worker may have.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)
 
