@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 import msgspec
 
 from gatebook.ledger.entry import decode
-from gatebook.ledger.files import Files
+from gatebook.ledger.files import CannotJudge, Files
 from gatebook.ledger.gist import Writer
 from gatebook.ledger.payload import Place
 from gatebook.ledger.payload_frames import payload_name
@@ -63,12 +63,15 @@ class Unsigned:
 
 
 def written_since(log: Files, start: int, end: int, before: Written) -> Written:
-    """As `before`, and what the entries from `start` on have added, up to `end`. They are believed: the next verification judges them."""
+    """As `before`, and what the entries from `start` on have added, up to `end`. They are believed: the next verification judges them.
+    Raises CannotJudge where they may not be read."""
     since: dict[Writer, int] = {}
     try:
         for _, leaf in leaves(log, start, end):
             by = decode(leaf).w
             since[by.n, by.e] = by.s
+    except CannotJudge:
+        raise  # nothing is said of frames by entries that others may read
     except (OSError, ValueError):
         pass  # as far as they can be read; then it is said of more frames that nobody knows them
     return lambda writer, epoch: since.get((writer, epoch)) or before(writer, epoch)

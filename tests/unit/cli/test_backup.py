@@ -14,7 +14,7 @@ import pytest
 
 from gatebook.adapters.desk_store import SqlStore
 from gatebook.adapters.log_files import LogFiles
-from gatebook.cli.backing import copying, restoring
+from gatebook.cli.backing import copied, copying, restoring
 from gatebook.cli.backing.manifest import BackupUnusable, faults, read
 from gatebook.cli.backing.naming import next_origin, renamed
 from gatebook.cli.book import user_name
@@ -118,7 +118,7 @@ def test_a_recording_that_the_disk_does_not_give_back_is_named(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [recording, *_] = sorted((deployed.data_dir / "payloads").rglob("*.pay"))
-    monkeypatch.setattr(copying, "_end_of_sound", failing(errno.EIO))
+    monkeypatch.setattr(copied, "_end_of_sound", failing(errno.EIO))
     assert deployed.backup(code=1)["why"].startswith(f"{recording}: Input/output error: this disk fails")
 
 
